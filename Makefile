@@ -1,0 +1,37 @@
+# Everything a newcomer needs: `make demo` and `make test` each set up what they use.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup demo test check format clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/ready  ## the environment .venv, and nothing else
+
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $$($(PYTHON) --version) found, Python 3.11 or newer expected; name one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".[dev]"
+	@touch .venv/ready
+
+demo: setup  ## train the default model on bundled digits, evaluate it, draw what it predicts (about 7 minutes)
+	$(BIN)/python train.py --composite --output-dir runs/demo --resume
+	$(BIN)/python evaluate.py runs/demo
+
+test: setup  ## the tests
+	$(BIN)/python -m pytest
+
+check: setup  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the environment and caches, not the runs
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build *.egg-info

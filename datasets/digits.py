@@ -1,0 +1,129 @@
+"""Digit images: the raw material of Moving MNIST.
+
+`optical` needs no files and no network: the 1,797 optical digits of 8x8 pixels inside scikit-learn, enlarged. The
+others are MNIST and its look-alikes, read by torchvision from files that are already there or from a download that
+was asked for. In every case the train, validation and test digits are different images.
+"""
+
+import gzip
+import hashlib
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .config import DIGITS
+
+DIGIT_SIZE = 28  # pixels, height and width of every digit image, as in MNIST
+SPLITS = ("train", "validation", "test")
+TORCHVISION_CLASSES = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
+
+_VALIDATION_DIGITS = 5_000  # the last of torchvision's 60,000 training digits
+
+
+class Digits(NamedTuple):
+    """images: (N, 28, 28) uint8, 0 is background. labels: (N,) int64, 0 to 9."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+
+
+def load_digits(
+    name: str = "optical", split: str = "train", data_dir: Path | str | None = None, *, download: bool = False
+) -> Digits:
+    """The digit images of one split; no image is in two splits.
+
+    `data_dir` is the folder that contains torchvision's `MNIST/raw` (or `FashionMNIST/raw`, `KMNIST/raw`); the
+    compressed files alone suffice. Raises ValueError for an unknown name or split and for damaged files,
+    FileNotFoundError where the files are missing and `download` is false.
+    """
+    if name not in DIGITS:
+        raise ValueError(f"unknown digits {name!r}: expected one of {', '.join(DIGITS)}")
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
+    if name == "optical":
+        return _optical_digits(split)
+    return _torchvision_digits(TORCHVISION_CLASSES[name], split, Path(data_dir or "data"), download)
+
+
+def _optical_digits(split: str) -> Digits:
+    """Consecutive blocks of the bundled set, because neighbours were written by the same hand.
+
+    Each 8x8 image (values 0 to 16) is enlarged to 20x20 in the middle of 28x28, the box that MNIST digits fill, and
+    its contrast doubled, which leaves edges as narrow as MNIST's (entropy 47 nats per digit, MNIST 45).
+    """
+    from sklearn.datasets import load_digits as load_bundled_digits
+
+    bundled = load_bundled_digits()
+    block = {"train": slice(0, 1257), "validation": slice(1257, 1437), "test": slice(1437, 1797)}[split]
+    images = np.zeros((block.stop - block.start, DIGIT_SIZE, DIGIT_SIZE), np.uint8)
+    for canvas, small in zip(images, bundled.images[block], strict=True):
+        enlarged = cv2.resize(small / 16, (20, 20), interpolation=cv2.INTER_CUBIC)  # about 0 to 1
+        canvas[4:24, 4:24] = np.rint(255 * np.clip(2 * enlarged - 0.5, 0, 1))
+    return Digits(images, bundled.target[block].astype(np.int64))
+
+
+def _torchvision_digits(class_name: str, split: str, data_dir: Path, download: bool) -> Digits:
+    import torchvision
+
+    torchvision_class = getattr(torchvision.datasets, class_name)
+    root = data_dir if download else _unpacked_root(torchvision_class, data_dir)
+    try:
+        dataset = torchvision_class(root, train=split != "test", download=download)
+    except (ValueError, AssertionError, RuntimeError) as error:
+        raise ValueError(
+            f"{root / class_name}: torchvision cannot read these files ({error}); unpack them again"
+        ) from error
+    images, labels = dataset.data.numpy(), dataset.targets.numpy()
+    if split == "train":
+        images, labels = images[:-_VALIDATION_DIGITS], labels[:-_VALIDATION_DIGITS]
+    elif split == "validation":
+        images, labels = images[-_VALIDATION_DIGITS:], labels[-_VALIDATION_DIGITS:]
+    return Digits(images, labels)
+
+
+def _unpacked_root(torchvision_class: type, data_dir: Path) -> Path:
+    """A root folder in which torchvision finds unpacked files, unpacking them first if need be.
+
+    Unpacks beside the compressed files or, where that folder is read-only, in the user's cache.
+    """
+    from torchvision.datasets.utils import check_integrity
+
+    class_name = torchvision_class.__name__
+    if data_dir.name == class_name:  # the folder `MNIST` itself was given instead of its parent
+        data_dir = data_dir.resolve().parent
+    raw = data_dir / class_name / "raw"
+    archives = {raw / name: md5 for name, md5 in torchvision_class.resources}  # type: ignore[attr-defined]
+    if all(archive.with_suffix("").is_file() for archive in archives):
+        return data_dir
+    missing = [archive.name for archive in archives if not archive.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{raw}: no {', '.join(missing)}; name the folder that contains {class_name}/raw (--data-dir), or allow"
+            " the download of about 12 to 30 MB (--download)"
+        )
+    for archive, md5 in archives.items():
+        if not check_integrity(str(archive), md5):
+            raise ValueError(f"{archive}: damaged, its MD5 is not {md5}; fetch the file again (--download)")
+    # The mode is asked too, because root may write where the owner of the files wished nobody to.
+    if os.access(raw, os.W_OK) and raw.stat().st_mode & stat.S_IWUSR:
+        root = data_dir
+    else:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        root = cache / "video_ae" / hashlib.sha256("".join(archives.values()).encode()).hexdigest()[:12]
+    target_folder = root / class_name / "raw"
+    target_folder.mkdir(parents=True, exist_ok=True)
+    for archive in archives:
+        target = target_folder / archive.stem
+        if target.is_file():
+            continue
+        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")  # renamed when whole: a kill leaves no stump
+        with gzip.open(archive) as packed, partial.open("wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked)
+        partial.replace(target)
+    return root

@@ -1,0 +1,167 @@
+"""Moving MNIST, generated: digits that bounce inside a frame (Srivastava et al., 2015, section 4.1).
+
+A clip is a pure function of (seed, split, index). Neither the batch it is made in, nor the number of workers, nor a
+resumed run can change it.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .digits import DIGIT_SIZE, SPLITS, Digits
+
+_RANDOM_NUMBERS_PER_DIGIT = 8  # five are used; a multiple of four keeps every clip on a Philox counter of its own
+
+
+class Trajectories(NamedTuple):
+    """What every digit of a clip is and does, D digits over T frames. Later digits are not in front: see `paint`.
+
+    digits:     (B, D) int64, index of the digit image.
+    positions:  (B, T, D, 2) float32, x and y in pixels of the digit's top left corner; painted truncated to integers.
+    velocities: (B, T, D, 2) float32, x and y in pixels per frame with which the digit leaves this frame.
+    """
+
+    digits: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.float32]
+    velocities: npt.NDArray[np.float32]
+
+
+class Labels(NamedTuple):
+    """classes: (B, D) int64, 0 to 9. positions and velocities: as in `Trajectories`."""
+
+    classes: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.float32]
+    velocities: npt.NDArray[np.float32]
+
+
+class MovingMNIST(Dataset[Tensor]):
+    """Clips of bouncing digits: item `i` is a uint8 tensor (T, 1, H, W), 0 to 255.
+
+    Each digit starts anywhere in the free box (image size - 28 pixels), moves in any direction at a constant speed
+    (3.6 px per frame is a tenth of the paper's box) and is reflected by the walls. Where digits overlap, the brighter
+    pixel shows. `len` is `clips`, or unlimited (`endless`) where `clips` is None.
+
+    Raises ValueError for an image smaller than a digit, an impossible speed or an unknown split.
+    """
+
+    def __init__(
+        self,
+        digits: Digits,
+        split: str,
+        *,
+        seed: int = 0,
+        clips: int | None = None,
+        frames: int = 20,
+        num_digits: int = 2,
+        image_size: int = 64,
+        speed: tuple[float, float] = (3.6, 3.6),
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
+        if image_size < DIGIT_SIZE:
+            raise ValueError(f"image size {image_size}: expected at least {DIGIT_SIZE}, the size of a digit")
+        if not 0 <= speed[0] <= speed[1] < float("inf"):
+            raise ValueError(f"speed {speed}: expected 0 <= lowest <= highest, in pixels per frame")
+        if frames < 1 or num_digits < 1:
+            raise ValueError(f"{frames} frames of {num_digits} digits: expected at least one of each")
+        self.digits, self.split, self.seed, self.clips = digits, split, seed, clips
+        self.frames, self.num_digits, self.image_size, self.speed = frames, num_digits, image_size, speed
+        self.device = torch.device(device)
+
+    @property
+    def endless(self) -> bool:
+        """Whether every index is a new clip, so that training never sees one twice."""
+        return self.clips is None
+
+    def __len__(self) -> int:
+        if self.clips is None:
+            raise TypeError("an endless MovingMNIST has no length: give `clips`")
+        return self.clips
+
+    def __getitem__(self, index: int) -> Tensor:
+        if index < 0 or (self.clips is not None and index >= self.clips):
+            raise IndexError(f"clip {index}: expected 0 to {self.clips}")
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> Tensor:
+        """Clips `indices` as one batch (B, T, 1, H, W) uint8, painted on `device`."""
+        trajectories = self.trajectories(indices)
+        if self.device.type == "cpu":
+            return torch.from_numpy(paint(self.digits.images, trajectories, self.image_size))
+        images = torch.from_numpy(self.digits.images).to(self.device)
+        return paint_on_device(images, trajectories, self.image_size)
+
+    def labels(self, indices: Sequence[int]) -> Labels:
+        """The truth behind clips `indices`: which digits, where, how fast."""
+        trajectories = self.trajectories(indices)
+        return Labels(self.digits.labels[trajectories.digits], trajectories.positions, trajectories.velocities)
+
+    def trajectories(self, indices: Sequence[int]) -> Trajectories:
+        """Which digits move where in clips `indices`."""
+        uniform = self._uniform(np.asarray(indices, np.int64))  # (B, D, 5)
+        digits = (uniform[..., 0] * len(self.digits.images)).astype(np.int64)
+        box = float(self.image_size - DIGIT_SIZE)
+        lowest, highest = self.speed
+        speed = lowest + (highest - lowest) * uniform[..., 3]
+        angle = 2 * np.pi * uniform[..., 4]
+        position = box * uniform[..., 1:3]
+        velocity = speed[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)  # (B, D, 2)
+        positions = np.empty((len(indices), self.frames, self.num_digits, 2), np.float32)
+        velocities = np.empty_like(positions)
+        for t in range(self.frames):
+            # As in the authors' generator, the first frame comes after the first move, and a digit that would
+            # leave the box stops at the wall and turns round.
+            position = position + velocity
+            velocity = np.where(position <= 0, np.abs(velocity), np.where(position >= box, -np.abs(velocity), velocity))
+            position = position.clip(0, box)
+            positions[:, t], velocities[:, t] = position, velocity
+        return Trajectories(digits, positions, velocities)
+
+    def _uniform(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """(B, D, 8) numbers in [0, 1). Clip `i` owns a fixed stretch of one counter-based random stream."""
+        per_clip = self.num_digits * _RANDOM_NUMBERS_PER_DIGIT
+        key = np.array([self.seed, SPLITS.index(self.split)], np.uint64)
+        runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)  # consecutive clips share one draw
+        raw = [
+            np.random.Philox(key=key).advance(int(run[0]) * per_clip // 4).random_raw(len(run) * per_clip)
+            for run in runs
+            if len(run)
+        ]
+        uniform = (np.concatenate(raw) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return uniform.reshape(len(indices), self.num_digits, _RANDOM_NUMBERS_PER_DIGIT)
+
+
+def paint(images: npt.NDArray[np.uint8], trajectories: Trajectories, image_size: int) -> npt.NDArray[np.uint8]:
+    """Paint digit images (N, 28, 28) along their trajectories: (B, T, 1, H, W) uint8, overlaid by maximum."""
+    batch, frames, num_digits, _ = trajectories.positions.shape
+    canvas = np.zeros((batch * frames, image_size, image_size), np.uint8)
+    # (B * T, H - 27, W - 27, 28, 28): windows[n, y, x] is the place on frame n whose top left corner is (x, y)
+    windows = np.lib.stride_tricks.sliding_window_view(canvas, (DIGIT_SIZE, DIGIT_SIZE), axis=(1, 2), writeable=True)
+    x, y = np.moveaxis(trajectories.positions.astype(np.int64), -1, 0).reshape(2, batch * frames, num_digits)
+    every_frame = np.arange(batch * frames)
+    for digit in range(num_digits):
+        place = (every_frame, y[:, digit], x[:, digit])
+        image = np.repeat(images[trajectories.digits[:, digit]], frames, axis=0)  # (B * T, 28, 28)
+        windows[place] = np.maximum(windows[place], image)
+    return canvas.reshape(batch, frames, 1, image_size, image_size)
+
+
+def paint_on_device(images: Tensor, trajectories: Trajectories, image_size: int) -> Tensor:
+    """`paint`, bit for bit, on the device where `images` (N, 28, 28) uint8 lie; on the CPU, numpy is faster."""
+    batch, frames, num_digits, _ = trajectories.positions.shape
+    canvas = images.new_zeros(batch * frames, image_size, image_size)
+    windows = canvas.unfold(1, DIGIT_SIZE, 1).unfold(2, DIGIT_SIZE, 1)
+    positions = torch.from_numpy(trajectories.positions).to(images.device).long().reshape(batch * frames, num_digits, 2)
+    digits = torch.from_numpy(trajectories.digits).to(images.device)
+    every_frame = torch.arange(batch * frames, device=images.device)
+    for digit in range(num_digits):
+        place = (every_frame, positions[:, digit, 1], positions[:, digit, 0])
+        image = images[digits[:, digit]].repeat_interleave(frames, dim=0)  # (B * T, 28, 28)
+        windows[place] = torch.maximum(windows[place], image)
+    return canvas.reshape(batch, frames, 1, image_size, image_size)

@@ -1,0 +1,222 @@
+"""Train an LSTM autoencoder of video.
+
+python train.py --composite                                          # bundled digits, six minutes
+python train.py --composite --digits mnist --data-dir data --download
+python train.py --predict --conditional --steps 5000 --output-dir runs/future
+python train.py --resume --output-dir runs/future                    # go on where it stopped
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasets.config import DataConfig, add_data_flags
+from video_ae import cli
+from video_ae.config import (
+    AMP,
+    DECODERS,
+    FUTURE,
+    OUTPUTS,
+    PRESETS,
+    RECONSTRUCTION,
+    ModelConfig,
+    TrainConfig,
+    from_json,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+_BUDGET = ("steps", "max_minutes")  # the only choices that --resume may change
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Flags that are not given are absent, so that presets and resumed runs are inherited, not overridden."""
+    training, model = TrainConfig(), ModelConfig()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS
+    )
+    group = parser.add_argument_group("model", argument_default=argparse.SUPPRESS)
+    kind = group.add_mutually_exclusive_group()
+    for flag, decoders, text in (
+        ("--composite", DECODERS, "reconstruct the input and predict the future"),
+        ("--reconstruct", (RECONSTRUCTION,), "reconstruct the input only (autoencoder)"),
+        ("--predict", (FUTURE,), "predict the future only"),
+    ):
+        kind.add_argument(flag, dest="decoders", action="store_const", const=decoders, help=text)
+    group.add_argument(
+        "--conditional", nargs="*", choices=DECODERS, help="decoders that read their last frame (none named: all)"
+    )
+    group.add_argument("--preset", choices=PRESETS, help="a model of known size; other flags override it")
+    group.add_argument("--input-frames", type=int, metavar="N", help=f"frames read (default: {model.input_frames})")
+    group.add_argument(
+        "--future-frames", type=int, metavar="N", help=f"frames predicted (default: {model.future_frames})"
+    )
+    group.add_argument(
+        "--patch-size", type=int, metavar="P", help="read PxP patches, each a sequence (default: whole frames)"
+    )
+    group.add_argument("--hidden-size", type=int, metavar="N", help=f"LSTM units (default: {model.hidden_size})")
+    group.add_argument("--layers", type=int, metavar="N", help=f"LSTM layers (default: {model.layers})")
+    group.add_argument("--peephole", action="store_true", help="let the gates see the cell, as in the paper")
+    group.add_argument("--output", choices=OUTPUTS, help=f"output units (default: {model.output})")
+    group.add_argument("--init-from", metavar="FOLDER", help="start from the weights of this run or saved model")
+    add_data_flags(parser)
+
+    group = parser.add_argument_group("training", argument_default=argparse.SUPPRESS)
+    group.add_argument(
+        "--steps", type=int, metavar="N", help="budget in steps; alone, it replaces the default of minutes"
+    )
+    group.add_argument(
+        "--max-minutes", type=float, metavar="M", help=f"budget in minutes (default: {training.max_minutes:g})"
+    )
+    group.add_argument(
+        "-b", "--batch-size", type=int, metavar="N", help=f"clips per step (default: {training.batch_size})"
+    )
+    group.add_argument("--lr", type=float, help=f"peak learning rate (default: {training.lr:g})")
+    group.add_argument("--weight-decay", type=float, metavar="W", help=f"of AdamW (default: {training.weight_decay:g})")
+    group.add_argument(
+        "--clip-grad", type=float, metavar="NORM", help=f"largest gradient norm (default: {training.clip_grad:g})"
+    )
+    group.add_argument(
+        "--checkpoint-every",
+        type=int,
+        metavar="N",
+        help=f"steps between validations, each with a GIF and a checkpoint (default: {training.checkpoint_every})",
+    )
+    group.add_argument("--amp", choices=AMP, help="bf16 matrix products (default: auto, where the hardware has them)")
+    group.add_argument("--seed", type=int, help="of the weights and of the training clips (default: 0)")
+    group.add_argument("--deterministic", action="store_true", help="refuse operations that do not repeat exactly")
+
+    group = parser.add_argument_group("run")
+    group.add_argument("--output-dir", type=Path, metavar="FOLDER", help="(default: runs/<kind>-<time>)")
+    group.add_argument(
+        "--resume", action="store_true", default=False, help="go on with the run in --output-dir, or begin it"
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+    group.add_argument(
+        "-j", "--workers", type=int, default=0, metavar="N", help="processes that read data (default: 0)"
+    )
+    group.add_argument("--debug", action="store_true", default=False, help="show where an error came from")
+
+    arguments = parser.parse_args()
+    given = vars(arguments)
+    if "decoders" not in given and not arguments.resume:
+        parser.error("say what to train: --composite, --reconstruct or --predict")
+    if arguments.resume and "output_dir" not in given:
+        parser.error("--resume needs the run to go on with: --output-dir")
+    if arguments.resume and "init_from" in given:
+        parser.error("--resume goes on with the run's own weights: leave out --init-from")
+    if "steps" in given and "max_minutes" not in given:
+        given["max_minutes"] = None
+    if given.get("conditional") == []:
+        given["conditional"] = given.get("decoders", ())
+    return arguments
+
+
+def configure(given: dict[str, Any]) -> tuple[ModelConfig, DataConfig, TrainConfig]:
+    """The configs of a new run. Raises ValueError for choices that do not fit together or are out of range."""
+    data = cli.override(DataConfig(), given)
+    if data.data_dir is not None:
+        data = dataclasses.replace(data, data_dir=str(Path(data.data_dir).resolve()))
+    model = cli.override(ModelConfig(**PRESETS[given.get("preset", "default")]), given)
+    channels, height, width = data.open("train", model.frames)[0].shape[1:]
+    model = dataclasses.replace(model, frame_shape=(channels, height, width))
+    return model, dataclasses.replace(data, download=False), cli.override(TrainConfig(), given)
+
+
+def inherit(stored: dict[str, Any], given: dict[str, Any], source: str) -> tuple[ModelConfig, DataConfig, TrainConfig]:
+    """The configs of a run to resume. Raises ValueError for a flag that contradicts them; the budget may change."""
+    model = from_json(ModelConfig, stored["model"], source)
+    data = from_json(DataConfig, stored["data"], source)
+    training = from_json(TrainConfig, stored["training"], source)
+    wanted = {key: value for key, value in given.items() if key not in ("data_dir", "download")}
+    if "data_dir" in given:
+        wanted["data_dir"] = str(Path(given["data_dir"]).resolve())
+    if "preset" in given:
+        wanted = PRESETS[given["preset"]] | wanted
+    for config in (model, data, training):
+        changed = cli.override(config, {key: value for key, value in wanted.items() if key not in _BUDGET})
+        for field in dataclasses.fields(config):
+            before, after = getattr(config, field.name), getattr(changed, field.name)
+            if before != after:
+                raise ValueError(
+                    f"{source}: the run has {field.name} {before}, not {after}; leave out the flag or start anew"
+                )
+    return model, data, cli.override(training, {key: given[key] for key in _BUDGET if key in given})
+
+
+def main(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from datasets.batches import consecutive_indices, load_batches, training_indices
+    from video_ae.checkpoint import WEIGHTS, load_weights, model_folder
+    from video_ae.models import LSTMAutoencoder
+    from video_ae.run_folder import RunFolder
+    from video_ae.training import fit, uses_bf16
+    from video_ae.visualize import save_training_curves
+
+    given = vars(arguments)
+    device = cli.choose_device(arguments.device)
+    run = RunFolder(
+        given.get("output_dir") or Path("runs") / f"{_kind(given.get('decoders', ()))}-{datetime.now():%Y%m%d-%H%M%S}"
+    )
+    if arguments.resume and (run.path / "config.json").exists():
+        model_config, data, training = inherit(run.config(), given, str(run.path / "config.json"))
+        run.write_environment()
+    elif "decoders" in given:
+        model_config, data, training = configure(given)
+        run.create({"model": to_json(model_config), "data": to_json(data), "training": to_json(training)})
+    else:
+        raise FileNotFoundError(
+            f"{run.path}: no run to resume; say what to train: --composite, --reconstruct or --predict"
+        )
+
+    torch.manual_seed(training.seed)
+    torch.use_deterministic_algorithms(training.deterministic)
+    model = LSTMAutoencoder(model_config)
+    if "init_from" in given:
+        load_weights(model, model_folder(Path(arguments.init_from)) / WEIGHTS)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    precision = "bf16" if uses_bf16(training.amp, device) else "float32"
+    print(
+        f"{_kind(model_config.decoders)} model, {parameters / 1e6:.1f} M parameters, {precision} on {device},"
+        f" writing to {run.path}"
+    )
+
+    clips = data.open(
+        "train", model_config.frames, seed=training.seed, device=device if not arguments.workers else "cpu"
+    )
+    validation_clips = data.open("validation", model_config.frames)
+    held_out = (
+        training.validation_clips if validation_clips.endless else min(len(validation_clips), training.validation_clips)
+    )
+
+    def training_batches(first_step: int) -> Iterator[torch.Tensor]:
+        indices = training_indices(clips, training.batch_size, seed=training.seed, first_step=first_step)
+        return load_batches(clips, indices, workers=arguments.workers)
+
+    def validation_batches() -> Iterator[torch.Tensor]:
+        return load_batches(validation_clips, consecutive_indices(held_out, 100))
+
+    progress = fit(model, training, run, training_batches, validation_batches, device)
+    picture = run.path / "training.png"
+    save_training_curves(picture, run.metrics(), "nats" if model_config.output == "logistic" else "mse")
+    print(f"{progress.step} steps, {progress.sequences_seen} sequences in {progress.seconds / 60:.1f} minutes")
+    print(f"model    {run.model}\ncurves   {picture}\nsamples  {run.samples}")
+    print(f"next     python evaluate.py {run.path}")
+
+
+def _kind(decoders: tuple[str, ...]) -> str:
+    return "composite" if len(decoders) > 1 else "".join(decoders)
+
+
+if __name__ == "__main__":
+    parsed = parse_arguments()
+    sys.exit(cli.run(lambda: main(parsed), debug=parsed.debug))

@@ -1,0 +1,56 @@
+"""What the two scripts share: exit codes, one-line errors, and flags that override a config."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Config = TypeVar("Config")
+
+
+def run(main: Callable[[], None], *, debug: bool) -> int:
+    """Call `main` and turn how it ends into an exit code; errors are one line unless `debug`.
+
+    0 done, 1 error, 128 + signal number after SIGINT or SIGTERM (130, 143).
+    """
+    from .training import Interrupted
+
+    try:
+        main()
+    except Interrupted as interrupted:
+        print(f"\ninterrupted: {interrupted}", file=sys.stderr)
+        return 128 + interrupted.signal_number
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Exception as error:
+        if debug:
+            raise
+        message = " ".join(str(error).split()) or type(error).__name__
+        expected = isinstance(error, (ValueError, OSError, FloatingPointError))
+        kind = "error" if expected else f"error: {type(error).__name__}"
+        print(f"{kind}: {message}{'' if expected else ' (--debug shows where)'}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def override(config: Config, given: dict[str, Any]) -> Config:
+    """`config` with the fields that flags were given for; flags not given are absent and inherit."""
+    names = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    return dataclasses.replace(config, **{name: value for name, value in given.items() if name in names})  # type: ignore[type-var]
+
+
+def choose_device(name: str) -> Any:
+    """`auto` takes the GPU where there is one. Raises ValueError for a device that this machine lacks."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} cannot be used on this machine; try --device cpu or auto") from error
+    return torch.device(name)

@@ -1,0 +1,94 @@
+"""How far predicted frames are from the truth, in the conventions of the published tables.
+
+Functions take frames (B, T, C, H, W) in 0 to 1 and return one value per clip and time step, (B, T).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+PSNR_CAP = 100.0  # dB, given to a frame that is exact
+_SSIM_WINDOW = 7  # pixels
+
+
+def nats(logits: Tensor, truth: Tensor) -> Tensor:
+    """Bernoulli cross-entropy with the grey truth as probability, summed over the frame. `logits` (B, T, C, H, W)."""
+    return functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(dim=(2, 3, 4))
+
+
+def entropy_floor(truth: Tensor) -> Tensor:
+    """The nats of the truth itself, below which no prediction can come, because the targets are grey."""
+    return (torch.special.entr(truth) + torch.special.entr(1 - truth)).sum(dim=(2, 3, 4))
+
+
+def frame_errors(predicted: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """`mse`, `mae`: summed over the frame, not clipped. `psnr` in dB and `ssim`: of predictions clipped to 0 to 1.
+
+    `ssim` takes the true data range 1; `ssim_range2` the range 2 under which many published tables were computed,
+    and which flatters by .02 to .05. Frames smaller than the 7x7 window have no SSIM: NaN.
+    """
+    difference = predicted - truth
+    squared = difference.square().sum(dim=(2, 3, 4))
+    clipped = predicted.clamp(0, 1)
+    mean_squared = (clipped - truth).square().mean(dim=(2, 3, 4))
+    ssim, ssim_range2 = _ssim(clipped, truth)
+    return {
+        "mse": squared,
+        "mae": difference.abs().sum(dim=(2, 3, 4)),
+        "psnr": (-10 * mean_squared.log10()).clamp(max=PSNR_CAP),
+        "ssim": ssim,
+        "ssim_range2": ssim_range2,
+    }
+
+
+def _ssim(predicted: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM (Wang et al., 2004) for data ranges 1 and 2, as scikit-image computes it by default.
+
+    A 7x7 uniform window, K1 = .01, K2 = .03, sample covariance, mean over all windows that lie inside the frame.
+    """
+    B, T, _, H, W = truth.shape
+    if min(H, W) < _SSIM_WINDOW:
+        nothing = truth.new_full((B, T), torch.nan)
+        return nothing, nothing
+    x, y = predicted, truth
+    moments = torch.stack([x, y, x * x, y * y, x * y]).reshape(-1, 1, H, W)
+    windows = moments.unfold(2, _SSIM_WINDOW, 1).sum(-1).unfold(3, _SSIM_WINDOW, 1).sum(-1) / _SSIM_WINDOW**2
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = windows.reshape(5, B, T, -1)  # C * (H - 6) * (W - 6) windows
+    to_sample = _SSIM_WINDOW**2 / (_SSIM_WINDOW**2 - 1)
+    variances = to_sample * (mean_xx - mean_x**2 + mean_yy - mean_y**2)
+    covariance = to_sample * (mean_xy - mean_x * mean_y)
+
+    def for_range(data_range: float) -> Tensor:
+        c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+        luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+        return (luminance * (2 * covariance + c2) / (variances + c2)).mean(dim=2)
+
+    return for_range(1), for_range(2)
+
+
+class MetricAccumulator:
+    """Sums metrics over batches and counts the clips, so that a smaller last batch weighs what it should."""
+
+    def __init__(self) -> None:
+        self.clips = 0
+        self._sums: dict[str, Tensor] = {}  # (T,) each, float64
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Add per-frame values (B, T) of one batch."""
+        for name, value in values.items():
+            summed = value.double().sum(dim=0).cpu()
+            self._sums[name] = self._sums.get(name, 0) + summed
+        self.clips += len(next(iter(values.values())))
+
+    def result(self) -> dict[str, Any]:
+        """The mean of every metric, and under `per_step` its mean at each time step. What is not finite is None."""
+        curves = {name: (total / self.clips).tolist() for name, total in self._sums.items()}
+        means: dict[str, Any] = {name: _finite(sum(curve) / len(curve)) for name, curve in curves.items()}
+        means["per_step"] = {name: [_finite(value) for value in curve] for name, curve in curves.items()}
+        return means
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None

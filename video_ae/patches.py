@@ -1,0 +1,29 @@
+"""Frames to the vectors that an LSTM reads, and back: exact inverses of each other."""
+
+from torch import Tensor
+
+
+def frames_to_vectors(frames: Tensor, patch_size: int | None = None) -> Tensor:
+    """Frames (B, T, C, H, W) to one vector per frame (B, T, C*H*W) or, with `patch_size` P, one per patch.
+
+    Patch vectors (B, T, H/P, W/P, C*P*P) stay on their grid. Raises ValueError where P does not divide H and W.
+    """
+    if patch_size is None:
+        return frames.flatten(2)
+    B, T, C, H, W = frames.shape
+    P = patch_size
+    if H % P or W % P:
+        raise ValueError(f"frames of {H}x{W} pixels cannot be cut into {P}x{P} patches: P must divide both sides")
+    grid = frames.reshape(B, T, C, H // P, P, W // P, P)
+    return grid.permute(0, 1, 3, 5, 2, 4, 6).reshape(B, T, H // P, W // P, C * P * P)
+
+
+def vectors_to_frames(vectors: Tensor, frame_shape: tuple[int, int, int], patch_size: int | None = None) -> Tensor:
+    """The inverse of `frames_to_vectors`: (B, T, C*H*W) or (B, T, H/P, W/P, C*P*P) to frames (B, T, C, H, W)."""
+    C, H, W = frame_shape
+    if patch_size is None:
+        return vectors.unflatten(2, (C, H, W))
+    B, T = vectors.shape[:2]
+    P = patch_size
+    grid = vectors.reshape(B, T, H // P, W // P, C, P, P)
+    return grid.permute(0, 1, 4, 2, 5, 3, 6).reshape(B, T, C, H, W)

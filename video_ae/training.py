@@ -1,0 +1,208 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .checkpoint import Progress, save_model
+from .config import FUTURE, RECONSTRUCTION, TrainConfig
+from .evaluation import evaluate, predict_clips
+from .losses import LOSSES, total_loss
+from .models import LSTMAutoencoder
+from .run_folder import RunFolder
+from .visualize import save_clip_gif
+
+_LOG_EVERY = 10  # steps between two rows of metrics.jsonl
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """Training stopped at the user's wish, everything saved."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+def fit(
+    model: LSTMAutoencoder,
+    config: TrainConfig,
+    run: RunFolder,
+    training_batches: Callable[[int], Iterator[Tensor]],
+    validation_batches: Callable[[], Iterator[Tensor]],
+    device: torch.device,
+) -> Progress:
+    """Train `model` until the budget is used up, from the run's last checkpoint if there is one.
+
+    training_batches:   given a step, the uint8 batches (B, T, C, H, W) from that step on, without end.
+    validation_batches: the validation clips, from the first again at every call.
+
+    Raises `Interrupted` after SIGINT or SIGTERM, once the step is finished and saved, and FloatingPointError, with
+    the cause named and the last checkpoint untouched, where a loss or gradient is not finite.
+    """
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
+    )
+    progress = Progress()
+    if run.checkpoints:
+        progress = run.checkpoints.load_last(model, optimizer)
+        run.forget_metrics_after(progress.step)
+    batches = training_batches(progress.step)
+    saved_step = progress.step
+    before, started = progress.seconds, time.monotonic()
+    with _stop_signals() as stop, _progress_bar(config, progress) as bar:
+        while (fraction := budget_used(config, progress)) < 1 and not stop:
+            lr = config.lr * schedule(fraction, config.warmup)
+            row = train_step(model, optimizer, next(batches).to(device), lr, config, progress.step + 1)
+            progress.step += 1
+            progress.sequences_seen += config.batch_size
+            progress.seconds = before + time.monotonic() - started
+            if progress.step % _LOG_EVERY == 0:
+                run.append_metrics(_progress_row(progress) | row)
+            speed = progress.sequences_seen / progress.seconds
+            bar.set_postfix_str(f"step {progress.step}, {speed:.0f} sequences/s, loss {row['loss']:.1f}", refresh=False)
+            bar.update(max(0.0, min(1.0, budget_used(config, progress)) - bar.n))
+            if progress.step % config.checkpoint_every == 0:
+                validate_and_save(model, optimizer, progress, run, validation_batches, device)
+                saved_step = progress.step
+                progress.seconds = before + time.monotonic() - started
+        if progress.step > saved_step:
+            validate_and_save(model, optimizer, progress, run, validation_batches, device)
+    if stop:
+        raise Interrupted(stop[0], f"saved after step {progress.step} in {run.path}; go on with --resume")
+    return progress
+
+
+def train_step(
+    model: LSTMAutoencoder,
+    optimizer: torch.optim.Optimizer,
+    clips: Tensor,
+    lr: float,
+    config: TrainConfig,
+    step: int,
+) -> dict[str, float]:
+    """One step on uint8 clips (B, T, C, H, W); returns the losses per frame, the gradient norm and the rate."""
+    input_frames = model.config.input_frames
+    with torch.autocast(clips.device.type, torch.bfloat16, enabled=uses_bf16(config.amp, clips.device)):
+        vectors = model.frames_to_vectors(clips)
+        targets = {RECONSTRUCTION: vectors[:, :input_frames], FUTURE: vectors[:, input_frames:]}
+        outputs = model(targets[RECONSTRUCTION], targets[FUTURE], teacher_forcing=True)
+        loss_function = LOSSES[model.config.output]
+        terms = {name: loss_function(output, targets[name]) for name, output in outputs.items()}
+        loss = total_loss(terms)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.zero_grad()
+    loss.backward()
+    gradient_norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_grad))
+    row = {name: term.item() for name, term in terms.items()} | {"loss": loss.item()}
+    if not math.isfinite(row["loss"]) or not math.isfinite(gradient_norm):
+        raise FloatingPointError(_cause(model, row, step))
+    optimizer.step()
+    return row | {"gradient_norm": gradient_norm, "lr": lr}
+
+
+def validate_and_save(
+    model: LSTMAutoencoder,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    run: RunFolder,
+    validation_batches: Callable[[], Iterator[Tensor]],
+    device: torch.device,
+) -> None:
+    """Judge the model on the validation clips, draw the first of them, and write a checkpoint."""
+    results = evaluate(model, validation_batches(), device)
+    metric = "nats" if model.config.output == "logistic" else "mse"
+    loss = sum(results[name][metric] for name in model.decoders)
+    clip = predict_clips(model, next(validation_batches())[:1], device)[0]
+    save_clip_gif(run.samples / f"step-{progress.step:06d}.gif", clip)
+    best = loss < progress.best_loss
+    progress.best_loss = min(loss, progress.best_loss)
+    run.append_metrics({"step": progress.step, "sequences_seen": progress.sequences_seen, "validation": results})
+    if best:
+        save_model(model, run.model)
+    run.checkpoints.save(model, optimizer, progress, best=best)
+
+
+def uses_bf16(amp: str, device: torch.device) -> bool:
+    """Whether matrix products run in bf16. `auto`: where the hardware has them; elsewhere they are much slower."""
+    if amp != "auto":
+        return amp == "on"
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def budget_used(config: TrainConfig, progress: Progress) -> float:
+    """The fraction of the budget, steps or minutes, that is used up."""
+    by_steps = progress.step / config.steps if config.steps else 0.0
+    by_time = progress.seconds / (60 * config.max_minutes) if config.max_minutes else 0.0
+    return max(by_steps, by_time)
+
+
+def schedule(fraction: float, warmup: float) -> float:
+    """Share of the peak learning rate after `fraction` of the budget: linear warm-up, then half a cosine to zero."""
+    if fraction < warmup:
+        return fraction / warmup
+    return 0.5 * (1 + math.cos(math.pi * (fraction - warmup) / (1 - warmup)))
+
+
+def _cause(model: LSTMAutoencoder, row: dict[str, float], step: int) -> str:
+    """Names what stopped being finite first: a loss, or else the parameters whose gradient did."""
+    losses = [f"the {name} loss is {value}" for name, value in row.items() if not math.isfinite(value)]
+    gradients = [
+        f"the gradient of {name}"
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and not parameter.grad.isfinite().all()
+    ]
+    found = losses[0] if losses else f"{gradients[0] if gradients else 'the gradient norm'} is not finite"
+    return f"step {step}: {found}; the last checkpoint is intact: go on from it with a smaller --lr"
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collects the first SIGINT or SIGTERM into the list it yields; the second one acts at once."""
+    received: list[int] = []
+    previous: dict[int, Any] = {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for handled in previous:
+            signal.signal(handled, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, handle)
+    try:
+        yield received
+    finally:
+        for handled, handler in previous.items():
+            signal.signal(handled, handler)
+
+
+def _progress_bar(config: TrainConfig, progress: Progress) -> tqdm:
+    """A bar over the budget, so that the time left is right for steps and for minutes."""
+    return tqdm(
+        total=1.0,
+        initial=min(1.0, budget_used(config, progress)),
+        bar_format="training {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
+    )
+
+
+def _progress_row(progress: Progress) -> dict[str, float]:
+    return {
+        "step": progress.step,
+        "sequences_seen": progress.sequences_seen,
+        "seconds": round(progress.seconds, 3),
+        "sequences_per_second": round(progress.sequences_seen / progress.seconds, 1),
+    }

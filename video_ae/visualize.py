@@ -1,0 +1,163 @@
+"""Arrays to pictures: GIFs, strips and curves. Knows no models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+Frames = npt.NDArray[np.float32]  # (T, C, H, W) in 0 to 1, C = 1 or 3
+
+_BACKGROUND, _TEXT, _ABSENT = (24, 24, 27), (228, 228, 231), (63, 63, 70)
+_INPUT, _FUTURE = (96, 165, 250), (251, 146, 60)  # blue: seen by the model; orange: not seen
+_PANEL = 224  # least height of a GIF panel, pixels
+_MARGIN = 10
+
+
+class Clip(NamedTuple):
+    """One clip and what a model made of it; a model without a decoder leaves its part None."""
+
+    inputs: Frames
+    future: Frames  # may have no frames
+    reconstruction: Frames | None
+    prediction: Frames | None
+
+
+def save_clip_gif(path: Path, clip: Clip, *, milliseconds: int = 250) -> None:
+    """An animation of three panels: the truth, what the model made of it, and the absolute error.
+
+    The input and its reconstruction come first, then the true future and the prediction.
+    """
+    made = _made(clip)
+    total = len(clip.inputs) + len(clip.future)
+    pictures = []
+    for t, truth in enumerate([*clip.inputs, *clip.future]):
+        seen = t < len(clip.inputs)
+        error = None if made[t] is None else np.abs(made[t] - truth).mean(axis=0, keepdims=True)
+        panels = [
+            ("input" if seen else "true future", truth),
+            ("reconstruction" if seen else "prediction", made[t]),
+            ("error", error),
+        ]
+        pictures.append(_compose(panels, _INPUT if seen else _FUTURE, f"frame {t + 1} of {total}"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    durations = [milliseconds] * (total - 1) + [4 * milliseconds]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+
+
+def save_strip(path: Path, clips: Sequence[Clip]) -> None:
+    """All frames of some clips side by side, as in the paper's figures: the truth above what the model made of it."""
+    rows = [frames for clip in clips for frames in ([*clip.inputs, *clip.future], _made(clip))]
+    height, width = clips[0].inputs.shape[2:]
+    scale = max(1, round(64 / height))
+    cell_w, cell_h, gap = width * scale, height * scale, 3
+    left, top, wide_gap = 110, 28, 12
+    columns = len(rows[0])
+    inputs = len(clips[0].inputs)
+    size = (left + columns * (cell_w + gap) + wide_gap, top + len(rows) * (cell_h + gap) + len(clips) * wide_gap)
+    picture = Image.new("RGB", size, _BACKGROUND)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=13)
+    for t in range(columns):
+        x = left + t * (cell_w + gap) + (wide_gap if t >= inputs else 0)
+        draw.text((x + cell_w // 2, 8), str(t + 1), fill=_INPUT if t < inputs else _FUTURE, font=font, anchor="mt")
+    for r, row in enumerate(rows):
+        y = top + r * (cell_h + gap) + (r // 2) * wide_gap
+        name = "truth" if r % 2 == 0 else "model"
+        draw.text((left - 10, y + cell_h // 2), name, fill=_TEXT, font=font, anchor="rm")
+        for t, frame in enumerate(row):
+            x = left + t * (cell_w + gap) + (wide_gap if t >= inputs else 0)
+            picture.paste(_picture(frame, (cell_w, cell_h)), (x, y))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+
+
+def save_training_curves(path: Path, rows: Sequence[dict[str, Any]], metric: str) -> None:
+    """Training loss per decoder against sequences seen, with the validation results as points.
+
+    rows: of metrics.jsonl. metric: the one that the loss is, `nats` or `mse`.
+    """
+    training = [row for row in rows if "loss" in row]
+    validation = [row for row in rows if "validation" in row]
+    figure, axes = _figure("sequences seen", f"{metric} per frame")
+    for colour, name in (("tab:blue", "reconstruction"), ("tab:orange", "future")):
+        points = [(row["sequences_seen"], row[name]) for row in training if name in row]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, alpha=0.5, linewidth=1, label=f"{name}, training")
+        points = [
+            (row["sequences_seen"], row["validation"][name][metric]) for row in validation if name in row["validation"]
+        ]
+        if points:
+            axes.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4, label=f"{name}, validation")
+    _save(figure, axes, path)
+
+
+def save_error_curves(path: Path, results: dict[str, Any], baselines: dict[str, Any], metric: str) -> None:
+    """The error of every decoder and baseline at each time step, frames numbered as in the clip."""
+    figure, axes = _figure("frame", f"{metric} per frame")
+    inputs = len(results["reconstruction"]["per_step"][metric]) if "reconstruction" in results else 0
+    for colour, name in (("tab:blue", "reconstruction"), ("tab:orange", "future")):
+        if name in results:
+            curve = results[name]["per_step"][metric]
+            first = 1 + (inputs if name == "future" else 0)
+            axes.plot(range(first, first + len(curve)), curve, "o-", color=colour, label=name)
+    for style, (name, baseline) in zip((":", "--", "-.", (0, (1, 3))), baselines.items(), strict=True):
+        curve = baseline["per_step"].get(metric)
+        if curve and None not in curve:
+            first = 1 + (inputs if "future" in results else 0)
+            axes.plot(
+                range(first, first + len(curve)), curve, linestyle=style, color="grey", label=name.replace("_", " ")
+            )
+    axes.set_ylim(bottom=0)
+    _save(figure, axes, path)
+
+
+def _made(clip: Clip) -> list[npt.NDArray[np.float32] | None]:
+    """The model's frame for every frame of the clip, None where it has no decoder for it."""
+    parts = ((clip.reconstruction, clip.inputs), (clip.prediction, clip.future))
+    return [frame for made, truth in parts for frame in ([None] * len(truth) if made is None else made)]
+
+
+def _compose(panels: Sequence[tuple[str, Any]], colour: tuple[int, int, int], caption: str) -> Image.Image:
+    height, width = next(frame for _, frame in panels if frame is not None).shape[1:]
+    scale = max(1, -(-_PANEL // height))
+    size = (width * scale, height * scale)
+    title, footer = 26, 24
+    canvas_size = (len(panels) * (size[0] + _MARGIN) + _MARGIN, title + size[1] + footer + _MARGIN)
+    picture = Image.new("RGB", canvas_size, _BACKGROUND)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=15)
+    for column, (name, frame) in enumerate(panels):
+        x, y = _MARGIN + column * (size[0] + _MARGIN), title
+        draw.text((x + size[0] // 2, title // 2), name, fill=colour, font=font, anchor="mm")
+        draw.rectangle((x - 2, y - 2, x + size[0] + 1, y + size[1] + 1), outline=colour, width=2)
+        picture.paste(_picture(frame, size), (x, y))
+    draw.text((_MARGIN, title + size[1] + footer // 2 + 4), caption, fill=_TEXT, font=font, anchor="lm")
+    return picture
+
+
+def _picture(frame: Any, size: tuple[int, int]) -> Image.Image:
+    """A frame (C, H, W) in 0 to 1, or None for one that the model does not make, enlarged to `size`."""
+    if frame is None:
+        return Image.new("RGB", size, _ABSENT)
+    pixels = np.rint(np.asarray(frame) * 255).astype(np.uint8)  # (C, H, W)
+    image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    return image.convert("RGB").resize(size, Image.Resampling.NEAREST)
+
+
+def _figure(x_label: str, y_label: str) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot(xlabel=x_label, ylabel=y_label)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _save(figure: Any, axes: Any, path: Path) -> None:
+    axes.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
