@@ -26,7 +26,7 @@ _DRAWN_CLIPS = 8
 _COLUMNS = {"nats": "nats", "mse": "MSE", "mae": "MAE", "psnr": "PSNR", "ssim": "SSIM", "ssim_range2": "SSIM (range 2)"}
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder that train.py wrote")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=["predict"], help="(default: predict)")
@@ -42,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output-dir", type=Path, metavar="FOLDER", help="(default: RUN/evaluation)")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     add_data_flags(parser)
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -141,6 +141,10 @@ def main(arguments: argparse.Namespace) -> None:
         TASKS[task](arguments)
 
 
+def command(words: list[str] | None = None) -> int:
+    arguments = parse_arguments(words)
+    return cli.run(lambda: main(arguments), debug=arguments.debug)
+
+
 if __name__ == "__main__":
-    parsed = parse_arguments()
-    sys.exit(cli.run(lambda: main(parsed), debug=parsed.debug))
+    sys.exit(command())

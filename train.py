@@ -34,10 +34,11 @@ from video_ae.config import (
 if TYPE_CHECKING:
     import torch
 
+_START_CLIPS = 200  # training clips that set the scale of the first weights
 _BUDGET = ("steps", "max_minutes")  # the only choices that --resume may change
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Flags that are not given are absent, so that presets and resumed runs are inherited, not overridden."""
     training, model = TrainConfig(), ModelConfig()
     parser = argparse.ArgumentParser(
@@ -90,6 +91,9 @@ def parse_arguments() -> argparse.Namespace:
         metavar="N",
         help=f"steps between validations, each with a GIF and a checkpoint (default: {training.checkpoint_every})",
     )
+    group.add_argument(
+        "--validation-clips", type=int, metavar="N", help=f"to validate on (default: {training.validation_clips})"
+    )
     group.add_argument("--amp", choices=AMP, help="bf16 matrix products (default: auto, where the hardware has them)")
     group.add_argument("--seed", type=int, help="of the weights and of the training clips (default: 0)")
     group.add_argument("--deterministic", action="store_true", help="refuse operations that do not repeat exactly")
@@ -105,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     group.add_argument("--debug", action="store_true", default=False, help="show where an error came from")
 
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     given = vars(arguments)
     if "decoders" not in given and not arguments.resume:
         parser.error("say what to train: --composite, --reconstruct or --predict")
@@ -125,9 +129,9 @@ def configure(given: dict[str, Any]) -> tuple[ModelConfig, DataConfig, TrainConf
     data = cli.override(DataConfig(), given)
     if data.data_dir is not None:
         data = dataclasses.replace(data, data_dir=str(Path(data.data_dir).resolve()))
-    model = cli.override(ModelConfig(**PRESETS[given.get("preset", "default")]), given)
-    channels, height, width = data.open("train", model.frames)[0].shape[1:]
-    model = dataclasses.replace(model, frame_shape=(channels, height, width))
+    channels, height, width = data.open("train", frames=1)[0].shape[1:]
+    preset = PRESETS[given.get("preset", "default")]
+    model = cli.override(ModelConfig(frame_shape=(channels, height, width), **preset), given)
     return model, dataclasses.replace(data, download=False), cli.override(TrainConfig(), given)
 
 
@@ -167,36 +171,37 @@ def main(arguments: argparse.Namespace) -> None:
     run = RunFolder(
         given.get("output_dir") or Path("runs") / f"{_kind(given.get('decoders', ()))}-{datetime.now():%Y%m%d-%H%M%S}"
     )
-    if arguments.resume and (run.path / "config.json").exists():
+    resuming = arguments.resume and (run.path / "config.json").exists()
+    if resuming:
         model_config, data, training = inherit(run.config(), given, str(run.path / "config.json"))
-        run.write_environment()
     elif "decoders" in given:
         model_config, data, training = configure(given)
-        run.create({"model": to_json(model_config), "data": to_json(data), "training": to_json(training)})
     else:
         raise FileNotFoundError(
             f"{run.path}: no run to resume; say what to train: --composite, --reconstruct or --predict"
         )
 
+    # Everything that can be wrong shows before the first file is written.
+    clips = data.open("train", model_config.frames, seed=training.seed, device="cpu" if arguments.workers else device)
+    validation_clips = data.open("validation", model_config.frames)
+    held_out = training.validation_clips
+    if not validation_clips.endless:
+        held_out = min(held_out, len(validation_clips))
     torch.manual_seed(training.seed)
     torch.use_deterministic_algorithms(training.deterministic)
     model = LSTMAutoencoder(model_config)
     if "init_from" in given:
         load_weights(model, model_folder(Path(arguments.init_from)) / WEIGHTS)
+    else:
+        model.start_from(
+            clips.__getitems__(range(_START_CLIPS if clips.endless else min(len(clips), _START_CLIPS))).cpu()
+        )
+    if not resuming:
+        run.create({"model": to_json(model_config), "data": to_json(data), "training": to_json(training)})
+    run.write_environment()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     precision = "bf16" if uses_bf16(training.amp, device) else "float32"
-    print(
-        f"{_kind(model_config.decoders)} model, {parameters / 1e6:.1f} M parameters, {precision} on {device},"
-        f" writing to {run.path}"
-    )
-
-    clips = data.open(
-        "train", model_config.frames, seed=training.seed, device=device if not arguments.workers else "cpu"
-    )
-    validation_clips = data.open("validation", model_config.frames)
-    held_out = (
-        training.validation_clips if validation_clips.endless else min(len(validation_clips), training.validation_clips)
-    )
+    print(f"{_kind(model_config.decoders)} model, {parameters / 1e6:.1f} M parameters, {precision} on {device}")
 
     def training_batches(first_step: int) -> Iterator[torch.Tensor]:
         indices = training_indices(clips, training.batch_size, seed=training.seed, first_step=first_step)
@@ -217,6 +222,10 @@ def _kind(decoders: tuple[str, ...]) -> str:
     return "composite" if len(decoders) > 1 else "".join(decoders)
 
 
+def command(words: list[str] | None = None) -> int:
+    arguments = parse_arguments(words)
+    return cli.run(lambda: main(arguments), debug=arguments.debug)
+
+
 if __name__ == "__main__":
-    parsed = parse_arguments()
-    sys.exit(cli.run(lambda: main(parsed), debug=parsed.debug))
+    sys.exit(command())

@@ -136,6 +136,22 @@ class LSTMAutoencoder(nn.Module):
             outputs[FUTURE] = self.decoders[FUTURE](states, sequences[:, -1], steps, teacher)
         return {name: _unfold_grid(output, grid) for name, output in outputs.items()}
 
+    @torch.no_grad()
+    def start_from(self, clips: Tensor) -> None:
+        """Fit a new model to the scale of its data, frames (B, T, C, H, W), before the first step of training.
+
+        Gates see unit variance whatever the inputs' scale, and the outputs start at the mean frame.
+        """
+        vectors = self.frames_to_vectors(clips)
+        scale = vectors.square().mean().sqrt().clamp(min=1e-6)
+        mean = vectors.flatten(0, -2).mean(dim=0)  # (D,)
+        start = mean.clamp(1e-3, 1 - 1e-3).logit() if self.config.output == "logistic" else mean
+        for module in self.modules():
+            if isinstance(module, LSTM):
+                module.expect_inputs_of(scale)
+            elif isinstance(module, Decoder):
+                module.readout.bias.copy_(start)
+
     @torch.inference_mode()
     def encode(self, clips: Tensor) -> Tensor:
         """The fixed-length code of every clip, (B, code_size): the top layer's last hidden state.

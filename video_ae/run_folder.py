@@ -12,8 +12,6 @@ from typing import Any
 
 from .checkpoint import Checkpoints, read_json, write_json
 
-_OURS = ("config.json", "env.json", "metrics.jsonl", "samples", "checkpoints", "model", "evaluation")
-
 
 class RunFolder:
     """`runs/<name>` with config.json, env.json, metrics.jsonl, samples, checkpoints, model and evaluation."""
@@ -33,7 +31,6 @@ class RunFolder:
             )
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "config.json", config)
-        self.write_environment()
 
     def config(self) -> dict[str, Any]:
         """What `create` stored. Raises FileNotFoundError or ValueError where this is no run of `train.py`."""

@@ -56,7 +56,7 @@ def fit(
     progress = Progress()
     if run.checkpoints:
         progress = run.checkpoints.load_last(model, optimizer)
-        run.forget_metrics_after(progress.step)
+    run.forget_metrics_after(progress.step)
     batches = training_batches(progress.step)
     saved_step = progress.step
     before, started = progress.seconds, time.monotonic()

@@ -1,0 +1,169 @@
+"""The autoencoder: sizes, directions of time, teacher forcing, and what goes in and comes out."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from video_ae import LSTMAutoencoder, ModelConfig
+from video_ae.config import DECODERS, FUTURE, PRESETS, RECONSTRUCTION
+from video_ae.patches import frames_to_vectors, vectors_to_frames
+
+
+def small(**choices) -> LSTMAutoencoder:
+    return LSTMAutoencoder(ModelConfig(**({"frame_shape": (1, 8, 8), "hidden_size": 12} | choices)))
+
+
+def parameters(**choices) -> int:
+    with torch.device("meta"):
+        model = LSTMAutoencoder(ModelConfig(**choices))
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_parameter_counts_of_the_papers_models():
+    """The paper: about 101 M with one layer, 201 M with two, 33.6 M more for each conditional decoder."""
+    paper = parameters(**PRESETS["paper"])
+    assert paper == 100_696_064
+    assert parameters(**PRESETS["paper-2layer"]) == 201_383_936
+    assert parameters(**PRESETS["paper"], conditional=(FUTURE,)) - paper == 4 * 2048 * 4096
+
+
+@given(
+    shape=st.tuples(st.sampled_from([1, 3]), st.integers(1, 4), st.integers(1, 4)),
+    patch_size=st.one_of(st.none(), st.integers(1, 4)),
+    clips=st.tuples(st.integers(1, 3), st.integers(1, 4)),
+)
+@settings(max_examples=80, deadline=None)
+def test_patches_and_back(shape, patch_size, clips):
+    channels, rows, columns = shape
+    unit = patch_size or 1
+    frames = torch.randn(*clips, channels, rows * unit, columns * unit)
+    vectors = frames_to_vectors(frames, patch_size)
+    if patch_size:
+        assert vectors.shape == (*clips, rows, columns, channels * unit * unit)
+        patch = frames[0, 0, :, -unit:, :unit]  # bottom left: catches rows and columns swapped
+        assert torch.equal(vectors[0, 0, -1, 0], patch.flatten())
+    assert torch.equal(vectors_to_frames(vectors, tuple(frames.shape[2:]), patch_size), frames)
+
+
+@pytest.mark.parametrize("patch_size", [None, 4])
+@pytest.mark.parametrize("conditional", [(), (RECONSTRUCTION,), (FUTURE,), DECODERS])
+def test_the_future_never_leaks_into_free_running(conditional, patch_size):
+    """Changing the true future never changes a prediction, and free running takes none at all."""
+    model = small(conditional=conditional, patch_size=patch_size)
+    clips = torch.rand(2, 20, 1, 8, 8)
+    vectors = model.frames_to_vectors(clips)
+    with_truth = model(vectors[:, :10], vectors[:, 10:], teacher_forcing=False)
+    with_noise = model(vectors[:, :10], torch.rand_like(vectors[:, 10:]), teacher_forcing=False)
+    for name in DECODERS:
+        assert torch.equal(with_truth[name], with_noise[name])
+        assert with_truth[name].shape == vectors[:, :10].shape
+
+
+def test_teacher_forcing_shows_only_the_past():
+    """Under teacher forcing, output t may depend on true frames before t (in decoding order), and must on the last."""
+    model = small(conditional=DECODERS)
+    vectors = torch.rand(1, 20, 64)
+    before = model(vectors[:, :10], vectors[:, 10:], teacher_forcing=True)[FUTURE]
+    changed = vectors.clone()
+    changed[:, 14] = 1 - changed[:, 14]
+    after = model(changed[:, :10], changed[:, 10:], teacher_forcing=True)[FUTURE]
+    differs = (before != after).flatten(2).any(dim=2)[0].tolist()
+    assert differs == [False] * 5 + [True] * 5  # the true frame 15 is the input of step 16 of the clip
+
+
+def test_reconstruction_decodes_backwards_in_time():
+    """Its first step makes the last frame; outside the decoder everything is in time order."""
+    model = small(conditional=(RECONSTRUCTION,))
+    vectors = torch.rand(1, 10, 64)
+    _, states = model.encoder(vectors)
+    decoder = model.decoders[RECONSTRUCTION]
+    nothing = torch.zeros(1, 64)
+    before = decoder(states, nothing, 10, vectors)
+    changed = vectors.clone()
+    changed[:, 6] = 1 - changed[:, 6]
+    after = decoder(states, nothing, 10, changed)
+    differs = (before != after).flatten(2).any(dim=2)[0].tolist()
+    assert differs == [True] * 6 + [False] * 4  # frame 7 is an input only of frames 6, 5, ..., 1
+
+
+def test_free_running_feeds_back_its_own_output():
+    """Step by step by hand: the activated output of one step is the input of the next, the last frame the first."""
+    model = small(conditional=(FUTURE,), layers=2)
+    vectors = torch.rand(2, 10, 64)
+    predicted = model(vectors, teacher_forcing=False, steps=4)[FUTURE]
+    _, states = model.encoder(vectors)
+    decoder, vector = model.decoders[FUTURE], vectors[:, -1]
+    for t in range(4):
+        hidden, states = decoder.lstm(vector[None], states, 1)
+        vector = decoder.readout(hidden[0]).sigmoid()
+        torch.testing.assert_close(predicted[:, t].sigmoid(), vector)
+
+
+def test_patches_are_sequences_of_their_own():
+    """Every patch position goes through the same weights and sees no other position."""
+    model = small(patch_size=4)
+    frames = torch.rand(2, 10, 1, 8, 8)
+    whole = model.predict(frames)
+    alone = LSTMAutoencoder(ModelConfig(frame_shape=(1, 4, 4), hidden_size=12))
+    alone.load_state_dict(model.state_dict())
+    for row, column in itertools.product((0, 4), (0, 4)):
+        part = frames[..., row : row + 4, column : column + 4]
+        torch.testing.assert_close(whole[..., row : row + 4, column : column + 4], alone.predict(part))
+
+
+def test_what_goes_in_comes_out():
+    """uint8 frames give uint8 frames, floats floats, vectors vectors; any number of steps; one code per clip."""
+    model = small(layers=2)
+    frames = torch.randint(0, 256, (3, 10, 1, 8, 8), dtype=torch.uint8)
+    as_floats = model.predict(frames.float() / 255, steps=25)
+    assert as_floats.shape == (3, 25, 1, 8, 8)
+    assert as_floats.min() >= 0
+    assert as_floats.max() <= 1
+    as_bytes = model.predict(frames, steps=25)
+    assert as_bytes.dtype == torch.uint8
+    assert torch.equal(as_bytes, (as_floats * 255).round().to(torch.uint8))
+    assert torch.equal(model.predict(frames.float().flatten(2) / 255, steps=25), as_floats.flatten(2))
+    assert model.reconstruct(frames).shape == frames.shape
+    assert model.encode(frames).shape == (3, 12)
+    assert small(patch_size=4).encode(frames).shape == (3, 4 * 12)
+
+
+def test_the_code_is_the_top_layers_last_hidden_state():
+    model = small(layers=2)
+    frames = torch.rand(3, 10, 1, 8, 8)
+    _, states = model.encoder(frames.flatten(2))
+    assert torch.equal(model.encode(frames), states[-1].hidden)
+
+
+def test_linear_outputs_are_not_squashed():
+    model = small(output="linear", decoders=(FUTURE,))
+    with torch.no_grad():
+        model.decoders[FUTURE].readout.bias.fill_(7.0)
+    assert model.predict(torch.rand(1, 10, 1, 8, 8)).min() > 5
+
+
+def test_wrong_shapes_and_missing_decoders_are_named():
+    model = small(decoders=(FUTURE,))
+    with pytest.raises(ValueError, match=r"found frames of shape \(2, 10, 1, 9, 9\), expected .*\(1, 8, 8\)"):
+        model.predict(torch.rand(2, 10, 1, 9, 9))
+    with pytest.raises(ValueError, match="no reconstruction decoder, only future"):
+        model.reconstruct(torch.rand(2, 10, 1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"decoders": ()}, "expected one or both of reconstruction, future"),
+        ({"decoders": ("futur",)}, "expected one or both of reconstruction, future"),
+        ({"decoders": (FUTURE,), "conditional": (RECONSTRUCTION,)}, "expected some of this model's decoders"),
+        ({"hidden_size": 0}, "hidden_size is 0: expected at least 1"),
+        ({"patch_size": 5}, "patch size 5: expected a divisor of 64 and 64"),
+        ({"output": "relu"}, "output 'relu': expected one of logistic, linear"),
+    ],
+)
+def test_models_that_cannot_be_built(choices, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(**choices)

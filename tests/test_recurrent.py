@@ -1,0 +1,113 @@
+"""The recurrence against `nn.LSTM`, the paper's equations written out, and numerical gradients."""
+
+import pytest
+import torch
+from torch import nn
+
+from video_ae.recurrent import LSTM, LSTMLayer, State
+
+
+def copied_from(reference: nn.LSTM) -> LSTM:
+    ours = LSTM(reference.input_size, reference.hidden_size, reference.num_layers, peephole=True)
+    with torch.no_grad():
+        for number, layer in enumerate(ours.layers):
+            layer.weight_input.copy_(getattr(reference, f"weight_ih_l{number}"))
+            layer.weight_hidden.copy_(getattr(reference, f"weight_hh_l{number}"))
+            layer.bias.copy_(getattr(reference, f"bias_ih_l{number}") + getattr(reference, f"bias_hh_l{number}"))
+            layer.peephole.zero_()
+    return ours
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_without_peephole_weights_it_is_nn_lstm(layers):
+    """Outputs, last states and gradients; catches swapped gates and a state handed to the wrong layer."""
+    reference = nn.LSTM(5, 7, layers)
+    ours = copied_from(reference)
+    inputs = torch.randn(6, 4, 5)
+    hidden, cell = torch.randn(layers, 4, 7), torch.randn(layers, 4, 7)
+    expected, (last_hidden, last_cell) = reference(inputs, (hidden, cell))
+    outputs, states = ours(inputs, [State(h, c) for h, c in zip(hidden, cell, strict=True)], 6)
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(torch.stack([state.hidden for state in states]), last_hidden, rtol=0, atol=1e-5)
+    torch.testing.assert_close(torch.stack([state.cell for state in states]), last_cell, rtol=0, atol=1e-5)
+
+    weights = torch.randn_like(expected)
+    (expected * weights).sum().backward()
+    (outputs * weights).sum().backward()
+    for number, layer in enumerate(ours.layers):
+        for name, theirs in (("weight_input", "weight_ih"), ("weight_hidden", "weight_hh"), ("bias", "bias_ih")):
+            expected_gradient = getattr(reference, f"{theirs}_l{number}").grad
+            torch.testing.assert_close(getattr(layer, name).grad, expected_gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_peepholes_follow_the_papers_equations():
+    layer = LSTMLayer(3, 4, peephole=True)
+    inputs, h, c = torch.randn(5, 2, 3), torch.randn(2, 4), torch.randn(2, 4)
+    outputs, state = layer(inputs, State(h, c), 5)
+    w_ci, w_cf, w_co = layer.peephole
+    for t in range(5):
+        i, f, g, o = (inputs[t] @ layer.weight_input.T + h @ layer.weight_hidden.T + layer.bias).chunk(4, dim=1)
+        i, f = torch.sigmoid(i + w_ci * c), torch.sigmoid(f + w_cf * c)
+        c = f * c + i * torch.tanh(g)
+        h = torch.sigmoid(o + w_co * c) * torch.tanh(c)
+        torch.testing.assert_close(outputs[t], h)
+    torch.testing.assert_close(state.cell, c)
+
+
+@pytest.mark.parametrize("peephole", [False, True])
+@pytest.mark.parametrize("input_size", [0, 3])
+def test_the_hand_written_backward_pass_is_the_derivative(input_size, peephole):
+    """Numerical differentiation in float64 of everything that takes a gradient, last cell included."""
+    layer = LSTMLayer(input_size, 4, peephole=peephole).double()
+    state = torch.randn(2, 2, 4, dtype=torch.float64, requires_grad=True)
+    inputs = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True) if input_size else None
+
+    def outputs(*_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden, last = layer(inputs, State(*state), 5)
+        return hidden, last.cell
+
+    tracked = [state, *layer.parameters()] + ([inputs] if input_size else [])
+    assert torch.autograd.gradcheck(outputs, tracked)
+
+
+def test_steps_one_by_one_are_the_sequence():
+    """Free running goes step by step; it must be the function that was trained as a sequence."""
+    lstm = LSTM(3, 4, 2, peephole=True)
+    inputs = torch.randn(6, 2, 3)
+    whole, _ = lstm(inputs, None, 6)
+    hidden, states = lstm(inputs[:1], None, 1)
+    steps = [hidden]
+    for t in range(1, 6):
+        hidden, states = lstm(inputs[t : t + 1], states, 1)
+        steps.append(hidden)
+    torch.testing.assert_close(torch.cat(steps), whole)
+
+
+def test_without_input_there_are_no_input_weights():
+    """An unconditional decoder spends no parameters and no arithmetic on an input it does not have."""
+    lstm = LSTM(0, 8, 2)
+    assert lstm.layers[0].weight_input is None
+    as_zeros = copied_from(nn.LSTM(1, 8, 2))
+    with torch.no_grad():
+        for ours, other in zip(lstm.layers, as_zeros.layers, strict=True):
+            ours.weight_hidden.copy_(other.weight_hidden)
+            ours.bias.copy_(other.bias)
+        lstm.layers[1].weight_input.copy_(as_zeros.layers[1].weight_input)
+    states = [State(torch.randn(3, 8), torch.randn(3, 8)) for _ in range(2)]
+    outputs, _ = lstm(None, states, 5)
+    torch.testing.assert_close(outputs, as_zeros(torch.zeros(5, 3, 1), states, 5)[0])
+
+
+def test_bf16_autocast_stays_close_to_float32():
+    """Cells stay float32 under autocast; catches rounding that grows over the steps."""
+    lstm = LSTM(16, 32, 2, peephole=True)
+    inputs = torch.randn(20, 4, 16)
+    exact, _ = lstm(inputs, None, 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded, states = lstm(inputs, None, 20)
+        unconditional, _ = LSTM(0, 32)(None, states[:1], 5)
+    assert rounded.dtype == unconditional.dtype == torch.bfloat16
+    assert states[0].cell.dtype == torch.float32
+    torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=0.02)
+    rounded.float().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in lstm.parameters())

@@ -1,0 +1,334 @@
+"""Runs from the command line: the variants, resuming, interruptions, and everything a user can get wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import evaluate
+import train
+from video_ae import LSTMAutoencoder, TrainConfig
+from video_ae.training import budget_used, schedule, train_step
+
+ROOT = Path(__file__).parent.parent
+TINY = [
+    "--image-size",
+    "28",
+    "--num-digits",
+    "1",
+    "--hidden-size",
+    "8",
+    "-b",
+    "4",
+    "--validation-clips",
+    "20",
+    "--device",
+    "cpu",
+]
+
+
+def train_tiny(folder: Path, *flags: str, steps: int = 6) -> int:
+    return train.command([*TINY, "--steps", str(steps), "--checkpoint-every", "3", "--output-dir", str(folder), *flags])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert train_tiny(folder, "--composite") == 0
+    return folder
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+@pytest.mark.parametrize("kind", ["composite", "reconstruct", "predict"])
+def test_the_six_variants_train_and_evaluate(kind, conditional, tmp_path, capsys):
+    """From the command line to files with stable names and keys."""
+    folder = tmp_path / "run"
+    assert train_tiny(folder, f"--{kind}", *(["--conditional"] if conditional else [])) == 0
+    assert evaluate.command([str(folder), "--clips", "5", "-b", "3", "--device", "cpu"]) == 0
+    results = json.loads((folder / "evaluation" / "predict.json").read_text())
+    decoders = {"composite": {"reconstruction", "future"}, "reconstruct": {"reconstruction"}, "predict": {"future"}}[
+        kind
+    ]
+    assert decoders == {"reconstruction", "future"} & results.keys()
+    for decoder in decoders:
+        assert {"nats", "mse", "mae", "psnr", "ssim", "ssim_range2", "per_step"} == results[decoder].keys()
+        assert len(results[decoder]["per_step"]["mse"]) == 10
+    assert results["baselines"].keys() == {"floor", "copy_last", "mean_frame", "black"}
+    assert (results["clips"], results["sequences_seen"], results["digits"], results["seed"]) == (5, 24, "optical", 0)
+    printed = capsys.readouterr().out
+    assert "mean frame" in printed
+    for name in ("predict-00.gif", "predict-strip.png", "predict-steps.png"):
+        assert (folder / "evaluation" / name).stat().st_size > 1000
+    assert sorted(path.name for path in (folder / "samples").iterdir()) == ["step-000003.gif", "step-000006.gif"]
+
+
+def test_other_shapes_train_too(tmp_path):
+    """Patches, linear outputs, peepholes, layers, and other numbers of frames in one run."""
+    flags = ["--patch-size", "14", "--output", "linear", "--peephole", "--layers", "2"]
+    frames = ["--input-frames", "3", "--future-frames", "5"]
+    assert train_tiny(tmp_path / "run", "--composite", "--conditional", "future", *flags, *frames) == 0
+    out = ["--clips", "4", "--future-frames", "12", "--output-dir", str(tmp_path / "out")]
+    assert evaluate.command([str(tmp_path / "run"), *out]) == 0
+    results = json.loads((tmp_path / "out" / "predict.json").read_text())
+    assert len(results["future"]["per_step"]["mse"]) == 12
+    assert len(results["reconstruction"]["per_step"]["mse"]) == 3
+    assert "nats" not in results["future"]
+
+
+def test_metrics_say_how_far_and_how_fast(run):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    validations = [row for row in rows if "validation" in row]
+    assert [row["step"] for row in validations] == [3, 6]
+    assert validations[-1]["sequences_seen"] == 24
+    assert validations[-1]["validation"]["clips"] == 20
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    first, second = load_file(one), load_file(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(number, run, tmp_path, monkeypatch, capsys):
+    """The signal arrives in the middle of step 4; weights and optimiser end equal to those of the whole run."""
+    calls = []
+
+    def interrupting(*arguments):
+        calls.append(arguments)
+        if len(calls) == 4:
+            os.kill(os.getpid(), number)
+        return train_step(*arguments)
+
+    monkeypatch.setattr("video_ae.training.train_step", interrupting)
+    assert train_tiny(tmp_path / "run", "--composite") == 128 + number
+    assert "saved after step 4" in capsys.readouterr().err
+    assert (tmp_path / "run" / "checkpoints" / "last").resolve().name == "step-000004"
+    assert train.command(["--resume", "--output-dir", str(tmp_path / "run")]) == 0
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert same_weights(run / "checkpoints" / "last" / name, tmp_path / "run" / "checkpoints" / "last" / name)
+
+
+def test_signals_reach_the_real_command(tmp_path):
+    """As a user would: Ctrl-C on `train.py` ends with 130, a checkpoint, and a folder to go on with."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "train.py", "--composite", *TINY, "--max-minutes", "5", "--output-dir", str(folder)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while not (folder / "metrics.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert (folder / "checkpoints" / "last" / "checkpoint.json").exists()
+
+
+def test_metrics_after_the_last_checkpoint_are_dropped_on_resume(run, tmp_path):
+    """A kill between checkpoints leaves rows of steps that are done again; they must not stand twice."""
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, symlinks=True)
+    before = (folder / "metrics.jsonl").read_text()
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 7, "loss": 1.0}\n{"step": 8, "lo')
+    assert train.command(["--resume", "--output-dir", str(folder)]) == 0
+    assert (folder / "metrics.jsonl").read_text() == before
+
+
+def test_a_longer_budget_goes_on(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, symlinks=True)
+    assert train.command(["--resume", "--steps", "8", "--output-dir", str(folder)]) == 0
+    assert (folder / "checkpoints" / "last").resolve().name == "step-000008"
+
+
+def test_a_second_run_into_the_folder_is_refused(run, capsys):
+    before = (run / "config.json").read_bytes(), (run / "metrics.jsonl").read_bytes()
+    assert train_tiny(run, "--composite") == 1
+    assert "not an empty folder; choose another --output-dir, or go on with --resume" in capsys.readouterr().err
+    assert before == ((run / "config.json").read_bytes(), (run / "metrics.jsonl").read_bytes())
+
+
+def test_resuming_with_other_choices_is_refused(run, capsys):
+    assert train.command(["--resume", "--output-dir", str(run), "--hidden-size", "16"]) == 1
+    assert "the run has hidden_size 8, not 16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+def test_a_damaged_checkpoint_is_named(damage, run, tmp_path, capsys):
+    """A flipped bit loads silently from safetensors; the SHA-256 sums catch it."""
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, symlinks=True)
+    path = folder / "checkpoints" / "last" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "truncate":
+        path.write_bytes(content[:-100])
+    elif damage == "flip":
+        content[-1] ^= 1
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    assert train.command(["--resume", "--steps", "8", "--output-dir", str(folder)]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "model.safetensors: damaged, its SHA-256 is not the one in checkpoint.json" in error
+
+
+def test_a_non_finite_gradient_stops_the_run_and_spares_the_checkpoint(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+
+    def poisoned(model, optimizer, clips, lr, config, step):
+        if step == 5:
+            with torch.no_grad():
+                model.encoder.lstm.layers[0].bias[0] = torch.nan
+        return train_step(model, optimizer, clips, lr, config, step)
+
+    monkeypatch.setattr("video_ae.training.train_step", poisoned)
+    assert train_tiny(folder, "--composite") == 1
+    error = capsys.readouterr().err
+    assert "error: step 5: the reconstruction loss is nan; the last checkpoint is intact" in error
+    weights = load_file(folder / "checkpoints" / "last" / "model.safetensors")
+    assert (folder / "checkpoints" / "last").resolve().name == "step-000003"
+    assert all(weight.isfinite().all() for weight in weights.values())
+
+
+def test_gradients_are_clipped_to_the_norm():
+    """The true norm over all parameters; catches clipping of single values or of the update."""
+    from video_ae import ModelConfig
+
+    model = LSTMAutoencoder(ModelConfig(frame_shape=(1, 8, 8), hidden_size=8))
+    optimizer = torch.optim.AdamW(model.parameters())
+    clips = torch.randint(0, 256, (2, 20, 1, 8, 8), dtype=torch.uint8)
+    row = train_step(model, optimizer, clips, 0.0, TrainConfig(clip_grad=0.5, amp="off"), 1)
+    norm = torch.stack([parameter.grad.norm() for parameter in model.parameters()]).norm()
+    assert row["gradient_norm"] > 0.5
+    assert norm.item() == pytest.approx(0.5, rel=1e-4)
+    assert row["loss"] == pytest.approx(row["reconstruction"] + row["future"])
+
+
+def test_the_learning_rate_follows_the_budget():
+    from video_ae.checkpoint import Progress
+
+    assert [schedule(fraction, 0.1) for fraction in (0.05, 0.1, 0.55, 1.0)] == pytest.approx([0.5, 1, 0.5, 0])
+    config = TrainConfig(steps=100, max_minutes=2)
+    assert budget_used(config, Progress(step=25, seconds=12)) == 0.25
+    assert budget_used(config, Progress(step=25, seconds=60)) == 0.5
+
+
+def test_init_from_starts_with_those_weights(run, tmp_path):
+    assert train_tiny(tmp_path / "run", "--composite", "--init-from", str(run), "--lr", "1e-12", steps=1) == 0
+    ours = LSTMAutoencoder.from_pretrained(tmp_path / "run").state_dict()
+    theirs = LSTMAutoencoder.from_pretrained(run).state_dict()
+    for name, weight in theirs.items():
+        torch.testing.assert_close(ours[name], weight)
+
+
+def test_saved_models_come_back(run, tmp_path):
+    """The folder of a run and an export give the same predictions."""
+    model = LSTMAutoencoder.from_pretrained(run)
+    model.save_pretrained(tmp_path / "export")
+    frames = torch.randint(0, 256, (2, 10, 1, 28, 28), dtype=torch.uint8)
+    again = LSTMAutoencoder.from_pretrained(str(tmp_path / "export"))
+    assert torch.equal(again.predict(frames), model.predict(frames))
+
+
+def test_an_array_of_frames_trains_and_evaluates(tmp_path):
+    """RGB videos from a .npy file; evaluation takes the part of the file that training never saw."""
+    videos = np.random.default_rng(0).integers(0, 256, (30, 20, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "videos.npy", videos)
+    source = ["--dataset", "array", "--data-dir", str(tmp_path / "videos.npy")]
+    flags = ["--composite", "--hidden-size", "8", "-b", "4", "--steps", "3", "--output-dir", str(tmp_path / "run")]
+    assert train.command([*flags, *source]) == 0
+    assert evaluate.command([str(tmp_path / "run")]) == 0
+    results = json.loads((tmp_path / "run" / "evaluation" / "predict.json").read_text())
+    assert (results["clips"], results["split"]) == (3, "test")
+    np.save(tmp_path / "others.npy", videos[:7])
+    others = ["--data-dir", str(tmp_path / "others.npy"), "--output-dir", str(tmp_path / "others")]
+    assert evaluate.command([str(tmp_path / "run"), *others]) == 0
+    results = json.loads((tmp_path / "others" / "predict.json").read_text())
+    assert (results["clips"], results["split"]) == (7, "all")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--composite", "--digits", "mnist", "--data-dir", "/nowhere"], "/nowhere/MNIST/raw: no train-images"),
+        (["--composite", "--dataset", "array"], "needs its file: --data-dir FILE.npy"),
+        (["--composite", "--dataset", "array", "--data-dir", "/nowhere.npy"], "/nowhere.npy: no such file"),
+        (["--composite", "--dataset", "moving-mnist-file"], "is test data: train on moving-mnist"),
+        (["--composite", "--image-size", "20"], "image size 20: expected at least 28"),
+        (["--composite", "--patch-size", "5"], "patch size 5: expected a divisor of 64 and 64"),
+        (["--predict", "--conditional", "reconstruction"], "expected some of this model's decoders"),
+        (["--composite", "-b", "0"], "batch_size is 0: expected more than 0"),
+        (["--composite", "--lr", "nan"], "lr is nan: expected more than 0"),
+        (["--composite", "--max-minutes", "0"], "max_minutes is 0.0: expected more than 0"),
+        (["--composite", "--device", "cuda:7"], "device 'cuda:7' cannot be used on this machine"),
+        (["--composite", "--hidden-size", "8", "--init-from", "/nowhere"], "no config.json with model.safetensors"),
+        (["--resume"], "no run to resume; say what to train"),
+    ],
+)
+def test_wrong_choices_are_one_clear_line(flags, message, tmp_path, capsys):
+    assert train.command([*flags, "--output-dir", str(tmp_path / "run")]) == 1
+    assert not (tmp_path / "run").exists()  # so that the corrected command is not refused
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [[], ["--composite", "--predict"], ["--resume"], ["--composite", "--hidden-size", "many"], ["--no-such-flag"]],
+)
+def test_wrong_flags_exit_with_2(flags, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        train.command(flags)
+    assert stopped.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_evaluating_what_is_no_run(tmp_path, run, capsys):
+    def error_of(*words: str) -> str:
+        assert evaluate.command(list(words)) == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    assert "no config.json; expected the folder of a run of train.py" in error_of(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    assert "expected the keys model, data and training" in error_of(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"mod')
+    assert "config.json: not JSON" in error_of(str(tmp_path))
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, symlinks=True)
+    weights = folder / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    assert "model.safetensors: not a whole safetensors file" in error_of(str(folder))
+    model_config = folder / "model" / "config.json"
+    model_config.write_text(model_config.read_text().replace('"hidden_size": 8', '"hidden_size": 9'))
+    shutil.copy(run / "model" / "model.safetensors", weights)
+    assert "weights of another model: decoders.future.lstm.layers.0.bias (32 in the file, 36" in error_of(str(folder))
+    model_config.write_text(model_config.read_text().replace('"hidden_size"', '"hiden_size"'))
+    assert "unknown keys hiden_size" in error_of(str(folder))
+    np.save(tmp_path / "wide.npy", np.zeros((10, 20, 28, 30), np.uint8))
+    wide = ("--dataset", "array", "--data-dir", str(tmp_path / "wide.npy"))
+    assert "found frames of shape (10, 10, 1, 28, 30), expected" in error_of(str(run), *wide)
+
+
+def test_help_is_instant_because_it_imports_no_torch():
+    for script in ("train", "evaluate"):
+        code = f"import sys, {script}; sys.argv[1:] = ['--help']; {script}.parse_arguments()"
+        check = (
+            f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules, 'cv2' in sys.modules)); {code}"
+        )
+        done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert "usage:" in done.stdout
+        assert done.stdout.endswith("False False\n")
