@@ -1,0 +1,89 @@
+"""Frames from `.npy` files: what is read is what was written, and every wrong file is named."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from datasets.arrays import FrameArray, open_moving_mnist_file, open_npy
+from datasets.config import DataConfig
+
+RANDOM = np.random.default_rng(0)
+
+
+def videos(*shape: int) -> np.ndarray:
+    return RANDOM.integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("channels", [None, 1, 3])
+def test_clips_are_consecutive_pieces_of_the_videos(channels):
+    """A video of 25 frames holds two clips of 10; the last 5 frames are left over."""
+    array = videos(4, 25, 6, 5, *([channels] if channels else []))
+    dataset = FrameArray(array, "all", frames=10)
+    assert len(dataset) == 8
+    as_channels = array.reshape(4, 25, 6, 5, channels or 1).transpose(0, 1, 4, 2, 3)
+    assert np.array_equal(dataset[0].numpy(), as_channels[0, :10])
+    assert np.array_equal(dataset[5].numpy(), as_channels[2, 10:20])
+    assert torch.equal(dataset.__getitems__([5, 0]), torch.stack([dataset[5], dataset[0]]))
+
+
+def test_splits_cover_everything_once():
+    array = videos(23, 4, 2, 2)
+    parts = [FrameArray(array, split, frames=4) for split in ("train", "validation", "test")]
+    assert [len(part) for part in parts] == [18, 3, 2]
+    together = torch.cat([part.__getitems__(range(len(part))) for part in parts])
+    assert np.array_equal(together[:, :, 0].numpy(), array)
+
+
+def test_the_public_test_file_reads_as_torchvision_reads_it(tmp_path):
+    """Same layout (time first), memory-mapped; all of it is test data."""
+    folder = tmp_path / "MovingMNIST"
+    folder.mkdir()
+    np.save(folder / "mnist_test_seq.npy", videos(20, 12, 64, 64))
+    theirs = torchvision.datasets.MovingMNIST(tmp_path)
+    config = DataConfig(dataset="moving-mnist-file", data_dir=str(tmp_path))
+    ours = config.open("all", 20)
+    assert torch.equal(ours.__getitems__(range(12)), torch.stack([theirs[i] for i in range(12)]))
+    assert isinstance(open_moving_mnist_file(folder / "mnist_test_seq.npy").base, np.memmap)
+    for split in ("train", "validation"):
+        with pytest.raises(ValueError, match="is test data"):
+            config.open(split, 20)
+
+
+def test_a_large_file_is_not_read_whole(tmp_path):
+    """An array larger than the machine's memory must open; here 64 GiB of holes."""
+    header = np.lib.format.open_memmap(tmp_path / "large.npy", "w+", np.uint8, (2**20, 16, 64, 64))
+    del header
+    dataset = FrameArray(open_npy(tmp_path / "large.npy"), "test", frames=16)
+    assert dataset[len(dataset) - 1].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((10, 20, 8, 8), np.float32), "found float32 values, expected uint8"),
+        (np.zeros((10, 20, 8), np.uint8), r"found shape \(10, 20, 8\), expected \(N, T, H, W\)"),
+        (np.zeros((10, 20, 8, 8, 2), np.uint8), r"with C 1 or 3"),
+        (np.zeros((10, 12, 8, 8), np.uint8), r"videos of 12 frames, expected at least 20 .*--input-frames"),
+        (np.zeros((0, 20, 8, 8), np.uint8), "which holds nothing"),
+        (np.zeros((1, 20, 8, 8), np.uint8), "none of them in the validation split"),
+    ],
+)
+def test_arrays_that_do_not_fit(array, message):
+    with pytest.raises(ValueError, match=f"films.npy: .*{message}"):
+        FrameArray(array, "validation", frames=20, name="films.npy")
+
+
+def test_files_that_are_no_arrays(tmp_path):
+    """Objects would need pickle, which runs code; it is never allowed."""
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    (tmp_path / "text.npy").write_text("frames")
+    (tmp_path / "empty.npy").write_bytes(b"")
+    np.save(tmp_path / "short.npy", videos(4, 20, 8, 8))
+    content = (tmp_path / "short.npy").read_bytes()
+    (tmp_path / "short.npy").write_bytes(content[:-5])
+    for name in ("objects", "text", "empty", "short"):
+        with pytest.raises(ValueError, match=rf"{name}\.npy: not a whole \.npy array"):
+            open_npy(tmp_path / f"{name}.npy")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        open_npy(tmp_path / "missing.npy")

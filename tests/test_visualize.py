@@ -1,0 +1,82 @@
+"""Pictures: as many frames as the clip, for as long as they should, showing what they say."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from video_ae.visualize import Clip, save_clip_gif, save_error_curves, save_strip, save_training_curves
+
+
+def clip(channels: int = 1, inputs: int = 4, future: int = 3, *, made: bool = True) -> Clip:
+    random = np.random.default_rng(0)
+
+    def frames(count: int) -> np.ndarray:
+        return random.random((count, channels, 16, 20), dtype=np.float32)
+
+    return Clip(
+        frames(inputs), frames(future), frames(inputs) if made else None, frames(future) if made and future else None
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gif_shows_every_frame(channels, tmp_path):
+    """Durations are summed, because writers merge frames that are equal."""
+    save_clip_gif(tmp_path / "new" / "clip.gif", clip(channels), milliseconds=100)
+    with Image.open(tmp_path / "new" / "clip.gif") as gif:
+        total = 0
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            total += gif.info["duration"]
+        assert gif.n_frames == 7
+        assert gif.info["loop"] == 0
+    assert total == 6 * 100 + 400
+
+
+def test_a_gif_shows_the_truth_the_model_and_the_error(tmp_path):
+    """White truth and black prediction: the three panels are white, black and white."""
+    white, black = np.ones((2, 1, 16, 16), np.float32), np.zeros((2, 1, 16, 16), np.float32)
+    save_clip_gif(tmp_path / "clip.gif", Clip(white, white, black, black))
+    with Image.open(tmp_path / "clip.gif") as gif:
+        panels = np.asarray(gif.convert("L"))
+        third = gif.width // 3
+        middles = [panels[gif.height // 2, third // 2 + third * column] for column in range(3)]
+    assert middles == [255, 0, 255]
+
+
+def test_models_without_a_decoder_and_clips_without_future(tmp_path):
+    save_clip_gif(tmp_path / "nothing.gif", clip(made=False))
+    save_clip_gif(tmp_path / "short.gif", clip(future=0))
+    save_strip(tmp_path / "strip.png", [clip(made=False), clip(made=False)])
+    with Image.open(tmp_path / "short.gif") as gif:
+        assert gif.n_frames == 4
+
+
+def test_a_strip_has_a_column_per_frame(tmp_path):
+    save_strip(tmp_path / "short.png", [clip(), clip()])
+    save_strip(tmp_path / "long.png", [clip(future=13), clip(future=13)])
+    with Image.open(tmp_path / "short.png") as short, Image.open(tmp_path / "long.png") as long:
+        assert long.width - short.width == 10 * (20 * 4 + 3)
+        assert long.height == short.height
+
+
+def test_curves_are_drawn_from_rows_as_runs_write_them(tmp_path):
+    rows = [
+        {"step": 10, "sequences_seen": 160, "loss": 900.0, "future": 500.0, "reconstruction": 400.0},
+        {
+            "step": 10,
+            "sequences_seen": 160,
+            "validation": {"future": {"nats": 480.0}, "reconstruction": {"nats": 390.0}},
+        },
+    ]
+    save_training_curves(tmp_path / "training.png", rows, "nats")
+    results = {"future": {"per_step": {"mse": [1.0, 2.0]}}, "reconstruction": {"per_step": {"mse": [1.0, 2.0, 3.0]}}}
+    baselines = {
+        "floor": {"per_step": {"nats": [1.0, 1.0]}},
+        "copy_last": {"per_step": {"mse": [3.0, 4.0]}},
+        "mean_frame": {"per_step": {"mse": [3.0, None]}},
+        "black": {"per_step": {"mse": [5.0, 5.0]}},
+    }
+    save_error_curves(tmp_path / "steps.png", results, baselines, "mse")
+    for name in ("training.png", "steps.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert np.unique(np.asarray(picture.convert("L"))).size > 10
