@@ -96,7 +96,7 @@ class Checkpoints:
 
     def __bool__(self) -> bool:
         """Whether there is something to resume from."""
-        return (self.folder / "last").exists()
+        return (self.folder / "last").is_symlink()
 
     def save(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, *, best: bool) -> None:
         """Write a checkpoint, make it `last` (and `best`), then remove those that neither points at."""

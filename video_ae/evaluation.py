@@ -33,7 +33,6 @@ def evaluate(model: LSTMAutoencoder, batches: Iterable[Tensor], device: torch.de
                 logits = vectors_to_frames(outputs[name], config.frame_shape, config.patch_size)
                 values = {"nats": nats(logits, truth[name])} | values
             accumulator.add(values)
-    model.train()
     results: dict[str, Any] = {name: accumulator.result() for name, accumulator in accumulators.items()}
     return results | {"clips": max(accumulator.clips for accumulator in accumulators.values())}
 
@@ -45,7 +44,6 @@ def predict_clips(model: LSTMAutoencoder, clips: Tensor, device: torch.device) -
     inputs, future = frames[:, : model.config.input_frames], frames[:, model.config.input_frames :]
     model.eval()
     outputs = model(model.frames_to_vectors(inputs.to(device)), teacher_forcing=False, steps=future.shape[1])
-    model.train()
     made = {name: model.outputs_to_frames(output).clamp(0, 1).cpu().numpy() for name, output in outputs.items()}
     return [
         Clip(

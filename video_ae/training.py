@@ -49,7 +49,7 @@ def fit(
     Raises `Interrupted` after SIGINT or SIGTERM, once the step is finished and saved, and FloatingPointError, with
     the cause named and the last checkpoint untouched, where a loss or gradient is not finite.
     """
-    model.to(device).train()
+    model.to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
     )
@@ -92,6 +92,7 @@ def train_step(
     step: int,
 ) -> dict[str, float]:
     """One step on uint8 clips (B, T, C, H, W); returns the losses per frame, the gradient norm and the rate."""
+    model.train()
     input_frames = model.config.input_frames
     with torch.autocast(clips.device.type, torch.bfloat16, enabled=uses_bf16(config.amp, clips.device)):
         vectors = model.frames_to_vectors(clips)
@@ -140,7 +141,7 @@ def uses_bf16(amp: str, device: torch.device) -> bool:
         return amp == "on"
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
