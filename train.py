@@ -19,14 +19,12 @@ from typing import TYPE_CHECKING, Any
 from datasets.config import DataConfig, add_data_flags
 from video_ae import cli
 from video_ae.config import (
-    AMP,
-    DECODERS,
-    FUTURE,
-    OUTPUTS,
+    LOSS_NAMES,
     PRESETS,
-    RECONSTRUCTION,
     ModelConfig,
     TrainConfig,
+    add_model_flags,
+    add_training_flags,
     from_json,
     to_json,
 )
@@ -35,70 +33,20 @@ if TYPE_CHECKING:
     import torch
 
 _START_CLIPS = 200  # training clips that set the scale of the first weights
+_VALIDATION_BATCH = 100
 _BUDGET = ("steps", "max_minutes")  # the only choices that --resume may change
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Flags that are not given are absent, so that presets and resumed runs are inherited, not overridden."""
-    training, model = TrainConfig(), ModelConfig()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS
     )
-    group = parser.add_argument_group("model", argument_default=argparse.SUPPRESS)
-    kind = group.add_mutually_exclusive_group()
-    for flag, decoders, text in (
-        ("--composite", DECODERS, "reconstruct the input and predict the future"),
-        ("--reconstruct", (RECONSTRUCTION,), "reconstruct the input only (autoencoder)"),
-        ("--predict", (FUTURE,), "predict the future only"),
-    ):
-        kind.add_argument(flag, dest="decoders", action="store_const", const=decoders, help=text)
-    group.add_argument(
-        "--conditional", nargs="*", choices=DECODERS, help="decoders that read their last frame (none named: all)"
-    )
-    group.add_argument("--preset", choices=PRESETS, help="a model of known size; other flags override it")
-    group.add_argument("--input-frames", type=int, metavar="N", help=f"frames read (default: {model.input_frames})")
-    group.add_argument(
-        "--future-frames", type=int, metavar="N", help=f"frames predicted (default: {model.future_frames})"
-    )
-    group.add_argument(
-        "--patch-size", type=int, metavar="P", help="read PxP patches, each a sequence (default: whole frames)"
-    )
-    group.add_argument("--hidden-size", type=int, metavar="N", help=f"LSTM units (default: {model.hidden_size})")
-    group.add_argument("--layers", type=int, metavar="N", help=f"LSTM layers (default: {model.layers})")
-    group.add_argument("--peephole", action="store_true", help="let the gates see the cell, as in the paper")
-    group.add_argument("--output", choices=OUTPUTS, help=f"output units (default: {model.output})")
-    group.add_argument("--init-from", metavar="FOLDER", help="start from the weights of this run or saved model")
+    add_model_flags(parser)
     add_data_flags(parser)
-
-    group = parser.add_argument_group("training", argument_default=argparse.SUPPRESS)
-    group.add_argument(
-        "--steps", type=int, metavar="N", help="budget in steps; alone, it replaces the default of minutes"
-    )
-    group.add_argument(
-        "--max-minutes", type=float, metavar="M", help=f"budget in minutes (default: {training.max_minutes:g})"
-    )
-    group.add_argument(
-        "-b", "--batch-size", type=int, metavar="N", help=f"clips per step (default: {training.batch_size})"
-    )
-    group.add_argument("--lr", type=float, help=f"peak learning rate (default: {training.lr:g})")
-    group.add_argument("--weight-decay", type=float, metavar="W", help=f"of AdamW (default: {training.weight_decay:g})")
-    group.add_argument(
-        "--clip-grad", type=float, metavar="NORM", help=f"largest gradient norm (default: {training.clip_grad:g})"
-    )
-    group.add_argument(
-        "--checkpoint-every",
-        type=int,
-        metavar="N",
-        help=f"steps between validations, each with a GIF and a checkpoint (default: {training.checkpoint_every})",
-    )
-    group.add_argument(
-        "--validation-clips", type=int, metavar="N", help=f"to validate on (default: {training.validation_clips})"
-    )
-    group.add_argument("--amp", choices=AMP, help="bf16 matrix products (default: auto, where the hardware has them)")
-    group.add_argument("--seed", type=int, help="of the weights and of the training clips (default: 0)")
-    group.add_argument("--deterministic", action="store_true", help="refuse operations that do not repeat exactly")
-
+    add_training_flags(parser)
     group = parser.add_argument_group("run")
+    group.add_argument("--init-from", metavar="FOLDER", help="start from the weights of this run or saved model")
     group.add_argument("--output-dir", type=Path, metavar="FOLDER", help="(default: runs/<kind>-<time>)")
     group.add_argument(
         "--resume", action="store_true", default=False, help="go on with the run in --output-dir, or begin it"
@@ -167,38 +115,30 @@ def main(arguments: argparse.Namespace) -> None:
     from video_ae.visualize import save_training_curves
 
     given = vars(arguments)
-    device = cli.choose_device(arguments.device)
-    run = RunFolder(
-        given.get("output_dir") or Path("runs") / f"{_kind(given.get('decoders', ()))}-{datetime.now():%Y%m%d-%H%M%S}"
-    )
-    resuming = arguments.resume and (run.path / "config.json").exists()
+    default_name = f"{_kind(given.get('decoders', ()))}-{datetime.now():%Y%m%d-%H%M%S}"
+    run = RunFolder(given.get("output_dir", Path("runs") / default_name))
+    resuming = arguments.resume and run.exists()
     if resuming:
         model_config, data, training = inherit(run.config(), given, str(run.path / "config.json"))
     elif "decoders" in given:
         model_config, data, training = configure(given)
     else:
-        raise FileNotFoundError(
-            f"{run.path}: no run to resume; say what to train: --composite, --reconstruct or --predict"
-        )
+        raise FileNotFoundError(f"{run.path}: no run to resume; say what to train, such as --composite")
 
     # Everything that can be wrong shows before the first file is written.
-    clips = data.open("train", model_config.frames, seed=training.seed, device="cpu" if arguments.workers else device)
+    device = cli.choose_device(arguments.device)
+    painted_on = "cpu" if arguments.workers else device
+    clips = data.open("train", model_config.frames, seed=training.seed, device=painted_on)
     validation_clips = data.open("validation", model_config.frames)
-    held_out = training.validation_clips
-    if not validation_clips.endless:
-        held_out = min(held_out, len(validation_clips))
     torch.manual_seed(training.seed)
     torch.use_deterministic_algorithms(training.deterministic)
     model = LSTMAutoencoder(model_config)
     if "init_from" in given:
         load_weights(model, model_folder(Path(arguments.init_from)) / WEIGHTS)
     else:
-        model.start_from(
-            clips.__getitems__(range(_START_CLIPS if clips.endless else min(len(clips), _START_CLIPS))).cpu()
-        )
-    if not resuming:
-        run.create({"model": to_json(model_config), "data": to_json(data), "training": to_json(training)})
-    run.write_environment()
+        model.start_from(clips.__getitems__(range(clips.at_most(_START_CLIPS))).cpu())
+    config = {"model": to_json(model_config), "data": to_json(data), "training": to_json(training)}
+    run.update(config) if resuming else run.create(config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     precision = "bf16" if uses_bf16(training.amp, device) else "float32"
     print(f"{_kind(model_config.decoders)} model, {parameters / 1e6:.1f} M parameters, {precision} on {device}")
@@ -208,11 +148,12 @@ def main(arguments: argparse.Namespace) -> None:
         return load_batches(clips, indices, workers=arguments.workers)
 
     def validation_batches() -> Iterator[torch.Tensor]:
-        return load_batches(validation_clips, consecutive_indices(held_out, 100))
+        return load_batches(validation_clips, consecutive_indices(held_out, _VALIDATION_BATCH))
 
+    held_out = validation_clips.at_most(training.validation_clips)
     progress = fit(model, training, run, training_batches, validation_batches, device)
     picture = run.path / "training.png"
-    save_training_curves(picture, run.metrics(), "nats" if model_config.output == "logistic" else "mse")
+    save_training_curves(picture, run.metrics(), LOSS_NAMES[model_config.output])
     print(f"{progress.step} steps, {progress.sequences_seen} sequences in {progress.seconds / 60:.1f} minutes")
     print(f"model    {run.model}\ncurves   {picture}\nsamples  {run.samples}")
     print(f"next     python evaluate.py {run.path}")

@@ -61,6 +61,10 @@ class FrameArray(Dataset[Tensor]):
             raise ValueError(f"{name}: found {total} clips, none of them in the {split} split; expected at least 10")
         self.videos, self.frames = videos, frames
 
+    def at_most(self, clips: int) -> int:
+        """`clips`, or as many as there are."""
+        return min(clips, self.clips)
+
     def __len__(self) -> int:
         return self.clips
 

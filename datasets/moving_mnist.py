@@ -79,6 +79,10 @@ class MovingMNIST(Dataset[Tensor]):
         """Whether every index is a new clip, so that training never sees one twice."""
         return self.clips is None
 
+    def at_most(self, clips: int) -> int:
+        """`clips`, or as many as there are."""
+        return clips if self.clips is None else min(clips, self.clips)
+
     def __len__(self) -> int:
         if self.clips is None:
             raise TypeError("an endless MovingMNIST has no length: give `clips`")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 RECONSTRUCTION, FUTURE = "reconstruction", "future"
 DECODERS = (RECONSTRUCTION, FUTURE)
-OUTPUTS = ("logistic", "linear")
+LOSS_NAMES = {"logistic": "nats", "linear": "mse"}  # output units and the metric that is their loss
 AMP = ("auto", "on", "off")
 
 Config = TypeVar("Config")
@@ -42,8 +43,8 @@ class ModelConfig:
             raise ValueError(f"decoders {self.decoders}: expected one or both of {', '.join(DECODERS)}")
         if not set(self.conditional) <= set(self.decoders):
             raise ValueError(f"conditional {self.conditional}: expected some of this model's decoders {self.decoders}")
-        if self.output not in OUTPUTS:
-            raise ValueError(f"output {self.output!r}: expected one of {', '.join(OUTPUTS)}")
+        if self.output not in LOSS_NAMES:
+            raise ValueError(f"output {self.output!r}: expected one of {', '.join(LOSS_NAMES)}")
         for name in ("input_frames", "future_frames", "hidden_size", "layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
@@ -118,3 +119,49 @@ def from_json(cls: type[Config], values: dict[str, Any], source: str) -> Config:
             f"{source}: unknown keys {', '.join(unknown)}; {cls.__name__} knows {', '.join(sorted(known))}"
         )
     return cls(**values)
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of `ModelConfig`. A flag that is not given is absent from the namespace: presets are inherited."""
+    default = ModelConfig()
+    group = parser.add_argument_group("model", argument_default=argparse.SUPPRESS)
+    kind = group.add_mutually_exclusive_group()
+    for flag, decoders, text in (
+        ("--composite", DECODERS, "reconstruct the input and predict the future"),
+        ("--reconstruct", (RECONSTRUCTION,), "reconstruct the input only (autoencoder)"),
+        ("--predict", (FUTURE,), "predict the future only"),
+    ):
+        kind.add_argument(flag, dest="decoders", action="store_const", const=decoders, help=text)
+    group.add_argument(
+        "--conditional", nargs="*", choices=DECODERS, help="decoders that read their last frame (none named: all)"
+    )
+    group.add_argument("--preset", choices=PRESETS, help="a model of known size; other flags override it")
+    group.add_argument("--input-frames", type=int, metavar="N", help=f"read (default: {default.input_frames})")
+    group.add_argument("--future-frames", type=int, metavar="N", help=f"predicted (default: {default.future_frames})")
+    group.add_argument("--patch-size", type=int, metavar="P", help="read PxP patches (default: whole frames)")
+    group.add_argument("--hidden-size", type=int, metavar="N", help=f"LSTM units (default: {default.hidden_size})")
+    group.add_argument("--layers", type=int, metavar="N", help=f"LSTM layers (default: {default.layers})")
+    group.add_argument("--peephole", action="store_true", help="let the gates see the cell, as in the paper")
+    group.add_argument("--output", choices=LOSS_NAMES, help=f"output units (default: {default.output})")
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of `TrainConfig`, absent from the namespace where they are not given."""
+    default = TrainConfig()
+    group = parser.add_argument_group("training", argument_default=argparse.SUPPRESS)
+    group.add_argument("--steps", type=int, metavar="N", help="budget in steps, instead of the default of minutes")
+    group.add_argument("--max-minutes", type=float, metavar="M", help=f"budget (default: {default.max_minutes:g})")
+    group.add_argument("-b", "--batch-size", type=int, metavar="N", help=f"clips (default: {default.batch_size})")
+    group.add_argument("--lr", type=float, help=f"peak learning rate (default: {default.lr:g})")
+    group.add_argument("--weight-decay", type=float, metavar="W", help=f"(default: {default.weight_decay:g})")
+    group.add_argument("--clip-grad", type=float, metavar="NORM", help=f"largest norm (default: {default.clip_grad:g})")
+    group.add_argument(
+        "--checkpoint-every",
+        type=int,
+        metavar="N",
+        help=f"steps between validations, each with a GIF and a checkpoint (default: {default.checkpoint_every})",
+    )
+    group.add_argument("--validation-clips", type=int, metavar="N", help=f"(default: {default.validation_clips})")
+    group.add_argument("--amp", choices=AMP, help="bf16 matrix products (default: auto, where the hardware has them)")
+    group.add_argument("--seed", type=int, help="of the weights and of the training clips (default: 0)")
+    group.add_argument("--deterministic", action="store_true", help="refuse operations that do not repeat exactly")

@@ -30,20 +30,28 @@ class RunFolder:
                 f"{self.path}: not an empty folder; choose another --output-dir, or go on with --resume"
             )
         self.path.mkdir(parents=True, exist_ok=True)
+        self.update(config)
+
+    def update(self, config: dict[str, Any]) -> None:
+        """Store what is asked for now, and on what machine."""
         write_json(self.path / "config.json", config)
+        self._write_environment()
+
+    def exists(self) -> bool:
+        """Whether this is a run that `train.py` began."""
+        return (self.path / "config.json").is_file()
 
     def config(self) -> dict[str, Any]:
         """What `create` stored. Raises FileNotFoundError or ValueError where this is no run of `train.py`."""
         path = self.path / "config.json"
-        if not path.is_file():
+        if not self.exists():
             raise FileNotFoundError(f"{self.path}: no config.json; expected the folder of a run of train.py")
         config = read_json(path)
         if not isinstance(config, dict) or not {"model", "data", "training"} <= config.keys():
             raise ValueError(f"{path}: expected the keys model, data and training, as train.py writes them")
         return config
 
-    def write_environment(self) -> None:
-        """Note on what machine and with what versions the run was started or resumed last."""
+    def _write_environment(self) -> None:
         import numpy
         import torch
 

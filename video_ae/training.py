@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .checkpoint import Progress, save_model
-from .config import FUTURE, RECONSTRUCTION, TrainConfig
+from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION, TrainConfig
 from .evaluation import evaluate, predict_clips
 from .losses import LOSSES, total_loss
 from .models import LSTMAutoencoder
@@ -123,7 +123,7 @@ def validate_and_save(
 ) -> None:
     """Judge the model on the validation clips, draw the first of them, and write a checkpoint."""
     results = evaluate(model, validation_batches(), device)
-    metric = "nats" if model.config.output == "logistic" else "mse"
+    metric = LOSS_NAMES[model.config.output]
     loss = sum(results[name][metric] for name in model.decoders)
     clip = predict_clips(model, next(validation_batches())[:1], device)[0]
     save_clip_gif(run.samples / f"step-{progress.step:06d}.gif", clip)
