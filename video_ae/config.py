@@ -29,7 +29,7 @@ class ModelConfig:
     input_frames: int = 10
     future_frames: int = 10
     patch_size: int | None = None
-    hidden_size: int = 1024
+    hidden_size: int = 512
     layers: int = 1
     peephole: bool = False
     decoders: tuple[str, ...] = DECODERS
@@ -82,13 +82,13 @@ class TrainConfig:
     """How to train. The budget is `steps` or `max_minutes`, whichever ends first; the learning rate follows it."""
 
     steps: int | None = None
-    max_minutes: float | None = 6.0
-    batch_size: int = 64
-    lr: float = 1e-3
+    max_minutes: float | None = 6.5
+    batch_size: int = 16
+    lr: float = 3e-3
     weight_decay: float = 0.0
-    clip_grad: float = 1.0
-    warmup: float = 0.02  # fraction of the budget
-    checkpoint_every: int = 250  # steps; each time the model is validated and drawn, too
+    clip_grad: float = 100.0  # of the gradient of nats per frame, whose norm is near 75
+    warmup: float = 0.05  # fraction of the budget
+    checkpoint_every: int = 500  # steps; each time the model is validated and drawn, too
     validation_clips: int = 200
     amp: str = "auto"  # bf16: auto, on or off
     seed: int = 0
