@@ -19,7 +19,7 @@ _RANDOM_NUMBERS_PER_DIGIT = 8  # five are used; a multiple of four keeps every c
 
 
 class Trajectories(NamedTuple):
-    """What every digit of a clip is and does, D digits over T frames. Later digits are not in front: see `paint`.
+    """What the D digits of every clip are and where they go, frame by frame.
 
     digits:     (B, D) int64, index of the digit image.
     positions:  (B, T, D, 2) float32, x and y in pixels of the digit's top left corner; painted truncated to integers.

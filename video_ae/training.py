@@ -23,6 +23,7 @@ from .run_folder import RunFolder
 from .visualize import save_clip_gif
 
 _LOG_EVERY = 10  # steps between two rows of metrics.jsonl
+_WAY_OUT = "the last checkpoint is intact: begin a new run from it (--init-from) with a smaller --lr"
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
@@ -124,7 +125,10 @@ def validate_and_save(
     """Judge the model on the validation clips, draw the first of them, and write a checkpoint."""
     results = evaluate(model, validation_batches(), device)
     metric = LOSS_NAMES[model.config.output]
-    loss = sum(results[name][metric] for name in model.decoders)
+    losses = [results[name][metric] for name in model.decoders]
+    if None in losses:
+        raise FloatingPointError(f"step {progress.step}: the validation loss is not finite; {_WAY_OUT}")
+    loss = sum(losses)
     clip = predict_clips(model, next(validation_batches())[:1], device)[0]
     save_clip_gif(run.samples / f"step-{progress.step:06d}.gif", clip)
     best = loss < progress.best_loss
@@ -168,7 +172,7 @@ def _cause(model: LSTMAutoencoder, row: dict[str, float], step: int) -> str:
         if parameter.grad is not None and not parameter.grad.isfinite().all()
     ]
     found = losses[0] if losses else f"{gradients[0] if gradients else 'the gradient norm'} is not finite"
-    return f"step {step}: {found}; the last checkpoint is intact: go on from it with a smaller --lr"
+    return f"step {step}: {found}; {_WAY_OUT}"
 
 
 @contextmanager
