@@ -31,13 +31,16 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("run", type=Path, metavar="RUN", help="folder that train.py wrote")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=["predict"], help="(default: predict)")
     parser.add_argument(
-        "--clips", type=int, metavar="N", help=f"(default: {_GENERATED_CLIPS} generated ones, or the whole file)"
+        "--clips",
+        type=cli.positive,
+        metavar="N",
+        help=f"(default: {_GENERATED_CLIPS} generated ones, or the whole file)",
     )
     parser.add_argument(
-        "--future-frames", type=int, metavar="N", help="how far to predict (default: as far as in training)"
+        "--future-frames", type=cli.positive, metavar="N", help="how far to predict (default: as far as in training)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of generated test clips (default: 0)")
-    parser.add_argument("-b", "--batch-size", type=int, default=100, metavar="N", help="(default: 100)")
+    parser.add_argument("-b", "--batch-size", type=cli.positive, default=100, metavar="N", help="(default: 100)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     parser.add_argument("--output-dir", type=Path, metavar="FOLDER", help="(default: RUN/evaluation)")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
@@ -63,6 +66,8 @@ def predict(arguments: argparse.Namespace) -> None:
     model = LSTMAutoencoder.from_pretrained(run.path).to(device)
     folder = arguments.output_dir or run.evaluation
 
+    if arguments.future_frames and FUTURE not in model.decoders:
+        raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
     future_frames = arguments.future_frames or model.config.future_frames
     frames = model.config.input_frames + (future_frames if FUTURE in model.decoders else 0)
     dataset = data.open(split, frames, seed=arguments.seed)
@@ -76,7 +81,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
     results = evaluate(model, batches("model"), device)
     if results["clips"] != count:
-        raise RuntimeError(f"evaluated {results['clips']} clips, expected {count}")
+        raise ValueError(f"evaluated {results['clips']} clips, expected {count}: the data set is not what it says")
     judged = FUTURE if FUTURE in model.decoders else "reconstruction"
     mean = mean_frame(batches("mean frame"))
     baselines = evaluate_baselines(batches("baselines"), mean, model.config.input_frames, judged)
@@ -84,7 +89,7 @@ def predict(arguments: argparse.Namespace) -> None:
     write_json(
         folder / "predict.json",
         results
-        | {"baselines": baselines, "sequences_seen": run.checkpoints.best_progress().sequences_seen}
+        | {"baselines": baselines, "sequences_seen": run.sequences_seen()}
         | {"split": split, "seed": arguments.seed, "frames": frames}
         | dataclasses.asdict(data),
     )
@@ -109,13 +114,10 @@ TASKS = {"predict": predict}
 
 def evaluation_data(trained_on: DataConfig, given: dict[str, Any]) -> tuple[DataConfig, str]:
     """What to evaluate on and which part of it: never a clip that the model was trained on."""
-    data = cli.override(trained_on, given)
-    if data.dataset != trained_on.dataset and "data_dir" not in given:
-        data = dataclasses.replace(data, data_dir=None)
+    data = trained_on.changed_by(given)
     if data.dataset == "moving-mnist-file":
         return data, "all"
-    same_file = Path(data.data_dir or "").resolve() == Path(trained_on.data_dir or "").resolve()
-    if data.dataset == "array" and not (trained_on.dataset == "array" and same_file):
+    if data.dataset == "array" and (data.dataset, data.data_dir) != (trained_on.dataset, trained_on.data_dir):
         return data, "all"
     return data, "test"
 

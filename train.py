@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from datasets.config import DataConfig, add_data_flags
 from video_ae import cli
 from video_ae.config import (
+    FUTURE,
     LOSS_NAMES,
     PRESETS,
     ModelConfig,
@@ -53,7 +54,13 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
     group.add_argument(
-        "-j", "--workers", type=int, default=0, metavar="N", help="processes that read data (default: 0)"
+        "-j",
+        "--workers",
+        type=int,
+        choices=range(65),
+        default=0,
+        metavar="N",
+        help="processes that read data (default: 0)",
     )
     group.add_argument("--debug", action="store_true", default=False, help="show where an error came from")
 
@@ -74,12 +81,12 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 def configure(given: dict[str, Any]) -> tuple[ModelConfig, DataConfig, TrainConfig]:
     """The configs of a new run. Raises ValueError for choices that do not fit together or are out of range."""
-    data = cli.override(DataConfig(), given)
-    if data.data_dir is not None:
-        data = dataclasses.replace(data, data_dir=str(Path(data.data_dir).resolve()))
+    data = DataConfig().changed_by(given)
     channels, height, width = data.open("train", frames=1)[0].shape[1:]
     preset = PRESETS[given.get("preset", "default")]
     model = cli.override(ModelConfig(frame_shape=(channels, height, width), **preset), given)
+    if "future_frames" in given and FUTURE not in model.decoders:
+        raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
     return model, dataclasses.replace(data, download=False), cli.override(TrainConfig(), given)
 
 
@@ -88,13 +95,13 @@ def inherit(stored: dict[str, Any], given: dict[str, Any], source: str) -> tuple
     model = from_json(ModelConfig, stored["model"], source)
     data = from_json(DataConfig, stored["data"], source)
     training = from_json(TrainConfig, stored["training"], source)
-    wanted = {key: value for key, value in given.items() if key not in ("data_dir", "download")}
-    if "data_dir" in given:
-        wanted["data_dir"] = str(Path(given["data_dir"]).resolve())
-    if "preset" in given:
-        wanted = PRESETS[given["preset"]] | wanted
-    for config in (model, data, training):
-        changed = cli.override(config, {key: value for key, value in wanted.items() if key not in _BUDGET})
+    wanted = PRESETS[given.get("preset", "default")] | {key: given[key] for key in given if key not in _BUDGET}
+    changes: list[tuple[Any, Any]] = [
+        (model, cli.override(model, wanted)),
+        (data, dataclasses.replace(data.changed_by(given), download=False)),
+        (training, cli.override(training, wanted)),
+    ]
+    for config, changed in changes:
         for field in dataclasses.fields(config):
             before, after = getattr(config, field.name), getattr(changed, field.name)
             if before != after:

@@ -6,9 +6,10 @@ Imports nothing heavy at the top, so that `--help` stays instant.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,28 @@ class DataConfig:
         if self.dataset not in DATASETS:
             raise ValueError(f"unknown data set {self.dataset!r}: expected one of {', '.join(DATASETS)}")
         object.__setattr__(self, "speed", tuple(self.speed))  # JSON gives a list
+
+    def changed_by(self, given: dict[str, Any]) -> DataConfig:
+        """This config with the flags that were given; other keys of `given` are ignored.
+
+        Raises ValueError for a flag that would change nothing, so that nobody believes it did.
+        """
+        chosen = {field.name: given[field.name] for field in dataclasses.fields(self) if field.name in given}
+        if "data_dir" in chosen:
+            chosen["data_dir"] = str(Path(chosen["data_dir"]).resolve())
+        elif chosen.get("dataset", self.dataset) != self.dataset:
+            chosen["data_dir"] = None  # the place of another data set
+        config = dataclasses.replace(self, **chosen)
+        idle: list[str] = []
+        if config.dataset != "moving-mnist":
+            idle = [name for name in ("digits", "num_digits", "image_size", "speed") if name in chosen]
+        elif config.digits == "optical" and "data_dir" in chosen:
+            idle = ["data_dir"]
+        if idle:
+            digits = " with the bundled digits" if idle == ["data_dir"] else ""
+            flag = "--" + idle[0].replace("_", "-")
+            raise ValueError(f"{flag} changes nothing for --dataset {config.dataset}{digits}; leave it out")
+        return config
 
     def open(
         self, split: str, frames: int, *, seed: int = 0, device: torch.device | str = "cpu"

@@ -273,6 +273,15 @@ def test_an_array_of_frames_trains_and_evaluates(tmp_path):
         (["--composite", "--device", "cuda:7"], "device 'cuda:7' cannot be used on this machine"),
         (["--composite", "--hidden-size", "8", "--init-from", "/nowhere"], "no config.json with model.safetensors"),
         (["--resume"], "no run to resume; say what to train"),
+        (
+            ["--composite", "--data-dir", "data"],
+            "--data-dir changes nothing for --dataset moving-mnist with the bundled",
+        ),
+        (
+            ["--composite", "--dataset", "array", "--num-digits", "3"],
+            "--num-digits changes nothing for --dataset array",
+        ),
+        (["--reconstruct", "--future-frames", "3"], "--future-frames changes nothing for a model without future"),
     ],
 )
 def test_wrong_choices_are_one_clear_line(flags, message, tmp_path, capsys):
@@ -291,6 +300,14 @@ def test_wrong_choices_are_one_clear_line(flags, message, tmp_path, capsys):
 def test_wrong_flags_exit_with_2(flags, capsys):
     with pytest.raises(SystemExit) as stopped:
         train.command(flags)
+    assert stopped.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--clips", "0"], ["-b", "-1"], ["--future-frames", "ten"], ["--tasks", "guess"]])
+def test_wrong_evaluation_flags_exit_with_2(flags, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        evaluate.command(["run", *flags])
     assert stopped.value.code == 2
     assert "error: " in capsys.readouterr().err
 

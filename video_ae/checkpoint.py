@@ -120,10 +120,6 @@ class Checkpoints:
             if old.name not in kept:
                 shutil.rmtree(old)
 
-    def best_progress(self) -> Progress:
-        """How far the run had come when it was best on the validation clips. Raises FileNotFoundError."""
-        return Progress(**read_json(self.folder / "best" / _STATE)["progress"])
-
     def load_last(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
         """Put the last checkpoint into `model` and `optimizer`. Raises ValueError where it is damaged."""
         place = (self.folder / "last").resolve()

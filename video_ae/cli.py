@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import signal
 import sys
@@ -41,6 +42,13 @@ def override(config: Config, given: dict[str, Any]) -> Config:
     """`config` with the fields that flags were given for; flags not given are absent and inherit."""
     names = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
     return dataclasses.replace(config, **{name: value for name, value in given.items() if name in names})  # type: ignore[type-var]
+
+
+def positive(text: str) -> int:
+    """A flag's whole number of at least 1, for `argparse`."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of at least 1")
+    return int(text)
 
 
 def choose_device(name: str) -> Any:

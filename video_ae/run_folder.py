@@ -81,6 +81,10 @@ class RunFolder:
         lines = path.read_text().split("\n")[:-1]  # what follows the last line break was never finished
         return [json.loads(line) for line in lines]
 
+    def sequences_seen(self) -> int:
+        """By the model in `model/`: as many as there were at the best validation."""
+        return max((row["sequences_seen"] for row in self.metrics() if row.get("best")), default=0)
+
     def forget_metrics_after(self, step: int) -> None:
         """Drop rows of steps that are going to be done again, because no checkpoint holds them."""
         kept = [row for row in self.metrics() if row["step"] <= step]

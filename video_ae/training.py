@@ -133,7 +133,8 @@ def validate_and_save(
     save_clip_gif(run.samples / f"step-{progress.step:06d}.gif", clip)
     best = loss < progress.best_loss
     progress.best_loss = min(loss, progress.best_loss)
-    run.append_metrics({"step": progress.step, "sequences_seen": progress.sequences_seen, "validation": results})
+    row = {"step": progress.step, "sequences_seen": progress.sequences_seen, "best": best, "validation": results}
+    run.append_metrics(row)
     if best:
         save_model(model, run.model)
     run.checkpoints.save(model, optimizer, progress, best=best)
