@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,10 +40,15 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--future-frames", type=cli.positive, metavar="N", help="how far to predict (default: as far as in training)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of generated test clips (default: 0)")
-    parser.add_argument("-b", "--batch-size", type=cli.positive, default=100, metavar="N", help="(default: 100)")
+    parser.add_argument("--seed", type=cli.natural, default=0, help="of generated test clips (default: 0)")
+    parser.add_argument("-b", "--batch-size", type=cli.positive, default=50, metavar="N", help="(default: 50)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
-    parser.add_argument("--output-dir", type=Path, metavar="FOLDER", help="(default: RUN/evaluation)")
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="(default: RUN/evaluation, or a folder in it that is named after what the flags change)",
+    )
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     add_data_flags(parser)
     return parser.parse_args(words)
@@ -53,7 +59,7 @@ def predict(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from datasets.batches import consecutive_indices, load_batches
-    from video_ae.checkpoint import write_json
+    from video_ae.checkpoint import sequences_seen, write_json
     from video_ae.evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
     from video_ae.models import LSTMAutoencoder
     from video_ae.run_folder import RunFolder
@@ -64,8 +70,7 @@ def predict(arguments: argparse.Namespace) -> None:
     data, split = evaluation_data(trained_on, vars(arguments))
     device = cli.choose_device(arguments.device)
     model = LSTMAutoencoder.from_pretrained(run.path).to(device)
-    folder = arguments.output_dir or run.evaluation
-
+    folder = arguments.output_dir or run.evaluation / difference(vars(arguments))
     if arguments.future_frames and FUTURE not in model.decoders:
         raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
     future_frames = arguments.future_frames or model.config.future_frames
@@ -86,19 +91,21 @@ def predict(arguments: argparse.Namespace) -> None:
     mean = mean_frame(batches("mean frame"))
     baselines = evaluate_baselines(batches("baselines"), mean, model.config.input_frames, judged)
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("predict*"):
+        old.unlink()
     write_json(
         folder / "predict.json",
         results
-        | {"baselines": baselines, "sequences_seen": run.sequences_seen()}
-        | {"split": split, "seed": arguments.seed, "frames": frames}
-        | dataclasses.asdict(data),
+        | {"baselines": baselines, "sequences_seen": sequences_seen(run.path), "split": split, "frames": frames}
+        | {"clips_available": None if dataset.endless else len(dataset), "seed": arguments.seed}
+        | data.facts(),
     )
     drawn = dataset.__getitems__(range(min(count, _DRAWN_CLIPS)))
     clips = predict_clips(model, drawn, device)
     for number, clip in enumerate(clips):
         save_clip_gif(folder / f"predict-{number:02d}.gif", clip)
     save_strip(folder / "predict-strip.png", clips[:4])
-    save_error_curves(folder / "predict-steps.png", results, baselines, "mse")
+    save_error_curves(folder / "predict-steps.png", results, baselines, model.config.input_frames, "mse")
 
     models = {name: results[name] for name in model.decoders}
     print(table(models | {name.replace("_", " "): values for name, values in baselines.items()}))
@@ -120,6 +127,14 @@ def evaluation_data(trained_on: DataConfig, given: dict[str, Any]) -> tuple[Data
     if data.dataset == "array" and (data.dataset, data.data_dir) != (trained_on.dataset, trained_on.data_dir):
         return data, "all"
     return data, "test"
+
+
+def difference(given: dict[str, Any]) -> str:
+    """A folder name for what the flags change about the standard evaluation, empty where they change nothing."""
+    names = [field.name for field in dataclasses.fields(DataConfig) if field.name in given and field.name != "download"]
+    changes = [f"{name}-{given[name]}" for name in (*names, "future_frames", "clips") if given[name] is not None]
+    changes += [f"seed-{given['seed']}"] if given["seed"] else []
+    return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(changes)).strip("-.")
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:

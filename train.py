@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -20,21 +21,18 @@ from datasets.config import DataConfig, add_data_flags
 from video_ae import cli
 from video_ae.config import (
     FUTURE,
-    LOSS_NAMES,
     PRESETS,
     ModelConfig,
     TrainConfig,
     add_model_flags,
     add_training_flags,
     from_json,
-    to_json,
 )
 
 if TYPE_CHECKING:
     import torch
 
 _START_CLIPS = 200  # training clips that set the scale of the first weights
-_VALIDATION_BATCH = 100
 _BUDGET = ("steps", "max_minutes")  # the only choices that --resume may change
 
 
@@ -72,10 +70,10 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         parser.error("--resume needs the run to go on with: --output-dir")
     if arguments.resume and "init_from" in given:
         parser.error("--resume goes on with the run's own weights: leave out --init-from")
-    if "steps" in given and "max_minutes" not in given:
-        given["max_minutes"] = None
-    if given.get("conditional") == []:
-        given["conditional"] = given.get("decoders", ())
+    budget = {name for name in _BUDGET if name in given}
+    if len(budget) == 1:  # the one that was given replaces the default, or the stored one, of the other kind
+        (other,) = set(_BUDGET) - budget
+        given[other] = None
     return arguments
 
 
@@ -84,10 +82,17 @@ def configure(given: dict[str, Any]) -> tuple[ModelConfig, DataConfig, TrainConf
     data = DataConfig().changed_by(given)
     channels, height, width = data.open("train", frames=1)[0].shape[1:]
     preset = PRESETS[given.get("preset", "default")]
-    model = cli.override(ModelConfig(frame_shape=(channels, height, width), **preset), given)
+    model = change_model(ModelConfig(frame_shape=(channels, height, width), **preset), given)
     if "future_frames" in given and FUTURE not in model.decoders:
         raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
     return model, dataclasses.replace(data, download=False), cli.override(TrainConfig(), given)
+
+
+def change_model(model: ModelConfig, given: dict[str, Any]) -> ModelConfig:
+    """`model` with the flags that were given; `--conditional` without names means every decoder."""
+    if given.get("conditional") == []:
+        given = given | {"conditional": given.get("decoders", model.decoders)}
+    return cli.override(model, given)
 
 
 def inherit(stored: dict[str, Any], given: dict[str, Any], source: str) -> tuple[ModelConfig, DataConfig, TrainConfig]:
@@ -95,9 +100,11 @@ def inherit(stored: dict[str, Any], given: dict[str, Any], source: str) -> tuple
     model = from_json(ModelConfig, stored["model"], source)
     data = from_json(DataConfig, stored["data"], source)
     training = from_json(TrainConfig, stored["training"], source)
-    wanted = PRESETS[given.get("preset", "default")] | {key: given[key] for key in given if key not in _BUDGET}
+    wanted = {key: given[key] for key in given if key not in _BUDGET}
+    if "preset" in given:
+        wanted = PRESETS[given["preset"]] | wanted
     changes: list[tuple[Any, Any]] = [
-        (model, cli.override(model, wanted)),
+        (model, change_model(model, wanted)),
         (data, dataclasses.replace(data.changed_by(given), download=False)),
         (training, cli.override(training, wanted)),
     ]
@@ -119,7 +126,6 @@ def main(arguments: argparse.Namespace) -> None:
     from video_ae.models import LSTMAutoencoder
     from video_ae.run_folder import RunFolder
     from video_ae.training import fit, uses_bf16
-    from video_ae.visualize import save_training_curves
 
     given = vars(arguments)
     default_name = f"{_kind(given.get('decoders', ()))}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -138,14 +144,17 @@ def main(arguments: argparse.Namespace) -> None:
     clips = data.open("train", model_config.frames, seed=training.seed, device=painted_on)
     validation_clips = data.open("validation", model_config.frames)
     torch.manual_seed(training.seed)
+    if training.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS refuses to be deterministic without it
     torch.use_deterministic_algorithms(training.deterministic)
     model = LSTMAutoencoder(model_config)
     if "init_from" in given:
         load_weights(model, model_folder(Path(arguments.init_from)) / WEIGHTS)
     else:
         model.start_from(clips.__getitems__(range(clips.at_most(_START_CLIPS))).cpu())
-    config = {"model": to_json(model_config), "data": to_json(data), "training": to_json(training)}
-    run.update(config) if resuming else run.create(config)
+    config: dict[str, Any] = {"model": model_config, "data": data, "training": training}
+    stored = {name: dataclasses.asdict(value) for name, value in config.items()}
+    run.update(stored) if resuming else run.create(stored)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     precision = "bf16" if uses_bf16(training.amp, device) else "float32"
     print(f"{_kind(model_config.decoders)} model, {parameters / 1e6:.1f} M parameters, {precision} on {device}")
@@ -155,14 +164,12 @@ def main(arguments: argparse.Namespace) -> None:
         return load_batches(clips, indices, workers=arguments.workers)
 
     def validation_batches() -> Iterator[torch.Tensor]:
-        return load_batches(validation_clips, consecutive_indices(held_out, _VALIDATION_BATCH))
+        return load_batches(validation_clips, consecutive_indices(held_out, training.batch_size))
 
     held_out = validation_clips.at_most(training.validation_clips)
     progress = fit(model, training, run, training_batches, validation_batches, device)
-    picture = run.path / "training.png"
-    save_training_curves(picture, run.metrics(), LOSS_NAMES[model_config.output])
     print(f"{progress.step} steps, {progress.sequences_seen} sequences in {progress.seconds / 60:.1f} minutes")
-    print(f"model    {run.model}\ncurves   {picture}\nsamples  {run.samples}")
+    print(f"model    {run.model}\ncurves   {run.curves}\nsamples  {run.samples}")
     print(f"next     python evaluate.py {run.path}")
 
 

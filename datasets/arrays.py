@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-ARRAY_SPLITS = ("train", "validation", "test", "all")
+_SPLIT_BOUNDS = {"train": (0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1), "all": (0, 1)}
+_VIDEOS_TO_SPLIT = 10  # at least, to set whole videos aside
 
 
 def open_npy(path: Path | str) -> npt.NDArray[np.generic]:
@@ -28,17 +29,20 @@ class FrameArray(Dataset[Tensor]):
     """Clips cut from one array of videos, read from disk as they are needed.
 
     `videos` is uint8 (N, T, H, W) or (N, T, H, W, C) with C = 1 or 3; item `i` is a uint8 tensor (frames, C, H, W).
-    A video of T frames yields T // frames clips, one after the other, without overlap. Splits are consecutive:
-    the first 80 % of the clips train, the next 10 % validate, the last 10 % test; `all` is every clip.
+    Clips follow each other without overlap; what is left over at the end of a video is not used.
 
-    Raises ValueError for another type or shape, for videos shorter than `frames`, and for a split without clips.
+    Ten videos or more are split by video: the first 80 % train, the next 10 % validate, the last 10 % test. Fewer are
+    split in time, each at 80 % and 90 % of its frames. So no frame is in two splits, whatever the length of the clips.
+    `all` is everything.
+
+    Raises ValueError for another type or shape, and for videos or parts of them that are shorter than `frames`.
     """
 
     endless = False
 
     def __init__(self, videos: npt.NDArray[np.generic], split: str, *, frames: int = 20, name: str = "array") -> None:
-        if split not in ARRAY_SPLITS:
-            raise ValueError(f"unknown split {split!r}: expected one of {', '.join(ARRAY_SPLITS)}")
+        if split not in _SPLIT_BOUNDS:
+            raise ValueError(f"unknown split {split!r}: expected one of {', '.join(_SPLIT_BOUNDS)}")
         if videos.dtype != np.uint8:
             raise ValueError(f"{name}: found {videos.dtype} values, expected uint8 (0 to 255); convert the array")
         if videos.ndim not in (4, 5) or (videos.ndim == 5 and videos.shape[4] not in (1, 3)):
@@ -47,18 +51,21 @@ class FrameArray(Dataset[Tensor]):
             )
         if 0 in videos.shape:
             raise ValueError(f"{name}: found shape {videos.shape}, which holds nothing; expected at least one video")
-        self.per_video = videos.shape[1] // frames
+        count, length = videos.shape[0], videos.shape[1]
+        by_video = count >= _VIDEOS_TO_SPLIT
+        first, stop = (round((count if by_video else length) * bound) for bound in _SPLIT_BOUNDS[split])
+        videos_used, frames_used = ((first, stop), (0, length)) if by_video else ((0, count), (first, stop))
+        self.first_video: int = videos_used[0]
+        self.first_frame: int = frames_used[0]
+        usable = frames_used[1] - frames_used[0]
+        self.per_video: int = usable // frames
         if self.per_video == 0:
+            part = f"the {split} part of each video has" if usable < length else "videos have"
             raise ValueError(
-                f"{name}: found videos of {videos.shape[1]} frames, expected at least {frames} (input + future frames);"
-                " ask for fewer with --input-frames and --future-frames"
+                f"{name}: {part} {usable} frames, expected at least {frames} (input + future"
+                " frames); ask for fewer with --input-frames and --future-frames"
             )
-        total = len(videos) * self.per_video
-        bounds = {"train": (0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1), "all": (0, 1)}[split]
-        self.first, stop = (round(total * bound) for bound in bounds)
-        self.clips = stop - self.first
-        if self.clips == 0:
-            raise ValueError(f"{name}: found {total} clips, none of them in the {split} split; expected at least 10")
+        self.clips = (videos_used[1] - self.first_video) * self.per_video
         self.videos, self.frames = videos, frames
 
     def at_most(self, clips: int) -> int:
@@ -75,24 +82,23 @@ class FrameArray(Dataset[Tensor]):
 
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
         """Clips `indices` as one batch (B, frames, C, H, W) uint8."""
-        videos, parts = np.divmod(np.asarray(indices) + self.first, self.per_video)
-        clips = np.stack(
-            [
-                self.videos[video, part * self.frames : (part + 1) * self.frames]
-                for video, part in zip(videos, parts, strict=True)
-            ]
-        )  # (B, frames, H, W) or (B, frames, H, W, C)
+        pieces = []
+        for index in indices:
+            video, part = divmod(index, self.per_video)
+            start = self.first_frame + part * self.frames
+            pieces.append(self.videos[self.first_video + video, start : start + self.frames])
+        clips = np.stack(pieces)  # (B, frames, H, W) or (B, frames, H, W, C)
         channels_first = np.moveaxis(clips, -1, 2) if clips.ndim == 5 else clips[:, :, None]
         return torch.from_numpy(np.ascontiguousarray(channels_first))
 
 
-def open_moving_mnist_file(data_dir: Path | str | None, *, download: bool = False) -> npt.NDArray[np.generic]:
+def open_moving_mnist_file(data_dir: Path | str, *, download: bool = False) -> npt.NDArray[np.generic]:
     """The public Moving MNIST test file as videos (10000, 20, 64, 64) uint8, memory-mapped.
 
     `data_dir` is the file itself or the folder that torchvision uses, with `MovingMNIST/mnist_test_seq.npy` in it. The
     file stores time first. All of it is test data: torchvision's "train" split is their first frames.
     """
-    path = Path(data_dir or "data")
+    path = Path(data_dir)
     if path.suffix != ".npy":
         if download:
             import torchvision

@@ -1,10 +1,13 @@
 """From a data set to batches. A batch depends on (seed, step) alone, so a resumed run needs no loader state."""
 
+import os
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
@@ -19,16 +22,18 @@ def training_indices(
 
     An endless data set is read straight on, never repeating a clip; a finite one in a new random order every epoch.
     """
+
+    @lru_cache(maxsize=2)  # a batch may end one epoch and begin the next
+    def order(epoch: int) -> npt.NDArray[np.int64]:
+        return np.random.default_rng((seed, epoch)).permutation(len(dataset))
+
     for step in count(first_step):
         positions = range(step * batch_size, (step + 1) * batch_size)
         if dataset.endless:
             yield list(positions)
             continue
         clips = len(dataset)
-        order = {
-            epoch: np.random.default_rng((seed, epoch)).permutation(clips) for epoch in {p // clips for p in positions}
-        }
-        yield [int(order[position // clips][position % clips]) for position in positions]
+        yield [int(order(position // clips)[position % clips]) for position in positions]
 
 
 def consecutive_indices(clips: int, batch_size: int) -> Iterator[list[int]]:
@@ -42,7 +47,13 @@ def load_batches(
 ) -> Iterator[Tensor]:
     """Batches (B, T, C, H, W) uint8 of the given clips, read in `workers` processes beside this one."""
     sampler = _Sampler(indices)
-    loader: DataLoader[Tensor] = DataLoader(dataset, batch_sampler=sampler, collate_fn=_as_it_is, num_workers=workers)
+    loader: DataLoader[Tensor] = DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        worker_init_fn=_leave_signals_to_the_parent,
+    )
     return iter(loader)
 
 
@@ -52,6 +63,10 @@ class _Sampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self.indices)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    os.setsid()  # Ctrl-C goes to a whole process group: the workers must outlive it until the step is saved
 
 
 def _as_it_is(batch: Any) -> Any:

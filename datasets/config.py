@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .moving_mnist import MovingMNIST
 
 DIGITS = ("optical", "mnist", "fashion-mnist", "kmnist")
+_GENERATOR = ("digits", "num_digits", "image_size", "speed")  # what only `moving-mnist` reads
 DATASETS = ("moving-mnist", "moving-mnist-file", "array")
 
 
@@ -49,9 +50,12 @@ class DataConfig:
         elif chosen.get("dataset", self.dataset) != self.dataset:
             chosen["data_dir"] = None  # the place of another data set
         config = dataclasses.replace(self, **chosen)
+        reads_files = config.dataset != "moving-mnist" or config.digits != "optical"
+        if config.data_dir is None and reads_files and config.dataset != "array":
+            config = dataclasses.replace(config, data_dir=str(Path("data").resolve()))
         idle: list[str] = []
         if config.dataset != "moving-mnist":
-            idle = [name for name in ("digits", "num_digits", "image_size", "speed") if name in chosen]
+            idle = [name for name in _GENERATOR if name in chosen]
         elif config.digits == "optical" and "data_dir" in chosen:
             idle = ["data_dir"]
         if idle:
@@ -59,6 +63,13 @@ class DataConfig:
             flag = "--" + idle[0].replace("_", "-")
             raise ValueError(f"{flag} changes nothing for --dataset {config.dataset}{digits}; leave it out")
         return config
+
+    def facts(self) -> dict[str, Any]:
+        """This config for a report: None for what its data set does not read."""
+        facts = dataclasses.asdict(self)
+        if self.dataset != "moving-mnist":
+            facts |= dict.fromkeys(_GENERATOR)
+        return facts
 
     def open(
         self, split: str, frames: int, *, seed: int = 0, device: torch.device | str = "cpu"
@@ -72,7 +83,7 @@ class DataConfig:
         from .moving_mnist import MovingMNIST
 
         if self.dataset == "moving-mnist":
-            digits = load_digits(self.digits, split, self.data_dir, download=self.download)
+            digits = load_digits(self.digits, split, self.data_dir or "data", download=self.download)
             return MovingMNIST(
                 digits,
                 split,
@@ -88,7 +99,7 @@ class DataConfig:
                 raise ValueError(
                     "the public Moving MNIST file is test data: train on moving-mnist, evaluate on this file"
                 )
-            videos = open_moving_mnist_file(self.data_dir, download=self.download)
+            videos = open_moving_mnist_file(self.data_dir or "data", download=self.download)
             return FrameArray(videos, "all", frames=frames, name="mnist_test_seq.npy")
         if self.data_dir is None:
             raise ValueError("the data set 'array' needs its file: --data-dir FILE.npy")
@@ -99,9 +110,7 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of `DataConfig`. A flag that is not given is absent from the namespace, so that it can be inherited."""
     group = parser.add_argument_group("data", argument_default=argparse.SUPPRESS)
     group.add_argument("--dataset", choices=DATASETS, help="where clips come from (default: moving-mnist, generated)")
-    group.add_argument(
-        "--data-dir", metavar="PATH", help="folder of MNIST/raw and the like, or the .npy file of frames"
-    )
+    group.add_argument("--data-dir", metavar="PATH", help="folder of MNIST/raw (default: data) or .npy file")
     group.add_argument("--digits", choices=DIGITS, help="images that move (default: optical, bundled, not MNIST)")
     group.add_argument("--num-digits", type=int, metavar="N", help="digits per clip (default: 2)")
     group.add_argument(

@@ -34,7 +34,7 @@ class Digits(NamedTuple):
 
 
 def load_digits(
-    name: str = "optical", split: str = "train", data_dir: Path | str | None = None, *, download: bool = False
+    name: str = "optical", split: str = "train", data_dir: Path | str = "data", *, download: bool = False
 ) -> Digits:
     """The digit images of one split; no image is in two splits.
 
@@ -48,7 +48,7 @@ def load_digits(
         raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
     if name == "optical":
         return _optical_digits(split)
-    return _torchvision_digits(TORCHVISION_CLASSES[name], split, Path(data_dir or "data"), download)
+    return _torchvision_digits(TORCHVISION_CLASSES[name], split, Path(data_dir), download)
 
 
 def _optical_digits(split: str) -> Digits:
@@ -72,9 +72,16 @@ def _torchvision_digits(class_name: str, split: str, data_dir: Path, download: b
     import torchvision
 
     torchvision_class = getattr(torchvision.datasets, class_name)
-    root = data_dir if download else _unpacked_root(torchvision_class, data_dir)
+    if data_dir.name == class_name:  # the folder `MNIST` itself was given instead of its parent
+        data_dir = data_dir.resolve().parent
+    if download:
+        try:
+            torchvision_class(data_dir, download=True)
+        except (OSError, RuntimeError) as error:
+            raise OSError(f"{class_name} cannot be downloaded into {data_dir}: {error}") from error
+    root = _unpacked_root(torchvision_class, data_dir)
     try:
-        dataset = torchvision_class(root, train=split != "test", download=download)
+        dataset = torchvision_class(root, train=split != "test")
     except (ValueError, AssertionError, RuntimeError) as error:
         raise ValueError(
             f"{root / class_name}: torchvision cannot read these files ({error}); unpack them again"
@@ -95,8 +102,6 @@ def _unpacked_root(torchvision_class: type, data_dir: Path) -> Path:
     from torchvision.datasets.utils import check_integrity
 
     class_name = torchvision_class.__name__
-    if data_dir.name == class_name:  # the folder `MNIST` itself was given instead of its parent
-        data_dir = data_dir.resolve().parent
     raw = data_dir / class_name / "raw"
     archives = {raw / name: md5 for name, md5 in torchvision_class.resources}  # type: ignore[attr-defined]
     if all(archive.with_suffix("").is_file() for archive in archives):

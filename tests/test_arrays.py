@@ -27,12 +27,24 @@ def test_clips_are_consecutive_pieces_of_the_videos(channels):
     assert torch.equal(dataset.__getitems__([5, 0]), torch.stack([dataset[5], dataset[0]]))
 
 
-def test_splits_cover_everything_once():
-    array = videos(23, 4, 2, 2)
+@pytest.mark.parametrize(("count", "clips"), [(23, [18, 3, 2]), (2, [16, 2, 2])])
+def test_splits_share_no_frame_whatever_the_length_of_the_clips(count, clips):
+    """Catches borders that move with --future-frames, so that test clips hold frames that were trained on."""
+    array = np.zeros((count, 4 if count == 23 else 40, 1, 2), np.uint8)
+    array[..., 0, 0] = np.arange(count)[:, None]
+    array[..., 0, 1] = np.arange(array.shape[1])
     parts = [FrameArray(array, split, frames=4) for split in ("train", "validation", "test")]
-    assert [len(part) for part in parts] == [18, 3, 2]
-    together = torch.cat([part.__getitems__(range(len(part))) for part in parts])
-    assert np.array_equal(together[:, :, 0].numpy(), array)
+    assert [len(part) for part in parts] == clips
+
+    def frames(split: str, length: int) -> set[tuple[int, int]]:
+        dataset = FrameArray(array, split, frames=length)
+        pairs = dataset.__getitems__(range(len(dataset))).flatten(2).flatten(0, 1)
+        return {(video, t) for video, t in pairs.tolist()}
+
+    for length in (1, 2, 3, 4):
+        others = frames("train", 4) | frames("validation", 4)
+        assert not frames("test", length) & others
+    assert len(frames("test", 1) | frames("train", 1) | frames("validation", 1)) == array.shape[0] * array.shape[1]
 
 
 def test_the_public_test_file_reads_as_torchvision_reads_it(tmp_path):
@@ -64,9 +76,9 @@ def test_a_large_file_is_not_read_whole(tmp_path):
         (np.zeros((10, 20, 8, 8), np.float32), "found float32 values, expected uint8"),
         (np.zeros((10, 20, 8), np.uint8), r"found shape \(10, 20, 8\), expected \(N, T, H, W\)"),
         (np.zeros((10, 20, 8, 8, 2), np.uint8), r"with C 1 or 3"),
-        (np.zeros((10, 12, 8, 8), np.uint8), r"videos of 12 frames, expected at least 20 .*--input-frames"),
+        (np.zeros((10, 12, 8, 8), np.uint8), r"videos have 12 frames, expected at least 20 .*--input-frames"),
         (np.zeros((0, 20, 8, 8), np.uint8), "which holds nothing"),
-        (np.zeros((1, 20, 8, 8), np.uint8), "none of them in the validation split"),
+        (np.zeros((1, 20, 8, 8), np.uint8), "the validation part of each video has 2 frames, expected at least 20"),
     ],
 )
 def test_arrays_that_do_not_fit(array, message):

@@ -138,6 +138,13 @@ def test_the_code_is_the_top_layers_last_hidden_state():
     assert torch.equal(model.encode(frames), states[-1].hidden)
 
 
+def test_codes_can_be_learned_from():
+    """A probe on frozen codes needs gradients through itself, not through the encoder."""
+    code = small().encode(torch.rand(3, 10, 1, 8, 8))
+    torch.nn.Linear(12, 2)(code).sum().backward()
+    assert not code.requires_grad
+
+
 def test_linear_outputs_are_not_squashed():
     model = small(output="linear", decoders=(FUTURE,))
     with torch.no_grad():
@@ -149,6 +156,8 @@ def test_wrong_shapes_and_missing_decoders_are_named():
     model = small(decoders=(FUTURE,))
     with pytest.raises(ValueError, match=r"found frames of shape \(2, 10, 1, 9, 9\), expected .*\(1, 8, 8\)"):
         model.predict(torch.rand(2, 10, 1, 9, 9))
+    with pytest.raises(ValueError, match=r"found torch.int64 frames, expected uint8 .* or floats"):
+        model.predict(torch.zeros(2, 10, 1, 8, 8, dtype=torch.int64))
     with pytest.raises(ValueError, match="no reconstruction decoder, only future"):
         model.reconstruct(torch.rand(2, 10, 1, 8, 8))
 

@@ -57,11 +57,14 @@ def test_frames_are_the_digits_where_the_labels_say(num_digits, image_size, fram
     assert np.array_equal(dataset[index][:, 0].numpy(), expected)
 
 
-def test_painting_with_torch_is_bit_identical():
+@pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+)
+def test_painting_with_torch_is_bit_identical(device):
     """The GPU paints with the torch code; it must not see other clips than the CPU."""
     trajectories = MovingMNIST(OPTICAL, "train", num_digits=3, speed=(1, 9)).trajectories(range(50))
-    on_device = paint_on_device(torch.from_numpy(OPTICAL.images), trajectories, 64)
-    assert np.array_equal(on_device.numpy(), paint(OPTICAL.images, trajectories, 64))
+    on_device = paint_on_device(torch.from_numpy(OPTICAL.images).to(device), trajectories, 64)
+    assert np.array_equal(on_device.cpu().numpy(), paint(OPTICAL.images, trajectories, 64))
 
 
 def test_digits_move_as_their_labels_say_and_bounce():

@@ -54,7 +54,7 @@ def test_the_six_variants_train_and_evaluate(kind, conditional, tmp_path, capsys
     folder = tmp_path / "run"
     assert train_tiny(folder, f"--{kind}", *(["--conditional"] if conditional else [])) == 0
     assert evaluate.command([str(folder), "--clips", "5", "-b", "3", "--device", "cpu"]) == 0
-    results = json.loads((folder / "evaluation" / "predict.json").read_text())
+    results = json.loads((folder / "evaluation" / "clips-5" / "predict.json").read_text())
     decoders = {"composite": {"reconstruction", "future"}, "reconstruct": {"reconstruction"}, "predict": {"future"}}[
         kind
     ]
@@ -67,8 +67,9 @@ def test_the_six_variants_train_and_evaluate(kind, conditional, tmp_path, capsys
     printed = capsys.readouterr().out
     assert "mean frame" in printed
     for name in ("predict-00.gif", "predict-strip.png", "predict-steps.png"):
-        assert (folder / "evaluation" / name).stat().st_size > 1000
+        assert (folder / "evaluation" / "clips-5" / name).stat().st_size > 1000
     assert sorted(path.name for path in (folder / "samples").iterdir()) == ["step-000003.gif", "step-000006.gif"]
+    assert (folder / "training.png").exists()
 
 
 def test_other_shapes_train_too(tmp_path):
@@ -84,12 +85,30 @@ def test_other_shapes_train_too(tmp_path):
     assert "nats" not in results["future"]
 
 
-def test_metrics_say_how_far_and_how_fast(run):
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    validations = [row for row in rows if "validation" in row]
-    assert [row["step"] for row in validations] == [3, 6]
-    assert validations[-1]["sequences_seen"] == 24
-    assert validations[-1]["validation"]["clips"] == 20
+def rows_of(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_metrics_say_how_far_and_how_fast(tmp_path):
+    assert train_tiny(tmp_path / "run", "--composite", "--deterministic", "--amp", "on", steps=10) == 0
+    rows = rows_of(tmp_path / "run")
+    assert [(row["step"], "validation" in row) for row in rows] == [
+        (3, True), (6, True), (9, True), (10, False), (10, True)
+    ]  # fmt: skip
+    assert all(row["sequences_seen"] == 4 * row["step"] for row in rows)
+    assert all(
+        row["sequences_per_second"] == pytest.approx(row["sequences_seen"] / row["seconds"], rel=0.1) for row in rows
+    )
+    assert rows[3]["loss"] == pytest.approx(rows[3]["reconstruction"] + rows[3]["future"])
+    assert rows[4]["validation"]["clips"] == 20
+
+
+def without_times(run: Path) -> list[dict]:
+    return [{key: row[key] for key in row.keys() - {"seconds", "sequences_per_second"}} for row in rows_of(run)]
+
+
+def last_checkpoint(run: Path) -> Path:
+    return run / "checkpoints" / (run / "checkpoints" / "last").read_text().strip()
 
 
 def same_weights(one: Path, other: Path) -> bool:
@@ -110,32 +129,50 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(number, run, tmp_p
 
     monkeypatch.setattr("video_ae.training.train_step", interrupting)
     assert train_tiny(tmp_path / "run", "--composite") == 128 + number
-    assert "saved after step 4" in capsys.readouterr().err
-    assert (tmp_path / "run" / "checkpoints" / "last").resolve().name == "step-000004"
+    assert "step 4 is saved" in capsys.readouterr().err
+    assert last_checkpoint(tmp_path / "run").name == "step-000004"
     assert train.command(["--resume", "--output-dir", str(tmp_path / "run")]) == 0
     for name in ("model.safetensors", "optimizer.safetensors"):
-        assert same_weights(run / "checkpoints" / "last" / name, tmp_path / "run" / "checkpoints" / "last" / name)
+        assert same_weights(last_checkpoint(run) / name, last_checkpoint(tmp_path / "run") / name)
+    assert same_weights(run / "model" / "model.safetensors", tmp_path / "run" / "model" / "model.safetensors")
+    assert without_times(run) == without_times(tmp_path / "run")
 
 
-def test_signals_reach_the_real_command(tmp_path):
-    """As a user would: Ctrl-C on `train.py` ends with 130, a checkpoint, and a folder to go on with."""
+def test_a_run_killed_before_its_first_checkpoint_goes_on_from_its_own_weights(run, tmp_path):
+    """Also one that began with --init-from, which is not given again."""
     folder = tmp_path / "run"
-    command = [sys.executable, "train.py", "--composite", *TINY, "--max-minutes", "5", "--output-dir", str(folder)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    while not (folder / "metrics.jsonl").exists():
+    assert train_tiny(folder, "--composite", "--init-from", str(run), steps=1) == 0
+    begun = LSTMAutoencoder.from_pretrained(run).state_dict()
+    for place in (folder / "checkpoints").glob("step-000001"):
+        shutil.rmtree(place)
+    (folder / "checkpoints" / "last").write_text("step-000000")
+    assert train.command(["--resume", "--output-dir", str(folder), "--steps", "1"]) == 0
+    again = load_file(folder / "checkpoints" / "step-000000" / "model.safetensors")
+    assert all(torch.equal(again[name], weight) for name, weight in begun.items())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_reach_the_real_command_and_spare_its_workers(number, tmp_path):
+    """As Ctrl-C does, the signal goes to the whole process group; the step is still finished and saved."""
+    folder = tmp_path / "run"
+    flags = ["--max-minutes", "5", "-j", "2", "--output-dir", str(folder)]
+    command = [sys.executable, "train.py", "--composite", *TINY, *flags]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (folder / "metrics.jsonl").exists() or not (folder / "metrics.jsonl").read_text():
         assert process.poll() is None
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "Traceback" not in errors
-    assert (folder / "checkpoints" / "last" / "checkpoint.json").exists()
+    assert (last_checkpoint(folder) / "checkpoint.json").exists()
+    assert LSTMAutoencoder.from_pretrained(folder).config.hidden_size == 8
 
 
 def test_metrics_after_the_last_checkpoint_are_dropped_on_resume(run, tmp_path):
     """A kill between checkpoints leaves rows of steps that are done again; they must not stand twice."""
     folder = tmp_path / "run"
-    shutil.copytree(run, folder, symlinks=True)
+    shutil.copytree(run, folder)
     before = (folder / "metrics.jsonl").read_text()
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 7, "loss": 1.0}\n{"step": 8, "lo')
@@ -145,9 +182,9 @@ def test_metrics_after_the_last_checkpoint_are_dropped_on_resume(run, tmp_path):
 
 def test_a_longer_budget_goes_on(run, tmp_path):
     folder = tmp_path / "run"
-    shutil.copytree(run, folder, symlinks=True)
+    shutil.copytree(run, folder)
     assert train.command(["--resume", "--steps", "8", "--output-dir", str(folder)]) == 0
-    assert (folder / "checkpoints" / "last").resolve().name == "step-000008"
+    assert last_checkpoint(folder).name == "step-000008"
 
 
 def test_a_second_run_into_the_folder_is_refused(run, capsys):
@@ -166,8 +203,8 @@ def test_resuming_with_other_choices_is_refused(run, capsys):
 def test_a_damaged_checkpoint_is_named(damage, run, tmp_path, capsys):
     """A flipped bit loads silently from safetensors; the SHA-256 sums catch it."""
     folder = tmp_path / "run"
-    shutil.copytree(run, folder, symlinks=True)
-    path = folder / "checkpoints" / "last" / "model.safetensors"
+    shutil.copytree(run, folder)
+    path = last_checkpoint(folder) / "model.safetensors"
     content = bytearray(path.read_bytes())
     if damage == "truncate":
         path.write_bytes(content[:-100])
@@ -182,21 +219,28 @@ def test_a_damaged_checkpoint_is_named(damage, run, tmp_path, capsys):
     assert "model.safetensors: damaged, its SHA-256 is not the one in checkpoint.json" in error
 
 
-def test_a_non_finite_gradient_stops_the_run_and_spares_the_checkpoint(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("site", ["weight", "gradient"])
+def test_what_is_not_finite_is_named_and_the_checkpoint_spared(site, tmp_path, monkeypatch, capsys):
+    """Catches a cause that is read off after clipping, which makes every gradient NaN."""
     folder = tmp_path / "run"
 
     def poisoned(model, optimizer, clips, lr, config, step):
-        if step == 5:
+        readout = model.decoders["future"].readout
+        if step == 5 and site == "weight":
             with torch.no_grad():
-                model.encoder.lstm.layers[0].bias[0] = torch.nan
+                readout.bias[0] = torch.nan
+        elif step == 5:
+            readout.bias.register_hook(lambda gradient: gradient * torch.nan)
         return train_step(model, optimizer, clips, lr, config, step)
 
     monkeypatch.setattr("video_ae.training.train_step", poisoned)
     assert train_tiny(folder, "--composite") == 1
-    error = capsys.readouterr().err
-    assert "error: step 5: the reconstruction loss is nan; the last checkpoint is intact" in error
-    weights = load_file(folder / "checkpoints" / "last" / "model.safetensors")
-    assert (folder / "checkpoints" / "last").resolve().name == "step-000003"
+    cause = (
+        "the future loss is nan" if site == "weight" else "the gradient of decoders.future.readout.bias is not finite"
+    )
+    assert f"error: step 5: {cause}; the last checkpoint is intact" in capsys.readouterr().err
+    weights = load_file(last_checkpoint(folder) / "model.safetensors")
+    assert last_checkpoint(folder).name == "step-000003"
     assert all(weight.isfinite().all() for weight in weights.values())
 
 
@@ -235,7 +279,8 @@ def test_saved_models_come_back(run, tmp_path):
     """The folder of a run and an export give the same predictions."""
     model = LSTMAutoencoder.from_pretrained(run)
     model.save_pretrained(tmp_path / "export")
-    frames = torch.randint(0, 256, (2, 10, 1, 28, 28), dtype=torch.uint8)
+    assert same_weights(tmp_path / "export" / "model.safetensors", run / "model" / "model.safetensors")
+    frames = torch.rand(2, 10, 1, 28, 28)
     again = LSTMAutoencoder.from_pretrained(str(tmp_path / "export"))
     assert torch.equal(again.predict(frames), model.predict(frames))
 
@@ -249,7 +294,7 @@ def test_an_array_of_frames_trains_and_evaluates(tmp_path):
     assert train.command([*flags, *source]) == 0
     assert evaluate.command([str(tmp_path / "run")]) == 0
     results = json.loads((tmp_path / "run" / "evaluation" / "predict.json").read_text())
-    assert (results["clips"], results["split"]) == (3, "test")
+    assert (results["clips"], results["split"], results["digits"]) == (3, "test", None)
     np.save(tmp_path / "others.npy", videos[:7])
     others = ["--data-dir", str(tmp_path / "others.npy"), "--output-dir", str(tmp_path / "others")]
     assert evaluate.command([str(tmp_path / "run"), *others]) == 0
@@ -267,11 +312,13 @@ def test_an_array_of_frames_trains_and_evaluates(tmp_path):
         (["--composite", "--image-size", "20"], "image size 20: expected at least 28"),
         (["--composite", "--patch-size", "5"], "patch size 5: expected a divisor of 64 and 64"),
         (["--predict", "--conditional", "reconstruction"], "expected some of this model's decoders"),
-        (["--composite", "-b", "0"], "batch_size is 0: expected more than 0"),
-        (["--composite", "--lr", "nan"], "lr is nan: expected more than 0"),
-        (["--composite", "--max-minutes", "0"], "max_minutes is 0.0: expected more than 0"),
+        (["--composite", "-b", "0"], "batch_size is 0: expected a finite number above 0"),
+        (["--composite", "--lr", "nan"], "lr is nan: expected a finite number above 0"),
+        (["--composite", "--max-minutes", "0"], "max_minutes is 0.0: expected a finite number above 0"),
         (["--composite", "--device", "cuda:7"], "device 'cuda:7' cannot be used on this machine"),
         (["--composite", "--hidden-size", "8", "--init-from", "/nowhere"], "no config.json with model.safetensors"),
+        (["--composite", "--seed", "-1"], "seed is -1: expected 0 to 2**63 - 1"),
+        (["--composite", "--weight-decay", "nan"], "weight_decay is nan: expected a finite number, 0 or more"),
         (["--resume"], "no run to resume; say what to train"),
         (
             ["--composite", "--data-dir", "data"],
@@ -304,7 +351,9 @@ def test_wrong_flags_exit_with_2(flags, capsys):
     assert "error: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flags", [["--clips", "0"], ["-b", "-1"], ["--future-frames", "ten"], ["--tasks", "guess"]])
+@pytest.mark.parametrize(
+    "flags", [["--clips", "0"], ["-b", "-1"], ["--future-frames", "ten"], ["--tasks", "guess"], ["--seed", "-1"]]
+)
 def test_wrong_evaluation_flags_exit_with_2(flags, capsys):
     with pytest.raises(SystemExit) as stopped:
         evaluate.command(["run", *flags])
@@ -325,7 +374,7 @@ def test_evaluating_what_is_no_run(tmp_path, run, capsys):
     (tmp_path / "config.json").write_text('{"mod')
     assert "config.json: not JSON" in error_of(str(tmp_path))
     folder = tmp_path / "run"
-    shutil.copytree(run, folder, symlinks=True)
+    shutil.copytree(run, folder)
     weights = folder / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
     assert "model.safetensors: not a whole safetensors file" in error_of(str(folder))

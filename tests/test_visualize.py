@@ -76,7 +76,7 @@ def test_curves_are_drawn_from_rows_as_runs_write_them(tmp_path):
         "mean_frame": {"per_step": {"mse": [3.0, None]}},
         "black": {"per_step": {"mse": [5.0, 5.0]}},
     }
-    save_error_curves(tmp_path / "steps.png", results, baselines, "mse")
+    save_error_curves(tmp_path / "steps.png", results, baselines, 3, "mse")
     for name in ("training.png", "steps.png"):
         with Image.open(tmp_path / name) as picture:
             assert np.unique(np.asarray(picture.convert("L"))).size > 10

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .config import ModelConfig, from_json, to_json
+from .config import ModelConfig, from_json
 
 if TYPE_CHECKING:
     from .models import LSTMAutoencoder
@@ -50,13 +50,15 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: not JSON ({error}); the file is damaged") from error
 
 
-def save_model(model: LSTMAutoencoder, folder: Path) -> None:
+def save_model(model: LSTMAutoencoder, folder: Path, sequences_seen: int | None = None) -> None:
+    """See `LSTMAutoencoder.save_pretrained`. What the model has seen is written into the header of the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{WEIGHTS}.partial"
-    save_file(_contiguous(model.state_dict()), partial)
+    metadata = {"format": "pt"} if sequences_seen is None else {"format": "pt", "sequences_seen": str(sequences_seen)}
+    save_file(_contiguous(model.state_dict()), partial, metadata)
     _sync(partial)
     partial.replace(folder / WEIGHTS)
-    write_json(folder / CONFIG, to_json(model.config))
+    write_json(folder / CONFIG, asdict(model.config))
 
 
 def model_folder(folder: Path) -> Path:
@@ -65,6 +67,13 @@ def model_folder(folder: Path) -> Path:
         if (candidate / WEIGHTS).is_file() and (candidate / CONFIG).is_file():
             return candidate
     raise FileNotFoundError(f"{folder}: no {CONFIG} with {WEIGHTS}; expected a run of train.py or a saved model")
+
+
+def sequences_seen(folder: Path) -> int | None:
+    """How many clips the model in `folder` was trained on; None where that was not written down."""
+    with safe_open(model_folder(folder) / WEIGHTS, "pt") as file:
+        seen = (file.metadata() or {}).get("sequences_seen")
+    return None if seen is None else int(seen)
 
 
 def load_model(cls: type[LSTMAutoencoder], folder: Path) -> LSTMAutoencoder:
@@ -89,20 +98,29 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
 
 
 class Checkpoints:
-    """The folder `checkpoints` of a run: `step-NNNNNN` each, with `last` and `best` pointing at two of them."""
+    """The folder `checkpoints` of a run: `step-NNNNNN` each; the files `last` and `best` hold two of these names."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def __bool__(self) -> bool:
         """Whether there is something to resume from."""
-        return (self.folder / "last").is_symlink()
+        return any(self.folder.glob("step-*"))
+
+    def place(self, name: str) -> Path:
+        """The folder of the checkpoint `last` or `best`. Raises FileNotFoundError where the name leads nowhere."""
+        pointer = self.folder / name
+        place = self.folder / (pointer.read_text().strip() if pointer.is_file() else "missing")
+        if place.parent != self.folder or not (place / _STATE).is_file():
+            raise FileNotFoundError(f"{pointer}: names no checkpoint; write the name of one beside it into this file")
+        return place
 
     def save(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, *, best: bool) -> None:
-        """Write a checkpoint, make it `last` (and `best`), then remove those that neither points at."""
+        """Write a checkpoint, make it `last` (and `best`), then remove all but those two and the last one before."""
+        for leftover in self.folder.glob(".step-*.partial"):
+            shutil.rmtree(leftover)
         place = self.folder / f"step-{progress.step:06d}"
         partial = self.folder / f".{place.name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         save_file(_contiguous(model.state_dict()), partial / WEIGHTS)
         save_file(_optimizer_tensors(model, optimizer), partial / _OPTIMIZER)
@@ -113,33 +131,29 @@ class Checkpoints:
         shutil.rmtree(place, ignore_errors=True)
         partial.rename(place)
         _sync(self.folder)
+        kept = {place.name} | {path.read_text().strip() for path in (self.folder / "last",) if path.is_file()}
         for name in ("last", "best") if best else ("last",):
-            self._point(name, place.name)
-        kept = {os.readlink(self.folder / name) for name in ("last", "best") if (self.folder / name).is_symlink()}
+            _replace(self.folder / name, f"{place.name}\n".encode())
+        kept |= {path.read_text().strip() for path in (self.folder / "best",) if path.is_file()}
         for old in self.folder.glob("step-*"):
             if old.name not in kept:
                 shutil.rmtree(old)
 
     def load_last(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
         """Put the last checkpoint into `model` and `optimizer`. Raises ValueError where it is damaged."""
-        place = (self.folder / "last").resolve()
+        place = self.place("last")
         state = read_json(place / _STATE)
-        for name, expected in state["sha256"].items():
-            if not (place / name).is_file() or _sha256(place / name) != expected:
-                raise ValueError(
-                    f"{place / name}: damaged, its SHA-256 is not the one in {_STATE}; point"
-                    f" {self.folder / 'last'} at another checkpoint to go on from there"
-                )
+        if not isinstance(state, dict) or not {"progress", "sha256"} <= state.keys():
+            raise ValueError(f"{place / _STATE}: damaged, expected the keys progress and sha256; {self._way_out()}")
+        for name in (WEIGHTS, _OPTIMIZER):
+            if not (place / name).is_file() or _sha256(place / name) != state["sha256"].get(name):
+                raise ValueError(f"{place / name}: damaged, its SHA-256 is not the one in {_STATE}; {self._way_out()}")
         load_weights(model, place / WEIGHTS)
         _restore_optimizer(model, optimizer, _load_tensors(place / _OPTIMIZER))
         return Progress(**state["progress"])
 
-    def _point(self, name: str, target: str) -> None:
-        link = self.folder / f".{name}.partial"
-        link.unlink(missing_ok=True)
-        link.symlink_to(target)
-        link.replace(self.folder / name)
-        _sync(self.folder)
+    def _way_out(self) -> str:
+        return f"to go on from another checkpoint, write its name into {self.folder / 'last'}"
 
 
 def _optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -12,13 +12,19 @@ from typing import Any, TypeVar
 Config = TypeVar("Config")
 
 
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """A run stopped at the user's wish, everything saved."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
 def run(main: Callable[[], None], *, debug: bool) -> int:
     """Call `main` and turn how it ends into an exit code; errors are one line unless `debug`.
 
     0 done, 1 error, 128 + signal number after SIGINT or SIGTERM (130, 143).
     """
-    from .training import Interrupted
-
     try:
         main()
     except Interrupted as interrupted:
@@ -48,6 +54,13 @@ def positive(text: str) -> int:
     """A flag's whole number of at least 1, for `argparse`."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of at least 1")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """A flag's whole number from 0 to 2**63 - 1, for `argparse`."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from 0 to 2**63 - 1")
     return int(text)
 
 

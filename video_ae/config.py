@@ -43,6 +43,8 @@ class ModelConfig:
             raise ValueError(f"decoders {self.decoders}: expected one or both of {', '.join(DECODERS)}")
         if not set(self.conditional) <= set(self.decoders):
             raise ValueError(f"conditional {self.conditional}: expected some of this model's decoders {self.decoders}")
+        for name in ("decoders", "conditional"):  # one order, so that equal models have equal configs
+            object.__setattr__(self, name, tuple(decoder for decoder in DECODERS if decoder in getattr(self, name)))
         if self.output not in LOSS_NAMES:
             raise ValueError(f"output {self.output!r}: expected one of {', '.join(LOSS_NAMES)}")
         for name in ("input_frames", "future_frames", "hidden_size", "layers"):
@@ -71,8 +73,8 @@ class ModelConfig:
 
 # `default` is what `make demo` trains, chosen in docs/results.md; the others are the paper's sizes (its section 4.1).
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "paper": {"hidden_size": 2048},
+    "default": {"hidden_size": 512, "layers": 1},
+    "paper": {"hidden_size": 2048, "layers": 1},
     "paper-2layer": {"hidden_size": 2048, "layers": 2},
 }
 
@@ -86,7 +88,7 @@ class TrainConfig:
     batch_size: int = 16
     lr: float = 3e-3
     weight_decay: float = 0.0
-    clip_grad: float = 100.0  # of the gradient of nats per frame, whose norm is near 75
+    clip_grad: float = 100.0  # largest norm; that of the gradient of nats per frame is near 75
     warmup: float = 0.05  # fraction of the budget
     checkpoint_every: int = 500  # steps; each time the model is validated and drawn, too
     validation_clips: int = 200
@@ -100,18 +102,17 @@ class TrainConfig:
         for name in ("steps", "max_minutes", "batch_size", "lr", "clip_grad", "checkpoint_every", "validation_clips"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
-                raise ValueError(f"{name} is {value}: expected more than 0")
+                raise ValueError(f"{name} is {value}: expected a finite number above 0")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"weight_decay is {self.weight_decay}: expected a finite number, 0 or more")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}: expected 0 to 2**63 - 1")
         if self.amp not in AMP:
             raise ValueError(f"amp {self.amp!r}: expected one of {', '.join(AMP)}")
 
 
-def to_json(config: Any) -> dict[str, Any]:
-    """A config as a dictionary that `json.dump` takes."""
-    return dataclasses.asdict(config)
-
-
 def from_json(cls: type[Config], values: dict[str, Any], source: str) -> Config:
-    """The config that `to_json` wrote. Raises ValueError, naming `source`, for keys that `cls` does not know."""
+    """The config whose `dataclasses.asdict` went into JSON. Raises ValueError, naming `source`, for unknown keys."""
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     if unknown:

@@ -4,14 +4,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .metrics import nats
+
 
 def bernoulli_nats(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy in nats per frame of logistic units, the grey target (0 to 1) taken as a probability.
 
     Both (B, T, ...); a scalar comes back. -t log p - (1 - t) log(1 - p) summed over a frame (paper, section 4.1).
     """
-    total = functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum")
-    return total / (logits.shape[0] * logits.shape[1])
+    return nats(logits.float(), targets).mean()
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ _SSIM_WINDOW = 7  # pixels
 
 
 def nats(logits: Tensor, truth: Tensor) -> Tensor:
-    """Bernoulli cross-entropy with the grey truth as probability, summed over the frame. `logits` (B, T, C, H, W)."""
-    return functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(dim=(2, 3, 4))
+    """Bernoulli cross-entropy with the grey truth as probability, summed over the frame: (B, T, ...) to (B, T)."""
+    return functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").flatten(2).sum(dim=2)
 
 
 def entropy_floor(truth: Tensor) -> Tensor:

@@ -152,7 +152,7 @@ class LSTMAutoencoder(nn.Module):
             elif isinstance(module, Decoder):
                 module.readout.bias.copy_(start)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, clips: Tensor) -> Tensor:
         """The fixed-length code of every clip, (B, code_size): the top layer's last hidden state.
 
@@ -162,14 +162,14 @@ class LSTMAutoencoder(nn.Module):
         hidden, _ = self.encoder(_fold_grid(vectors))  # (B', T, hidden)
         return hidden[:, -1].reshape(len(clips), -1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def reconstruct(self, clips: Tensor) -> Tensor:
         """The clips as rebuilt from their code, in time order and of the same kind as `clips` (see `predict`)."""
         self._require(RECONSTRUCTION)
         outputs = self(self._to_vectors(clips), teacher_forcing=False, steps=1)[RECONSTRUCTION]
         return self._to_kind_of(clips, outputs)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def predict(self, clips: Tensor, steps: int | None = None) -> Tensor:
         """The `steps` frames that follow (default: as many as in training), free running.
 
@@ -187,6 +187,8 @@ class LSTMAutoencoder(nn.Module):
                 f"found frames of shape {tuple(frames.shape)}, expected (clips, frames, channels, height, width) with"
                 f" {self.config.frame_shape} at the end, the frames that this model was built for"
             )
+        if frames.dtype != torch.uint8 and not frames.is_floating_point():
+            raise ValueError(f"found {frames.dtype} frames, expected uint8 (0 to 255) or floats (0 to 1); convert them")
         scaled = frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
         return frames_to_vectors(scaled, self.config.patch_size)
 
@@ -218,7 +220,7 @@ class LSTMAutoencoder(nn.Module):
 
     def _to_vectors(self, clips: Tensor) -> Tensor:
         if clips.ndim == 3 and clips.shape[2] == self.config.vector_size and clips.is_floating_point():
-            return clips
+            return clips.float()
         return self.frames_to_vectors(clips)
 
     def _to_kind_of(self, clips: Tensor, outputs: Tensor) -> Tensor:

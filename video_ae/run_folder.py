@@ -21,6 +21,7 @@ class RunFolder:
         self.samples = self.path / "samples"
         self.model = self.path / "model"
         self.evaluation = self.path / "evaluation"
+        self.curves = self.path / "training.png"
         self.checkpoints = Checkpoints(self.path / "checkpoints")
 
     def create(self, config: dict[str, Any]) -> None:
@@ -33,7 +34,7 @@ class RunFolder:
         self.update(config)
 
     def update(self, config: dict[str, Any]) -> None:
-        """Store what is asked for now, and on what machine."""
+        """Store what is asked for now, and note on what machine."""
         write_json(self.path / "config.json", config)
         self._write_environment()
 
@@ -67,7 +68,9 @@ class RunFolder:
             "cpus": os.cpu_count(),
             "threads": torch.get_num_threads(),
         }
-        write_json(self.path / "env.json", environment)
+        path = self.path / "env.json"
+        earlier = read_json(path) if path.is_file() else []
+        write_json(path, [*earlier, environment])  # one entry for the start and one for every resumption
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         with (self.path / "metrics.jsonl").open("a") as file:
@@ -80,10 +83,6 @@ class RunFolder:
             return []
         lines = path.read_text().split("\n")[:-1]  # what follows the last line break was never finished
         return [json.loads(line) for line in lines]
-
-    def sequences_seen(self) -> int:
-        """By the model in `model/`: as many as there were at the best validation."""
-        return max((row["sequences_seen"] for row in self.metrics() if row.get("best")), default=0)
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop rows of steps that are going to be done again, because no checkpoint holds them."""

@@ -15,23 +15,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .checkpoint import Progress, save_model
+from .cli import Interrupted
 from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION, TrainConfig
 from .evaluation import evaluate, predict_clips
 from .losses import LOSSES, total_loss
 from .models import LSTMAutoencoder
 from .run_folder import RunFolder
-from .visualize import save_clip_gif
+from .visualize import save_clip_gif, save_training_curves
 
 _LOG_EVERY = 10  # steps between two rows of metrics.jsonl
-_WAY_OUT = "the last checkpoint is intact: begin a new run from it (--init-from) with a smaller --lr"
-
-
-class Interrupted(Exception):  # noqa: N818 - not an error
-    """Training stopped at the user's wish, everything saved."""
-
-    def __init__(self, signal_number: int, message: str) -> None:
-        super().__init__(message)
-        self.signal_number = signal_number
+_WAY_OUT = (
+    "the last checkpoint is intact: begin a new run with a smaller --lr, from the best weights so far with --init-from"
+)
 
 
 def fit(
@@ -54,14 +49,16 @@ def fit(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
     )
-    progress = Progress()
     if run.checkpoints:
         progress = run.checkpoints.load_last(model, optimizer)
+    else:  # so that a run that is killed early goes on from the same weights
+        progress = Progress()
+        run.checkpoints.save(model, optimizer, progress, best=False)
     run.forget_metrics_after(progress.step)
-    batches = training_batches(progress.step)
     saved_step = progress.step
     before, started = progress.seconds, time.monotonic()
     with _stop_signals() as stop, _progress_bar(config, progress) as bar:
+        batches = training_batches(progress.step)
         while (fraction := budget_used(config, progress)) < 1 and not stop:
             lr = config.lr * schedule(fraction, config.warmup)
             row = train_step(model, optimizer, next(batches).to(device), lr, config, progress.step + 1)
@@ -73,14 +70,19 @@ def fit(
             speed = progress.sequences_seen / progress.seconds
             bar.set_postfix_str(f"step {progress.step}, {speed:.0f} sequences/s, loss {row['loss']:.1f}", refresh=False)
             bar.update(max(0.0, min(1.0, budget_used(config, progress)) - bar.n))
-            if progress.step % config.checkpoint_every == 0:
+            if progress.step % config.checkpoint_every == 0 and not stop:
                 validate_and_save(model, optimizer, progress, run, validation_batches, device)
                 saved_step = progress.step
                 progress.seconds = before + time.monotonic() - started
         if progress.step > saved_step:
-            validate_and_save(model, optimizer, progress, run, validation_batches, device)
+            if stop:  # no validation: it takes time, and its result could become the best of a run that goes on
+                run.checkpoints.save(model, optimizer, progress, best=False)
+                if progress.best_loss == float("inf"):
+                    save_model(model, run.model, progress.sequences_seen)
+            else:
+                validate_and_save(model, optimizer, progress, run, validation_batches, device)
     if stop:
-        raise Interrupted(stop[0], f"saved after step {progress.step} in {run.path}; go on with --resume")
+        raise Interrupted(stop[0], f"step {progress.step} is saved in {run.path}; go on with --resume")
     return progress
 
 
@@ -106,10 +108,13 @@ def train_step(
         group["lr"] = lr
     optimizer.zero_grad()
     loss.backward()
-    gradient_norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_grad))
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    gradient_norm = norm.item()
     row = {name: term.item() for name, term in terms.items()} | {"loss": loss.item()}
     if not math.isfinite(row["loss"]) or not math.isfinite(gradient_norm):
         raise FloatingPointError(_cause(model, row, step))
+    torch.nn.utils.clip_grads_with_norm_(model.parameters(), config.clip_grad, norm)
     optimizer.step()
     return row | {"gradient_norm": gradient_norm, "lr": lr}
 
@@ -133,10 +138,10 @@ def validate_and_save(
     save_clip_gif(run.samples / f"step-{progress.step:06d}.gif", clip)
     best = loss < progress.best_loss
     progress.best_loss = min(loss, progress.best_loss)
-    row = {"step": progress.step, "sequences_seen": progress.sequences_seen, "best": best, "validation": results}
-    run.append_metrics(row)
+    run.append_metrics(_progress_row(progress) | {"best": best, "validation": results})
+    save_training_curves(run.curves, run.metrics(), metric)
     if best:
-        save_model(model, run.model)
+        save_model(model, run.model, progress.sequences_seen)
     run.checkpoints.save(model, optimizer, progress, best=best)
 
 

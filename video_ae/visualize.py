@@ -95,19 +95,21 @@ def save_training_curves(path: Path, rows: Sequence[dict[str, Any]], metric: str
     _save(figure, axes, path)
 
 
-def save_error_curves(path: Path, results: dict[str, Any], baselines: dict[str, Any], metric: str) -> None:
+def save_error_curves(
+    path: Path, results: dict[str, Any], baselines: dict[str, Any], input_frames: int, metric: str
+) -> None:
     """The error of every decoder and baseline at each time step, frames numbered as in the clip."""
     figure, axes = _figure("frame", f"{metric} per frame")
-    inputs = len(results["reconstruction"]["per_step"][metric]) if "reconstruction" in results else 0
+    axes.xaxis.get_major_locator().set_params(integer=True)
     for colour, name in (("tab:blue", "reconstruction"), ("tab:orange", "future")):
         if name in results:
             curve = results[name]["per_step"][metric]
-            first = 1 + (inputs if name == "future" else 0)
+            first = 1 + (input_frames if name == "future" else 0)
             axes.plot(range(first, first + len(curve)), curve, "o-", color=colour, label=name)
     for style, (name, baseline) in zip((":", "--", "-.", (0, (1, 3))), baselines.items(), strict=True):
         curve = baseline["per_step"].get(metric)
         if curve and None not in curve:
-            first = 1 + (inputs if "future" in results else 0)
+            first = 1 + (input_frames if "future" in results else 0)
             axes.plot(
                 range(first, first + len(curve)), curve, linestyle=style, color="grey", label=name.replace("_", " ")
             )
