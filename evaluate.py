@@ -1,7 +1,7 @@
 """Judge a trained model on test clips: metrics beside what costs nothing, GIFs, a strip and curves.
 
 python evaluate.py runs/demo
-python evaluate.py runs/demo --num-digits 3 --output-dir runs/demo/three-digits
+python evaluate.py runs/demo --num-digits 3
 python evaluate.py runs/mnist --dataset moving-mnist-file --data-dir mnist_test_seq.npy
 """
 
