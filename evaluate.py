@@ -109,9 +109,8 @@ def predict(arguments: argparse.Namespace) -> None:
 
     models = {name: results[name] for name in model.decoders}
     print(table(models | {name.replace("_", " "): values for name, values in baselines.items()}))
-    print(
-        f"\n{count} {split} clips, {judged} frames in the rows below the model's; {data.dataset}, seed {arguments.seed}"
-    )
+    whole = "" if dataset.endless or count == len(dataset) else f" of {len(dataset)}"
+    print(f"\n{count}{whole} clips of {data.dataset} ({split}); the baselines are judged on the {judged} frames")
     print(f"GIFs     {folder / 'predict-00.gif'} to {len(clips) - 1:02d}\nstrip    {folder / 'predict-strip.png'}")
     print(f"by step  {folder / 'predict-steps.png'}\nmetrics  {folder / 'predict.json'}")
 
