@@ -7,9 +7,12 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-Config = TypeVar("Config")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
@@ -46,8 +49,8 @@ def run(main: Callable[[], None], *, debug: bool) -> int:
 
 def override(config: Config, given: dict[str, Any]) -> Config:
     """`config` with the fields that flags were given for; flags not given are absent and inherit."""
-    names = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
-    return dataclasses.replace(config, **{name: value for name, value in given.items() if name in names})  # type: ignore[type-var]
+    names = {field.name for field in dataclasses.fields(config)}
+    return dataclasses.replace(config, **{name: value for name, value in given.items() if name in names})
 
 
 def positive(text: str) -> int:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 RECONSTRUCTION, FUTURE = "reconstruction", "future"
 DECODERS = (RECONSTRUCTION, FUTURE)
 LOSS_NAMES = {"logistic": "nats", "linear": "mse"}  # output units and the metric that is their loss
 AMP = ("auto", "on", "off")
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class TrainConfig:
 
 def from_json(cls: type[Config], values: dict[str, Any], source: str) -> Config:
     """The config whose `dataclasses.asdict` went into JSON. Raises ValueError, naming `source`, for unknown keys."""
-    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    known = {field.name for field in dataclasses.fields(cls)}
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(
