@@ -82,7 +82,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
     def batches(what: str) -> Iterator[torch.Tensor]:
         loaded = load_batches(dataset, consecutive_indices(count, arguments.batch_size))
-        return iter(tqdm(loaded, total=-(-count // arguments.batch_size), desc=what, leave=False))
+        return iter(tqdm(loaded, total=-(-count // arguments.batch_size), desc=what, leave=False, disable=None))
 
     results = evaluate(model, batches("model"), device)
     if results["clips"] != count:
@@ -109,8 +109,9 @@ def predict(arguments: argparse.Namespace) -> None:
 
     models = {name: results[name] for name in model.decoders}
     print(table(models | {name.replace("_", " "): values for name, values in baselines.items()}))
-    whole = "" if dataset.endless or count == len(dataset) else f" of {len(dataset)}"
-    print(f"\n{count}{whole} clips of {data.dataset} ({split}); the baselines are judged on the {judged} frames")
+    of_all = "" if dataset.endless or count == len(dataset) else f" of {len(dataset)}"
+    clips_of = "clip" if count == 1 else "clips"
+    print(f"\n{count}{of_all} {clips_of} of {data.dataset} ({split}); the baselines are judged on the {judged} frames")
     print(f"GIFs     {folder / 'predict-00.gif'} to {len(clips) - 1:02d}\nstrip    {folder / 'predict-strip.png'}")
     print(f"by step  {folder / 'predict-steps.png'}\nmetrics  {folder / 'predict.json'}")
 

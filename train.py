@@ -167,8 +167,12 @@ def main(arguments: argparse.Namespace) -> None:
         return load_batches(validation_clips, consecutive_indices(held_out, training.batch_size))
 
     held_out = validation_clips.at_most(training.validation_clips)
+    done_before = run.checkpoints.last_step() if resuming else None
     progress = fit(model, training, run, training_batches, validation_batches, device)
-    print(f"{progress.step} steps, {progress.sequences_seen} sequences in {progress.seconds / 60:.1f} minutes")
+    if progress.step == done_before:
+        print("nothing was left to do: the budget is used up; raise --steps or --max-minutes to train longer")
+    minutes, seconds = divmod(round(progress.seconds), 60)
+    print(f"{progress.step} steps, {progress.sequences_seen} sequences in {minutes} min {seconds} s of training")
     print(f"model    {run.model}\ncurves   {run.curves}\nsamples  {run.samples}")
     print(f"next     python evaluate.py {run.path}")
 

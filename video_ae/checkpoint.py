@@ -115,6 +115,10 @@ class Checkpoints:
             raise FileNotFoundError(f"{pointer}: names no checkpoint; write the name of one beside it into this file")
         return place
 
+    def last_step(self) -> int | None:
+        """How far the checkpoint `last` is; None before there is one."""
+        return int(self.place("last").name.removeprefix("step-")) if self else None
+
     def save(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, *, best: bool) -> None:
         """Write a checkpoint, make it `last` (and `best`), then remove all but those two and the last one before."""
         for leftover in self.folder.glob(".step-*.partial"):

@@ -36,6 +36,11 @@ def run(main: Callable[[], None], *, debug: bool) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        print(f"error: {error.name} is not installed; run make setup and use .venv/bin/python", file=sys.stderr)
+        return 1
     except Exception as error:
         if debug:
             raise

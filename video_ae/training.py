@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,13 +147,15 @@ def validate_and_save(
 
 
 def uses_bf16(amp: str, device: torch.device) -> bool:
-    """Whether matrix products run in bf16. `auto`: where the hardware has them; elsewhere they are much slower."""
+    """Whether matrix products run in bf16. `auto`: where the hardware has units for whole matrix products in bf16.
+
+    AVX-512's bf16 instructions are not enough: there float32 was the faster one (docs/results.md).
+    """
     if amp != "auto":
         return amp == "on"
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
-    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def budget_used(config: TrainConfig, progress: Progress) -> float:
@@ -205,6 +208,7 @@ def _progress_bar(config: TrainConfig, progress: Progress) -> tqdm:
     """A bar over the budget, so that the time left is right for steps and for minutes."""
     return tqdm(
         total=1.0,
+        mininterval=0.1 if sys.stderr.isatty() else 30,  # seconds; a log file wants few lines
         initial=min(1.0, budget_used(config, progress)),
         bar_format="training {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
     )
