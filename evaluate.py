@@ -1,7 +1,9 @@
-"""Judge a trained model on test clips: metrics beside what costs nothing, GIFs, a strip and curves.
+"""Judge a trained model: what it predicts, and what its encoder is worth.
 
-python evaluate.py runs/demo
-python evaluate.py runs/demo --num-digits 3
+python evaluate.py runs/demo                                         # predict: metrics, GIFs, a strip, curves
+python evaluate.py runs/demo --tasks classify --labels direction     # accuracy against labelled clips per class
+python evaluate.py runs/demo --tasks probe                           # what the code contains without fine-tuning
+python evaluate.py --compare runs/one runs/other                     # which pretraining
 python evaluate.py runs/mnist --dataset moving-mnist-file --data-dir mnist_test_seq.npy
 """
 
@@ -10,32 +12,53 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from datasets.config import DataConfig, add_data_flags
+from datasets.config import DIGIT_LABELS, DataConfig, add_data_flags
 from video_ae import cli
-from video_ae.config import FUTURE, from_json
+from video_ae.config import FUTURE, LOSS_NAMES, FineTuning, add_fine_tuning_flags, from_json
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
-_GENERATED_CLIPS = 1000  # of a data set that has no end
+    from datasets.labelled import LabelledVideos
+    from video_ae.models import LSTMAutoencoder
+    from video_ae.run_folder import RunFolder
+
+_GENERATED_CLIPS = 1000  # for testing, of a data set that has no end
+_LABELLED_CLIPS = 4000  # for training classifiers and probes, of such a data set
 _DRAWN_CLIPS = 8
-_COLUMNS = {"nats": "nats", "mse": "MSE", "mae": "MAE", "psnr": "PSNR", "ssim": "SSIM", "ssim_range2": "SSIM (range 2)"}
+_NEIGHBOURS = 5
+_SMALL_SET = 50  # videos per class, up to which the curve ends with all of them
+_COLUMNS = {
+    "nats": "nats",
+    "squared_error": "squared error",
+    "mse": "MSE",
+    "mae": "MAE",
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "ssim_range2": "SSIM (range 2)",
+}
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder that train.py wrote")
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="folder that train.py wrote")
+    parser.add_argument(
+        "--compare", type=Path, nargs="+", metavar="RUN", help="predict and classify with each, in one table"
+    )
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=["predict"], help="(default: predict)")
     parser.add_argument(
         "--clips",
         type=cli.positive,
         metavar="N",
-        help=f"(default: {_GENERATED_CLIPS} generated ones, or the whole file)",
+        help=f"test clips (default: {_GENERATED_CLIPS} generated ones, or all there are)",
     )
     parser.add_argument(
         "--future-frames", type=cli.positive, metavar="N", help="how far to predict (default: as far as in training)"
@@ -50,27 +73,74 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         help="(default: RUN/evaluation, or a folder in it that is named after what the flags change)",
     )
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    group = parser.add_argument_group("classify and probe")
+    group.add_argument(
+        "--labels", choices=DIGIT_LABELS, help="what moving digits are classified by (default: identity)"
+    )
+    group.add_argument(
+        "--labels-per-class", type=cli.positive, nargs="+", metavar="N", help="(default: 1 2 5 10, as far as there are)"
+    )
+    group.add_argument("--num-seeds", type=cli.positive, default=5, metavar="N", help="repetitions (default: 5)")
+    group.add_argument(
+        "--two-stream", type=Path, metavar="RUN", help="average the scores with this run's, classified before"
+    )
+    add_fine_tuning_flags(parser)
     add_data_flags(parser)
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    if (arguments.run is None) == (arguments.compare is None):
+        parser.error("name the RUN to evaluate, or several with --compare")
+    return arguments
 
 
-def predict(arguments: argparse.Namespace) -> None:
+class Opened(NamedTuple):
+    """A run to evaluate, what to evaluate it on and where the results go."""
+
+    run: RunFolder
+    model: LSTMAutoencoder
+    device: torch.device
+    trained_on: DataConfig
+    data: DataConfig
+    folder: Path
+
+    def facts(self, arguments: argparse.Namespace) -> dict[str, Any]:
+        """What every result says about where it comes from."""
+        from video_ae.checkpoint import sequences_seen
+
+        return {"sequences_seen": sequences_seen(self.run.path), "seed": arguments.seed} | self.data.facts()
+
+
+def open_run(arguments: argparse.Namespace, path: Path) -> Opened:
+    from video_ae.models import LSTMAutoencoder
+    from video_ae.run_folder import RunFolder
+
+    run = RunFolder(path)
+    trained_on = from_json(DataConfig, run.config()["data"], str(run.path / "config.json"))
+    data = trained_on.changed_by(vars(arguments))
+    device = cli.choose_device(arguments.device)
+    model = LSTMAutoencoder.from_pretrained(run.path).to(device).eval()
+    folder = arguments.output_dir or run.evaluation / difference(vars(arguments))
+    return Opened(run, model, device, trained_on, data, folder)
+
+
+def start_folder(folder: Path, task: str) -> None:
+    """Make the folder and remove what this task wrote into it before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(f"{task}*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+def predict(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
     """Reconstruct and predict test clips; write `predict.json` and pictures, print a table and their paths."""
     from tqdm import tqdm
 
     from datasets.batches import consecutive_indices, load_batches
-    from video_ae.checkpoint import sequences_seen, write_json
+    from video_ae.checkpoint import write_json
     from video_ae.evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
-    from video_ae.models import LSTMAutoencoder
-    from video_ae.run_folder import RunFolder
     from video_ae.visualize import save_clip_gif, save_error_curves, save_strip
 
-    run = RunFolder(arguments.run)
-    trained_on = from_json(DataConfig, run.config()["data"], str(run.path / "config.json"))
-    data, split = evaluation_data(trained_on, vars(arguments))
-    device = cli.choose_device(arguments.device)
-    model = LSTMAutoencoder.from_pretrained(run.path).to(device)
-    folder = arguments.output_dir or run.evaluation / difference(vars(arguments))
+    opened = open_run(arguments, path)
+    model, device, data, folder = opened.model, opened.device, opened.data, opened.folder
+    split = evaluation_split(opened.trained_on, data)
     if arguments.future_frames and FUTURE not in model.decoders:
         raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
     future_frames = arguments.future_frames or model.config.future_frames
@@ -89,73 +159,339 @@ def predict(arguments: argparse.Namespace) -> None:
         raise ValueError(f"evaluated {results['clips']} clips, expected {count}: the data set is not what it says")
     judged = FUTURE if FUTURE in model.decoders else "reconstruction"
     mean = mean_frame(batches("mean frame"))
-    baselines = evaluate_baselines(batches("baselines"), mean, model.config.input_frames, judged)
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("predict*"):
-        old.unlink()
-    write_json(
-        folder / "predict.json",
-        results
-        | {"baselines": baselines, "sequences_seen": sequences_seen(run.path), "split": split, "frames": frames}
-        | {"clips_available": None if dataset.endless else len(dataset), "seed": arguments.seed}
-        | data.facts(),
-    )
-    drawn = dataset.__getitems__(range(min(count, _DRAWN_CLIPS)))
-    clips = predict_clips(model, drawn, device)
-    for number, clip in enumerate(clips):
-        save_clip_gif(folder / f"predict-{number:02d}.gif", clip)
-    save_strip(folder / "predict-strip.png", clips[:4])
-    save_error_curves(folder / "predict-steps.png", results, baselines, model.config.input_frames, "mse")
+    baselines = evaluate_baselines(model, batches("baselines"), mean, judged, device)
+    start_folder(folder, "predict")
+    facts = {"baselines": baselines, "split": split, "frames": frames}
+    facts |= {"clips_available": None if dataset.endless else len(dataset)} | opened.facts(arguments)
+    write_json(folder / "predict.json", results | facts)
+    metric = LOSS_NAMES[model.config.output]
+    save_error_curves(folder / "predict-steps.png", results, baselines, model.config.input_frames, metric)
 
     models = {name: results[name] for name in model.decoders}
     print(table(models | {name.replace("_", " "): values for name, values in baselines.items()}))
     of_all = "" if dataset.endless or count == len(dataset) else f" of {len(dataset)}"
     clips_of = "clip" if count == 1 else "clips"
     print(f"\n{count}{of_all} {clips_of} of {data.dataset} ({split}); the baselines are judged on the {judged} frames")
-    print(f"GIFs     {folder / 'predict-00.gif'} to {len(clips) - 1:02d}\nstrip    {folder / 'predict-strip.png'}")
+    if not model.config.features:
+        clips = predict_clips(model, dataset.__getitems__(range(min(count, _DRAWN_CLIPS))), device)
+        for number, clip in enumerate(clips):
+            save_clip_gif(folder / f"predict-{number:02d}.gif", clip)
+        save_strip(folder / "predict-strip.png", clips[:4])
+        print(f"GIFs     {folder / 'predict-00.gif'} to {len(clips) - 1:02d}")
+        print(f"strip    {folder / 'predict-strip.png'}")
     print(f"by step  {folder / 'predict-steps.png'}\nmetrics  {folder / 'predict.json'}")
+    return results | facts
 
 
-TASKS = {"predict": predict}
+def classify(arguments: argparse.Namespace, path: Path, arms: Sequence[str] | None = None) -> dict[str, Any]:
+    """Accuracy against labelled videos per class of the fine-tuned encoder and of what needs no pretraining.
+
+    Writes `classify.json`, the scores of every test video, a plot, and the classifier of the most labels.
+    """
+    import numpy as np
+    from tqdm import tqdm
+
+    from video_ae.checkpoint import write_json
+    from video_ae.transfer import ARMS, build, choose_videos, curve_of, fine_tune, label_efficiency, verdicts
+    from video_ae.visualize import save_label_curves
+
+    opened = open_run(arguments, path)
+    model, folder = opened.model, opened.folder
+    train, test, task = labelled(arguments, opened)
+    recipe = cli.override(FineTuning(), vars(arguments))
+    arms = arms or tuple(ARMS)
+    labels = label_counts(arguments.labels_per_class, train)
+    trainings = len(labels) * len(arms) * arguments.num_seeds
+    with tqdm(total=trainings, desc="fine-tuning", unit="classifier", leave=False, disable=None) as bar:
+        scores = label_efficiency(
+            model.encoder,
+            train,
+            test,
+            labels,
+            seeds=arguments.num_seeds,
+            recipe=recipe,
+            arms=arms,
+            progress=bar.update,
+        )
+    curve = curve_of(scores, test.labels, labels, arms)
+    words = verdicts(curve) if "scratch" in arms else []
+    results: dict[str, Any] = {"curve": curve, "verdicts": words, "task": task, "class_names": train.class_names}
+    results |= {"labelled_videos": len(train.labels), "test_videos": len(test.labels)}
+    results |= {"arms": {arm: ARMS[arm] for arm in arms}, "recipe": dataclasses.asdict(recipe)} | opened.facts(
+        arguments
+    )
+    start_folder(folder, "classify")
+    write_json(folder / "classify.json", results)
+    of_test = {"labels_per_class": labels, "arms": arms, "truth": test.labels, "names": test.names}
+    arrays: dict[str, Any] = {"scores": scores} | of_test
+    np.savez_compressed(folder / "classify-scores.npz", **arrays)
+    save_label_curves(folder / "classify.png", curve_lines(curve, arms))
+    classifier = build("encoder_init", model.encoder, train, recipe, seed=0)
+    fine_tune(classifier, train, choose_videos(train, labels[-1], 0), recipe, seed=0)
+    classifier.save_pretrained(folder / "classifier")
+
+    print(curve_table(curve, arms))
+    print(f"\n{len(test.labels)} test videos of {len(train.class_names)} classes ({task}), {arguments.num_seeds} seeds")
+    print("\n".join(words))
+    print(f"plot       {folder / 'classify.png'}\nmetrics    {folder / 'classify.json'}")
+    print(f"classifier {folder / 'classifier'} ({labels[-1]} labels per class, seed 0)")
+    if arguments.two_stream:
+        fuse(arguments, folder, scores, of_test)
+    return results
 
 
-def evaluation_data(trained_on: DataConfig, given: dict[str, Any]) -> tuple[DataConfig, str]:
-    """What to evaluate on and which part of it: never a clip that the model was trained on."""
-    data = trained_on.changed_by(given)
+def fuse(arguments: argparse.Namespace, folder: Path, scores: npt.NDArray[np.float32], of_test: dict[str, Any]) -> None:
+    """Average this run's scores with those of the other stream's run, such as optical flow, over the same videos."""
+    import numpy as np
+
+    from video_ae.checkpoint import write_json
+    from video_ae.transfer import curve_of
+
+    path = (
+        arguments.two_stream / "evaluation" / folder.relative_to(arguments.run / "evaluation") / "classify-scores.npz"
+    )
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no scores; run the same classify task for {arguments.two_stream} first")
+    with np.load(path, allow_pickle=False) as other:
+        differing = [name for name, value in of_test.items() if not np.array_equal(other[name], np.asarray(value))]
+        if differing or other["scores"].shape != scores.shape:
+            raise ValueError(
+                f"{path}: of other {', '.join(differing) or 'seeds'}; classify both runs with the same flags"
+            )
+        both = (scores + other["scores"]) / 2
+    curve = curve_of(both, of_test["truth"], of_test["labels_per_class"], of_test["arms"])
+    write_json(folder / "classify-two-stream.json", {"curve": curve, "other": str(arguments.two_stream)})
+    print(f"\nscores averaged with those of {arguments.two_stream}:\n{curve_table(curve, of_test['arms'])}")
+
+
+def probe(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
+    """What the code contains: probes, clusters and neighbours, beside raw frames and an untrained encoder."""
+    import torch
+    from tqdm import tqdm
+
+    from video_ae.checkpoint import write_json
+    from video_ae.models import LSTMAutoencoder
+    from video_ae.patches import unit_range
+    from video_ae.probes import nearest
+    from video_ae.probes import probe as probe_features
+    from video_ae.visualize import save_retrieval
+
+    opened = open_run(arguments, path)
+    model, device, data, folder = opened.model, opened.device, opened.data, opened.folder
+    train, test, task = labelled(arguments, opened)
+    untrained = LSTMAutoencoder(model.config)
+    untrained.start_from(train.clips.__getitems__(range(0, len(train.videos), max(1, len(train.videos) // 200))))
+    truths = [truth_of(videos, data.generated) for videos in (train, test)]
+
+    def features(what: str) -> list[npt.NDArray[np.float32]]:
+        parts = []
+        for videos in (train, test):
+            batches = range(0, len(videos.videos), arguments.batch_size)
+            rows = []
+            for first in tqdm(batches, desc=f"{what} features", leave=False, disable=None):
+                stop = min(first + arguments.batch_size, len(videos.videos))
+                clips = videos.clips.__getitems__(range(first, stop))
+                if what == "raw frames":
+                    rows.append(unit_range(clips).flatten(1))
+                else:
+                    encoder = model if what == "code" else untrained.to(device)
+                    rows.append(encoder.encode(clips.to(device)).cpu())
+            parts.append(torch.cat(rows).numpy())
+        return parts
+
+    results: dict[str, Any] = {}
+    kinds = ("code", "untrained", "raw frames")
+    for what in tqdm(kinds, desc="probing", leave=False, disable=None):
+        train_features, test_features = features(what)
+        results[what.replace(" ", "_")] = probe_features(train_features, truths[0], test_features, truths[1])
+        if what == "code":
+            neighbours = nearest(train_features, test_features, _NEIGHBOURS)
+    agree = train.labels[train.videos[neighbours]] == test.labels[test.videos][:, None]
+    results |= {"retrieval": {f"precision_at_{_NEIGHBOURS}": float(agree.mean())}, "task": task}
+    results |= {"train_clips": len(train.videos), "test_clips": len(test.videos)} | opened.facts(arguments)
+    start_folder(folder, "probe")
+    write_json(folder / "probe.json", results)
+    lines = [f"{'':<24}" + "".join(f"{what:>14}" for what in kinds)]
+    for name, values in results["code"].items():
+        for kind in values if isinstance(values, dict) else ("",):
+            cells = (results[what.replace(" ", "_")][name] for what in kinds)
+            numbers = (cell[kind] if kind else cell for cell in cells)
+            lines.append(f"{f'{name} {kind}':<24}" + "".join(f"{number:>14.3f}" for number in numbers))
+    print("\n".join(lines))
+    print(
+        f"\nclasses: accuracy; values: R2; clustering: NMI; {len(train.videos)} training, {len(test.videos)} test clips"
+    )
+    print(f"of the {_NEIGHBOURS} nearest codes, {agree.mean():.3f} are of the same class")
+    if not model.config.features:
+        save_retrieval(folder / "probe-retrieval.png", retrieved(train, test, neighbours[:_DRAWN_CLIPS]))
+        print(f"retrieval {folder / 'probe-retrieval.png'}")
+    print(f"metrics   {folder / 'probe.json'}")
+    return results
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """The paper's table "which pretraining": every run predicts and classifies; one table, one plot."""
+    from video_ae.checkpoint import write_json
+    from video_ae.transfer import ARMS
+    from video_ae.visualize import save_label_curves
+
+    folder = arguments.output_dir or Path("runs") / "compare"
+    arguments.output_dir = None  # the runs keep their own results
+    rows: dict[str, dict[str, Any]] = {}
+    controls: dict[Any, list[dict[str, Any]]] = {}  # what needs no pretraining depends on the encoder's shape alone
+    curves = {}
+    for path in arguments.compare:
+        print(f"\n{path}")
+        model = open_run(arguments, path).model.config
+        kind = " + ".join(f"conditional {name}" if name in model.conditional else name for name in model.decoders)
+        shape = dataclasses.replace(model, decoders=(FUTURE,), conditional=(), future_frames=1)
+        known = shape in controls
+        predicted = predict(arguments, path)
+        classified = classify(arguments, path, ("encoder_init", "frozen") if known else tuple(ARMS))
+        controls.setdefault(shape, classified["curve"])
+        rows[str(path)] = {"model": kind, "classify": classified["curve"]}
+        rows[str(path)] |= {name: predicted[name] for name in model.decoders}
+        curves[f"{path.name}: {kind}"] = curve_lines(classified["curve"], ("encoder_init",))["encoder_init"]
+        if not known:
+            curves[f"{path.name}: from scratch"] = curve_lines(classified["curve"], ("scratch",))["scratch"]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "compare.json", {"runs": rows})
+    save_label_curves(folder / "compare.png", curves)
+    print(f"\n{compare_table(rows, list(controls.values()))}")
+    print(f"plot     {folder / 'compare.png'}\nmetrics  {folder / 'compare.json'}")
+
+
+TASKS = {"predict": predict, "classify": classify, "probe": probe}
+
+
+def evaluation_split(trained_on: DataConfig, data: DataConfig) -> str:
+    """Which part of the data to evaluate on: never a clip that the model was trained on."""
     if data.dataset == "moving-mnist-file":
-        return data, "all"
+        return "all"
     if data.dataset == "array" and (data.dataset, data.data_dir) != (trained_on.dataset, trained_on.data_dir):
-        return data, "all"
-    return data, "test"
+        return "all"
+    return "test"
+
+
+def labelled(arguments: argparse.Namespace, opened: Opened) -> tuple[LabelledVideos, LabelledVideos, str]:
+    """Labelled videos to train on and to test on, and what the labels are."""
+    data, frames = opened.data, opened.model.config.input_frames
+    if arguments.labels and not data.generated:
+        raise ValueError(
+            f"--labels changes nothing for --dataset {data.dataset}, which has its own classes; leave it out"
+        )
+    if arguments.clips and not data.generated:
+        raise ValueError(f"--clips changes nothing for classes of --dataset {data.dataset}: all are used; leave it out")
+    task = arguments.labels or DIGIT_LABELS[0]
+    train = data.open_labelled("development", frames, task=task, clips=_LABELLED_CLIPS)
+    test = data.open_labelled("test", frames, task=task, clips=arguments.clips or _GENERATED_CLIPS, seed=arguments.seed)
+    if train.class_names != test.class_names:
+        raise ValueError(f"found test classes {test.class_names}, expected those of training, {train.class_names}")
+    return train, test, task if data.generated else "class"
+
+
+def label_counts(given: list[int] | None, train: LabelledVideos) -> list[int]:
+    """Numbers of labels per class: those given or, as far as there are videos, 1, 2, 5, 10 and all of a small set."""
+    from video_ae.transfer import fewest_videos
+
+    most = fewest_videos(train)
+    if given:
+        return sorted(set(given))
+    return sorted({count for count in (1, 2, 5, 10) if count <= most} | ({most} if most <= _SMALL_SET else set()))
+
+
+def truth_of(videos: LabelledVideos, generated: bool) -> dict[str, npt.NDArray[Any]]:
+    """What there is to find in the code of each clip; of moving digits also where they are and go at its end."""
+    truth: dict[str, npt.NDArray[Any]] = {"class": videos.labels[videos.videos]}
+    if generated:
+        labels = videos.clips.labels(range(len(videos.videos)))  # type: ignore[operator]
+        truth |= {"position": labels.positions[:, -1, 0], "velocity": labels.velocities[:, -1, 0]}
+    return truth
+
+
+def retrieved(
+    train: LabelledVideos, test: LabelledVideos, neighbours: npt.NDArray[np.int64]
+) -> list[list[tuple[npt.NDArray[np.float32], str, bool]]]:
+    """The first test clips and their neighbours among the training clips: last frames, labels, whether they agree."""
+    from video_ae.patches import unit_range
+
+    def picture(videos: LabelledVideos, clip: int, expected: int) -> tuple[npt.NDArray[np.float32], str, bool]:
+        label = int(videos.labels[videos.videos[clip]])
+        frame = unit_range(videos.clips.__getitems__([clip])[0, -1]).numpy()
+        return frame, videos.class_names[label], label == expected
+
+    rows = []
+    for query, found in enumerate(neighbours.tolist()):
+        expected = int(test.labels[test.videos[query]])
+        rows.append([picture(test, query, expected), *(picture(train, clip, expected) for clip in found)])
+    return rows
+
+
+def curve_lines(
+    curve: list[dict[str, Any]], arms: Sequence[str]
+) -> dict[str, tuple[list[int], list[float], list[float]]]:
+    """Of every arm the numbers of labels, the mean accuracies and their spreads."""
+    labels = [row["labels_per_class"] for row in curve]
+    return {
+        arm: (labels, [row[arm]["mean"] for row in curve], [row[arm]["std"] or 0.0 for row in curve]) for arm in arms
+    }
+
+
+def curve_table(curve: list[dict[str, Any]], arms: Sequence[str]) -> str:
+    """One line per number of labels: mean accuracy and spread of every arm."""
+    lines = [f"{'labels per class':<18}" + "".join(f"{arm.replace('_', ' '):>18}" for arm in arms)]
+    for row in curve:
+        cells = (f"{row[arm]['mean']:.3f}" + (f" +- {row[arm]['std']:.3f}" if row[arm]["std"] else "") for arm in arms)
+        lines.append(f"{row['labels_per_class']:<18}" + "".join(f"{cell:>18}" for cell in cells))
+    return "\n".join(lines)
+
+
+def compare_table(rows: dict[str, dict[str, Any]], controls: list[list[dict[str, Any]]]) -> str:
+    """One line per run: its model, its losses per frame, and its accuracy at every number of labels."""
+    some = next(iter(rows.values()))["classify"]
+    head = f"{'run':<24}{'reconstruction':>16}{'future':>10}"
+    lines = [head + "".join(f"{'acc. at ' + str(row['labels_per_class']):>12}" for row in some) + "  model"]
+    for path, row in rows.items():
+        losses = (
+            "{:.1f}".format(row[name].get("nats", row[name].get("squared_error"))) if name in row else "-"
+            for name in ("reconstruction", FUTURE)
+        )
+        cells = "".join(f"{loss:>{width}}" for loss, width in zip(losses, (16, 10), strict=True))
+        accuracies = "".join(f"{entry['encoder_init']['mean']:>12.3f}" for entry in row["classify"])
+        lines.append(f"{Path(path).name:<24}{cells}{accuracies}  {row['model']}")
+    for curve in controls:
+        accuracies = "".join(f"{entry['scratch']['mean']:>12.3f}" for entry in curve)
+        lines.append(f"{'from scratch':<24}{'-':>16}{'-':>10}{accuracies}  none")
+    return "\n".join(lines)
 
 
 def difference(given: dict[str, Any]) -> str:
     """A folder name for what the flags change about the standard evaluation, empty where they change nothing."""
     names = [field.name for field in dataclasses.fields(DataConfig) if field.name in given and field.name != "download"]
-    changes = [f"{name}-{given[name]}" for name in (*names, "future_frames", "clips") if given[name] is not None]
+    changes = [
+        f"{name}-{given[name]}" for name in (*names, "future_frames", "clips", "labels") if given[name] is not None
+    ]
     changes += [f"seed-{given['seed']}"] if given["seed"] else []
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(changes)).strip("-.")
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    """One line per model and baseline; a dash where a metric does not exist or is infinite."""
-    lines = [f"{'per frame':<16}" + "".join(f"{title:>16}" for title in _COLUMNS.values())]
+    """One line per model and baseline, a column per metric that one of them has; a dash for what is not finite."""
+    columns = [metric for metric in _COLUMNS if any(values.get(metric) is not None for values in rows.values())]
+    lines = [f"{'per frame':<16}" + "".join(f"{_COLUMNS[metric]:>16}" for metric in columns)]
     for name, values in rows.items():
-        cells = (values.get(metric) for metric in _COLUMNS)
-        digits = (1, 1, 1, 1, 3, 3)
-        lines.append(
-            f"{name:<16}"
-            + "".join(
-                f"{'-' if cell is None else f'{cell:.{places}f}':>16}"
-                for cell, places in zip(cells, digits, strict=True)
-            )
-        )
+        cells = ((values.get(metric), 3 if metric.startswith("ssim") else 1) for metric in columns)
+        texts = ("-" if value is None else f"{value:.{places}f}" for value, places in cells)
+        lines.append(f"{name:<16}" + "".join(f"{text:>16}" for text in texts))
     return "\n".join(lines)
 
 
 def main(arguments: argparse.Namespace) -> None:
+    if arguments.compare:
+        compare(arguments)
+        return
     for task in arguments.tasks:
-        TASKS[task](arguments)
+        TASKS[task](arguments, arguments.run)
 
 
 def command(words: list[str] | None = None) -> int:

@@ -21,6 +21,7 @@ from datasets.config import DataConfig, add_data_flags
 from video_ae import cli
 from video_ae.config import (
     FUTURE,
+    LINEAR,
     PRESETS,
     ModelConfig,
     TrainConfig,
@@ -33,6 +34,15 @@ if TYPE_CHECKING:
     import torch
 
 _START_CLIPS = 200  # training clips that set the scale of the first weights
+_FILM = {"output": LINEAR}
+_PAPER_CLIPS = _FILM | {"input_frames": 16, "future_frames": 13}  # the paper's clips of real videos, its section 4
+_SUITABLE: dict[str, dict[str, Any]] = {  # what a data set asks of its model, where no preset or flag says otherwise
+    "video-folder": _FILM,
+    "ucf101": _FILM,
+    "hmdb51": _FILM,
+    "video-patches": _PAPER_CLIPS,
+    "percepts": _PAPER_CLIPS,
+}
 _BUDGET = ("steps", "max_minutes")  # the only choices that --resume may change
 
 
@@ -80,8 +90,12 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 def configure(given: dict[str, Any]) -> tuple[ModelConfig, DataConfig, TrainConfig]:
     """The configs of a new run. Raises ValueError for choices that do not fit together or are out of range."""
     data = DataConfig().changed_by(given)
-    channels, height, width = data.open("train", frames=1)[0].shape[1:]
-    preset = PRESETS[given.get("preset", "default")]
+    preset = _SUITABLE.get(data.dataset, {}) | PRESETS[given.get("preset", "default")]
+    lengths: dict[str, Any] = {
+        name: given[name] for name in ("decoders", "input_frames", "future_frames") if name in given
+    }
+    frames = change_model(ModelConfig(**preset), lengths).frames
+    channels, height, width = data.open("train", frames)[0].shape[1:]
     model = change_model(ModelConfig(frame_shape=(channels, height, width), **preset), given)
     if "future_frames" in given and FUTURE not in model.decoders:
         raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
@@ -121,7 +135,7 @@ def inherit(stored: dict[str, Any], given: dict[str, Any], source: str) -> tuple
 def main(arguments: argparse.Namespace) -> None:
     import torch
 
-    from datasets.batches import consecutive_indices, load_batches, training_indices
+    from datasets.batches import consecutive_indices, load_batches, spread_indices, training_indices
     from video_ae.checkpoint import WEIGHTS, load_weights, model_folder
     from video_ae.models import LSTMAutoencoder
     from video_ae.run_folder import RunFolder
@@ -151,7 +165,7 @@ def main(arguments: argparse.Namespace) -> None:
     if "init_from" in given:
         load_weights(model, model_folder(Path(arguments.init_from)) / WEIGHTS)
     else:
-        model.start_from(clips.__getitems__(range(clips.at_most(_START_CLIPS))).cpu())
+        model.start_from(clips.__getitems__(spread_indices(clips, _START_CLIPS)).cpu())
     config: dict[str, Any] = {"model": model_config, "data": data, "training": training}
     stored = {name: dataclasses.asdict(value) for name, value in config.items()}
     run.update(stored) if resuming else run.create(stored)

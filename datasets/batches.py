@@ -13,11 +13,12 @@ from torch.utils.data import DataLoader, Sampler
 
 from .arrays import FrameArray
 from .moving_mnist import MovingMNIST
+from .video_arrays import VideoClips
+
+Clips = MovingMNIST | FrameArray | VideoClips
 
 
-def training_indices(
-    dataset: MovingMNIST | FrameArray, batch_size: int, *, seed: int, first_step: int = 0
-) -> Iterator[list[int]]:
+def training_indices(dataset: Clips, batch_size: int, *, seed: int, first_step: int = 0) -> Iterator[list[int]]:
     """The clips of every training batch from `first_step` on, without end.
 
     An endless data set is read straight on, never repeating a clip; a finite one in a new random order every epoch.
@@ -42,9 +43,15 @@ def consecutive_indices(clips: int, batch_size: int) -> Iterator[list[int]]:
         yield list(range(first, min(first + batch_size, clips)))
 
 
-def load_batches(
-    dataset: MovingMNIST | FrameArray, indices: Iterable[list[int]], *, workers: int = 0
-) -> Iterator[Tensor]:
+def spread_indices(dataset: Clips, clips: int) -> list[int]:
+    """`clips` different clips, or all there are, evenly spread over the data set: a sample of every part of it."""
+    if dataset.endless:
+        return list(range(clips))
+    count = dataset.at_most(clips)
+    return [index * len(dataset) // count for index in range(count)]
+
+
+def load_batches(dataset: Clips, indices: Iterable[list[int]], *, workers: int = 0) -> Iterator[Tensor]:
     """Batches (B, T, C, H, W) uint8 of the given clips, read in `workers` processes beside this one."""
     sampler = _Sampler(indices)
     loader: DataLoader[Tensor] = DataLoader(

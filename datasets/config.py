@@ -7,24 +7,44 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     from .arrays import FrameArray
+    from .labelled import LabelledVideos
     from .moving_mnist import MovingMNIST
+    from .video_arrays import VideoArrays, VideoClips
+    from .videos import Video
 
 DIGITS = ("optical", "mnist", "fashion-mnist", "kmnist")
-_GENERATOR = ("digits", "num_digits", "image_size", "speed")  # what only `moving-mnist` reads
-DATASETS = ("moving-mnist", "moving-mnist-file", "array")
+DIGIT_LABELS = ("identity", "direction")
+_FILMS = ("image_size", "grey", "frame_stride", "skip_unreadable")
+# The data sets and the fields that each reads, beside `data_dir`.
+_FIELDS = {
+    "moving-mnist": ("digits", "num_digits", "image_size", "speed", "download"),
+    "moving-mnist-file": ("download",),
+    "array": (),
+    "video-folder": (*_FILMS, "group"),
+    "ucf101": (*_FILMS, "annotation_path", "fold"),
+    "hmdb51": (*_FILMS, "annotation_path", "fold"),
+    "video-patches": (*_FILMS, "group"),
+    "percepts": (),
+}
+DATASETS = tuple(_FIELDS)
+_PATHS = ("data_dir", "annotation_path")
+_PATCHES = 10_000  # of all videos together, at least one of each
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where clips come from. `digits`, `num_digits`, `image_size` and `speed` matter to `moving-mnist` alone."""
+    """Where clips come from. A field that its data set does not read changes nothing, and its flag is refused."""
 
     dataset: str = "moving-mnist"
     data_dir: str | None = None
@@ -33,11 +53,28 @@ class DataConfig:
     image_size: int = 64  # pixels
     speed: tuple[float, float] = (3.6, 3.6)  # pixels per frame, lowest and highest
     download: bool = False
+    grey: bool = False
+    frame_stride: int = 1
+    group: str = ""  # regular expression for the part of a video's name that says who was filmed
+    annotation_path: str | None = None  # folder of official train and test lists
+    fold: int = 1
+    skip_unreadable: bool = False
 
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
             raise ValueError(f"unknown data set {self.dataset!r}: expected one of {', '.join(DATASETS)}")
         object.__setattr__(self, "speed", tuple(self.speed))  # JSON gives a list
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields that this data set reads."""
+        without_files = self.dataset == "moving-mnist" and self.digits == "optical"
+        return _FIELDS[self.dataset] if without_files else ("data_dir", *_FIELDS[self.dataset])
+
+    @property
+    def generated(self) -> bool:
+        """Whether clips are made when they are asked for, any number of them."""
+        return self.dataset == "moving-mnist"
 
     def changed_by(self, given: dict[str, Any]) -> DataConfig:
         """This config with the flags that were given; other keys of `given` are ignored.
@@ -45,19 +82,15 @@ class DataConfig:
         Raises ValueError for a flag that would change nothing, so that nobody believes it did.
         """
         chosen = {field.name: given[field.name] for field in dataclasses.fields(self) if field.name in given}
-        if "data_dir" in chosen:
-            chosen["data_dir"] = str(Path(chosen["data_dir"]).resolve())
-        elif chosen.get("dataset", self.dataset) != self.dataset:
-            chosen["data_dir"] = None  # the place of another data set
+        chosen |= {name: str(Path(chosen[name]).resolve()) for name in _PATHS if name in chosen}
+        if chosen.get("dataset", self.dataset) != self.dataset:
+            chosen = {"data_dir": None, "annotation_path": None} | chosen  # places of another data set
+            if chosen["dataset"] == "video-patches":
+                chosen = {"image_size": 32} | chosen  # as in the paper
         config = dataclasses.replace(self, **chosen)
-        reads_files = config.dataset != "moving-mnist" or config.digits != "optical"
-        if config.data_dir is None and reads_files and config.dataset != "array":
+        if config.data_dir is None and "data_dir" in config.fields and "download" in config.fields:
             config = dataclasses.replace(config, data_dir=str(Path("data").resolve()))
-        idle: list[str] = []
-        if config.dataset != "moving-mnist":
-            idle = [name for name in _GENERATOR if name in chosen]
-        elif config.digits == "optical" and "data_dir" in chosen:
-            idle = ["data_dir"]
+        idle = [name for name in chosen if name not in ("dataset", *config.fields) and name in given]
         if idle:
             digits = " with the bundled digits" if idle == ["data_dir"] else ""
             flag = "--" + idle[0].replace("_", "-")
@@ -66,59 +99,151 @@ class DataConfig:
 
     def facts(self) -> dict[str, Any]:
         """This config for a report: None for what its data set does not read."""
-        facts = dataclasses.asdict(self)
-        if self.dataset != "moving-mnist":
-            facts |= dict.fromkeys(_GENERATOR)
-        return facts
+        return {name: value if name in ("dataset", *self.fields) else None for name, value in vars(self).items()}
 
     def open(
         self, split: str, frames: int, *, seed: int = 0, device: torch.device | str = "cpu"
-    ) -> MovingMNIST | FrameArray:
+    ) -> MovingMNIST | FrameArray | VideoClips:
         """The clips of `split`, `frames` frames each. `seed` and `device` matter to generated clips, which are endless.
 
-        Raises FileNotFoundError or ValueError with the way out where the data cannot be used.
+        Real videos are decoded into the user's cache the first time. Raises FileNotFoundError or ValueError with the
+        way out where the data cannot be used.
         """
-        from .arrays import FrameArray, open_moving_mnist_file, open_npy
+        if self.generated:
+            return self._digits(split, frames, self.num_digits, seed, device)
+        if self.dataset in ("array", "moving-mnist-file"):
+            return self._frame_array(split, frames)
+        from .video_arrays import VideoClips
+
+        arrays, chosen = self._videos(split, frames)
+        step = max(1, frames // 4) if split == "train" else frames  # training clips overlap, others do not
+        return VideoClips(arrays, chosen, frames, step=step)
+
+    def open_labelled(self, split: str, frames: int, *, task: str, clips: int, seed: int = 0) -> LabelledVideos:
+        """Videos with classes. `split` may be `development`, everything that is not for testing.
+
+        Of generated clips the first `clips`, of one digit each, labelled by `task`: `identity` or `direction`. Of real
+        videos all, with their own classes. Raises ValueError for a data set without classes.
+        """
+        from .labelled import label_digits, label_videos
+
+        if self.generated:
+            digits = "train" if split == "development" else split
+            return label_digits(self._digits(digits, frames, 1, seed, "cpu"), task, clips)
+        if self.dataset in ("array", "moving-mnist-file", "video-patches"):
+            raise ValueError(
+                f"--dataset {self.dataset} has no classes; evaluate on another data set of the same frames"
+            )
+        return label_videos(*self._videos(split, frames), frames)
+
+    def _digits(self, split: str, frames: int, num_digits: int, seed: int, device: torch.device | str) -> MovingMNIST:
         from .digits import load_digits
         from .moving_mnist import MovingMNIST
 
-        if self.dataset == "moving-mnist":
-            digits = load_digits(self.digits, split, self.data_dir or "data", download=self.download)
-            return MovingMNIST(
-                digits,
-                split,
-                seed=seed,
-                frames=frames,
-                num_digits=self.num_digits,
-                image_size=self.image_size,
-                speed=self.speed,
-                device=device,
-            )
+        return MovingMNIST(
+            load_digits(self.digits, split, self.data_dir or "data", download=self.download),
+            split,
+            seed=seed,
+            frames=frames,
+            num_digits=num_digits,
+            image_size=self.image_size,
+            speed=self.speed,
+            device=device,
+        )
+
+    def _frame_array(self, split: str, frames: int) -> FrameArray:
+        from .arrays import FrameArray, open_moving_mnist_file, open_npy
+
         if self.dataset == "moving-mnist-file":
             if split in ("train", "validation"):
                 raise ValueError(
                     "the public Moving MNIST file is test data: train on moving-mnist, evaluate on this file"
                 )
-            videos = open_moving_mnist_file(self.data_dir or "data", download=self.download)
+            videos = open_moving_mnist_file(self._place(), download=self.download)
             return FrameArray(videos, "all", frames=frames, name="mnist_test_seq.npy")
+        path = self._place()
+        return FrameArray(open_npy(path), split, frames=frames, name=path.name)
+
+    def _videos(self, split: str, frames: int) -> tuple[VideoArrays, list[int]]:
+        """The arrays of all videos of this data set, and which of them are in `split`."""
+        from .hmdb51 import hmdb51_videos
+        from .percept_files import open_percepts, percept_split
+        from .ucf101 import ucf101_videos
+        from .video_folder import find_videos, split_videos
+
+        place = self._place()
+        if self.dataset == "percepts":
+            percepts = open_percepts(place)
+            return percepts, percept_split(percepts, split)
+        if self.dataset in ("ucf101", "hmdb51"):
+            if self.annotation_path is None:
+                raise ValueError(f"--dataset {self.dataset} needs the folder of its official lists: --annotation-path")
+            read_lists = ucf101_videos if self.dataset == "ucf101" else hmdb51_videos
+            parts = [read_lists(place, self.annotation_path, self.fold, part) for part in ("development", "test")]
+            everything = [video for part in parts for video in part.videos]
+            wanted = read_lists(place, self.annotation_path, self.fold, split).videos
+        else:
+            everything = find_videos(place, group=self.group)
+            wanted = split_videos(everything, split)
+        arrays = self._decoded(everything, frames)
+        names = {video.name for video in wanted}
+        short = {video.name: video.frames for video in arrays.videos if video.name in names and video.frames < frames}
+        if short and self.skip_unreadable:
+            names -= short.keys()
+            print(f"left out {len(short)} videos of fewer than {frames} frames: {', '.join(short)}", file=sys.stderr)
+        return arrays, [index for index, video in enumerate(arrays.videos) if video.name in names]
+
+    def _decoded(self, videos: list[Video], frames: int) -> VideoArrays:
+        """The videos' frames, decoded into the cache if they are not there yet."""
+        from .video_arrays import cache_folder, cut_patches, open_arrays, write_arrays
+        from .videos import read_video
+
+        facts: dict[str, Any] = {"stride": self.frame_stride, "grey": self.grey, "image_size": self.image_size}
+        if self.dataset == "video-patches":
+            patches = max(1, _PATCHES // len(videos))
+            facts |= {"patches": patches, "frames": frames}
+
+        def read(video: Video) -> npt.NDArray[np.uint8]:
+            if self.dataset != "video-patches":
+                return read_video(video.path, image_size=self.image_size, stride=self.frame_stride, grey=self.grey)
+            filmed = read_video(video.path, stride=self.frame_stride, grey=self.grey)
+            return cut_patches(filmed, video.name, frames=frames, size=self.image_size, count=patches)
+
+        folder = cache_folder(facts, videos)
+        for name, error in write_arrays(folder, videos, read, facts, skip_unreadable=self.skip_unreadable):
+            print(f"left out {name}: {error}", file=sys.stderr)
+        return open_arrays(folder)
+
+    def _place(self) -> Path:
         if self.data_dir is None:
-            raise ValueError("the data set 'array' needs its file: --data-dir FILE.npy")
-        return FrameArray(open_npy(self.data_dir), split, frames=frames, name=Path(self.data_dir).name)
+            kind = "file: --data-dir FILE.npy" if self.dataset == "array" else "folder: --data-dir FOLDER"
+            raise ValueError(f"the data set {self.dataset!r} needs its {kind}")
+        return Path(self.data_dir)
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of `DataConfig`. A flag that is not given is absent from the namespace, so that it can be inherited."""
     group = parser.add_argument_group("data", argument_default=argparse.SUPPRESS)
     group.add_argument("--dataset", choices=DATASETS, help="where clips come from (default: moving-mnist, generated)")
-    group.add_argument("--data-dir", metavar="PATH", help="folder of MNIST/raw (default: data) or .npy file")
+    group.add_argument("--data-dir", metavar="PATH", help="folder of MNIST/raw (default: data), of videos, .npy file")
     group.add_argument("--digits", choices=DIGITS, help="images that move (default: optical, bundled, not MNIST)")
     group.add_argument("--num-digits", type=int, metavar="N", help="digits per clip (default: 2)")
     group.add_argument(
-        "--image-size", type=int, metavar="PX", help="height and width of generated frames (default: 64)"
+        "--image-size", type=int, metavar="PX", help="height and width of frames (default: 64; video-patches: 32)"
     )
     group.add_argument(
         "--speed", type=float, nargs=2, metavar=("LOW", "HIGH"), help="pixels per frame, a range (default: 3.6 3.6)"
     )
     group.add_argument(
         "--download", action="store_true", help="fetch missing files; nothing is downloaded without this"
+    )
+    group.add_argument("--grey", action="store_true", help="read videos without colour")
+    group.add_argument("--frame-stride", type=int, metavar="N", help="read every Nth frame of a video (default: 1)")
+    group.add_argument(
+        "--group", metavar="REGEX", help="the part of a video's name that says who was filmed (default: see the README)"
+    )
+    group.add_argument("--annotation-path", metavar="FOLDER", help="official lists of ucf101 or hmdb51")
+    group.add_argument("--fold", type=int, choices=(1, 2, 3), help="official split (default: 1)")
+    group.add_argument(
+        "--skip-unreadable", action="store_true", help="list videos that cannot be read instead of stopping"
     )

@@ -54,7 +54,7 @@ def test_the_future_never_leaks_into_free_running(conditional, patch_size):
     """Changing the true future never changes a prediction, and free running takes none at all."""
     model = small(conditional=conditional, patch_size=patch_size)
     clips = torch.rand(2, 20, 1, 8, 8)
-    vectors = model.frames_to_vectors(clips)
+    vectors = model.encoder.to_vectors(clips)
     with_truth = model(vectors[:, :10], vectors[:, 10:], teacher_forcing=False)
     with_noise = model(vectors[:, :10], torch.rand_like(vectors[:, 10:]), teacher_forcing=False)
     for name in DECODERS:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from .config import ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
+    from .classifier import LSTMClassifier
     from .models import LSTMAutoencoder
 
 __version__ = "0.1.0"
-__all__ = ["LSTMAutoencoder", "ModelConfig", "TrainConfig"]
+__all__ = ["LSTMAutoencoder", "LSTMClassifier", "ModelConfig", "TrainConfig"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> Any:
         from .models import LSTMAutoencoder
 
         return LSTMAutoencoder
+    if name == "LSTMClassifier":
+        from .classifier import LSTMClassifier
+
+        return LSTMClassifier
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ from torch import Tensor
 from .config import ModelConfig, from_json
 
 if TYPE_CHECKING:
+    from .classifier import LSTMClassifier
     from .models import LSTMAutoencoder
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -50,7 +51,7 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: not JSON ({error}); the file is damaged") from error
 
 
-def save_model(model: LSTMAutoencoder, folder: Path, sequences_seen: int | None = None) -> None:
+def save_model(model: LSTMAutoencoder | LSTMClassifier, folder: Path, sequences_seen: int | None = None) -> None:
     """See `LSTMAutoencoder.save_pretrained`. What the model has seen is written into the header of the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{WEIGHTS}.partial"
@@ -80,6 +81,21 @@ def load_model(cls: type[LSTMAutoencoder], folder: Path) -> LSTMAutoencoder:
     """See `LSTMAutoencoder.from_pretrained`."""
     folder = model_folder(folder)
     model = cls(from_json(ModelConfig, read_json(folder / CONFIG), str(folder / CONFIG)))
+    load_weights(model, folder / WEIGHTS)
+    return model
+
+
+def load_classifier(cls: type[LSTMClassifier], folder: Path) -> LSTMClassifier:
+    """See `LSTMClassifier.from_pretrained`."""
+    from .classifier import ClassifierConfig
+
+    folder = model_folder(folder)
+    source, stored = str(folder / CONFIG), read_json(folder / CONFIG)
+    if not isinstance(stored, dict) or not isinstance(stored.get("encoder"), dict):
+        raise ValueError(f"{source}: found no encoder; expected what LSTMClassifier.save_pretrained wrote")
+    model = cls(
+        from_json(ClassifierConfig, stored | {"encoder": from_json(ModelConfig, stored["encoder"], source)}, source)
+    )
     load_weights(model, folder / WEIGHTS)
     return model
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 RECONSTRUCTION, FUTURE = "reconstruction", "future"
 DECODERS = (RECONSTRUCTION, FUTURE)
-LOSS_NAMES = {"logistic": "nats", "linear": "mse"}  # output units and the metric that is their loss
+LOGISTIC, LINEAR = "logistic", "linear"
+LOSS_NAMES = {LOGISTIC: "nats", LINEAR: "squared_error"}  # output units and the metric that is their loss
 AMP = ("auto", "on", "off")
 
 Config = TypeVar("Config", bound="DataclassInstance")
@@ -25,7 +26,7 @@ class ModelConfig:
     decoders:    which of `reconstruction` and `future` there are; both make the paper's composite model.
     conditional: which decoders read their previous frame as input.
     patch_size:  None reads a frame as one vector; P cuts it into P x P patches, each position a sequence of its own.
-    output:      `logistic` units with cross-entropy, or `linear` with squared error.
+    output:      `logistic` units with cross-entropy, or `linear` with squared error of standardised channels.
     """
 
     frame_shape: tuple[int, int, int] = (1, 64, 64)  # channels, height, width
@@ -37,7 +38,7 @@ class ModelConfig:
     peephole: bool = False
     decoders: tuple[str, ...] = DECODERS
     conditional: tuple[str, ...] = ()
-    output: str = "logistic"
+    output: str = LOGISTIC
 
     def __post_init__(self) -> None:
         for name in ("frame_shape", "decoders", "conditional"):  # JSON gives lists
@@ -67,6 +68,11 @@ class ModelConfig:
         """D, the length of one frame or patch vector."""
         channels, height, width = self.frame_shape
         return channels * (height * width if self.patch_size is None else self.patch_size**2)
+
+    @property
+    def features(self) -> bool:
+        """Whether a frame is a vector of features, of no picture: many channels of one pixel."""
+        return self.frame_shape[1:] == (1, 1)
 
     @property
     def frames(self) -> int:
@@ -112,6 +118,32 @@ class TrainConfig:
             raise ValueError(f"seed is {self.seed}: expected 0 to 2**63 - 1")
         if self.amp not in AMP:
             raise ValueError(f"amp {self.amp!r}: expected one of {', '.join(AMP)}")
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How to fine-tune. Nothing is selected in a run: the defaults were chosen on validation data, docs/results.md.
+
+    encoder_lr: as a share of `lr`, which the head has.
+    frozen:     fraction of the steps during which the encoder stays as it is: 0 fine-tunes end to end, 1 never.
+    """
+
+    steps: int = 40
+    batch_size: int = 16
+    lr: float = 3e-3
+    encoder_lr: float = 0.1
+    frozen: float = 0.0
+    weight_decay: float = 1e-2
+    dropout: float = 0.5
+    amp: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise ValueError(f"{self.steps} steps of {self.batch_size} clips: expected at least one of each")
+        if not (0 < self.lr < float("inf") and 0 <= self.encoder_lr < float("inf")):
+            raise ValueError(f"rates {self.lr} and {self.encoder_lr}: expected finite numbers, the first above 0")
+        if not 0 <= self.frozen <= 1:
+            raise ValueError(f"frozen is {self.frozen}: expected a fraction, 0 to 1")
 
 
 def from_json(cls: type[Config], values: dict[str, Any], source: str) -> Config:
@@ -169,3 +201,21 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--amp", choices=AMP, help="bf16 matrix products (default: auto, where the hardware has them)")
     group.add_argument("--seed", type=int, help="of the weights and of the training clips (default: 0)")
     group.add_argument("--deterministic", action="store_true", help="refuse operations that do not repeat exactly")
+
+
+def add_fine_tuning_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of `FineTuning`, absent from the namespace where they are not given."""
+    default = FineTuning()
+    group = parser.add_argument_group("fine-tuning", argument_default=argparse.SUPPRESS)
+    group.add_argument("--steps", type=int, metavar="N", help=f"(default: {default.steps})")
+    group.add_argument("--lr", type=float, help=f"peak learning rate of the head (default: {default.lr:g})")
+    group.add_argument(
+        "--encoder-lr", type=float, metavar="X", help=f"as a share of it (default: {default.encoder_lr:g})"
+    )
+    group.add_argument(
+        "--frozen",
+        type=float,
+        metavar="FRACTION",
+        help="of the steps, from the first on, in which the encoder stays as it is (default: 0)",
+    )
+    group.add_argument("--dropout", type=float, metavar="P", help=f"of inputs and codes (default: {default.dropout:g})")

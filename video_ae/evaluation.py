@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .config import FUTURE, RECONSTRUCTION
-from .metrics import MetricAccumulator, entropy_floor, frame_errors, nats
+from .config import FUTURE, LINEAR, LOGISTIC, RECONSTRUCTION
+from .metrics import MetricAccumulator, entropy_floor, frame_errors, nats, picture_errors, squared_sum
 from .models import LSTMAutoencoder
-from .patches import vectors_to_frames
+from .patches import unit_range, vectors_to_frames
 from .visualize import Clip
 
 
@@ -17,19 +17,19 @@ from .visualize import Clip
 def evaluate(model: LSTMAutoencoder, batches: Iterable[Tensor], device: torch.device) -> dict[str, Any]:
     """Every metric of every decoder over all clips, `{decoder: {metric: mean, per_step: {...}}, clips: count}`.
 
-    batches: uint8 frames (B, T, C, H, W), input frames first, then as many future frames as are to be judged.
+    batches: frames (B, T, C, H, W), input frames first, then as many future frames as are to be judged.
     """
     config = model.config
     accumulators = {name: MetricAccumulator() for name in model.decoders}
     model.eval()
     for clips in batches:
-        frames = clips.to(device).float() / 255
+        frames = unit_range(clips.to(device))
         truth = {RECONSTRUCTION: frames[:, : config.input_frames], FUTURE: frames[:, config.input_frames :]}
-        inputs = model.frames_to_vectors(truth[RECONSTRUCTION])
+        inputs = model.encoder.to_vectors(truth[RECONSTRUCTION])
         outputs = model(inputs, teacher_forcing=False, steps=truth[FUTURE].shape[1])
         for name, accumulator in accumulators.items():
-            values = frame_errors(model.outputs_to_frames(outputs[name]), truth[name])
-            if config.output == "logistic":
+            values = errors(model, model.outputs_to_frames(outputs[name]), truth[name])
+            if config.output == LOGISTIC:
                 logits = vectors_to_frames(outputs[name], config.frame_shape, config.patch_size)
                 values = {"nats": nats(logits, truth[name])} | values
             accumulator.add(values)
@@ -37,13 +37,26 @@ def evaluate(model: LSTMAutoencoder, batches: Iterable[Tensor], device: torch.de
     return results | {"clips": max(accumulator.clips for accumulator in accumulators.values())}
 
 
+def errors(model: LSTMAutoencoder, predicted: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Metrics (B, T) of predicted frames (B, T, C, H, W); only pictures have PSNR and SSIM.
+
+    For linear outputs `squared_error` is the training loss: of standardised channels, summed over the frame.
+    """
+    values = frame_errors(predicted, truth)
+    if not model.config.features:
+        values |= picture_errors(predicted, truth)
+    if model.config.output == LINEAR:
+        values = {"squared_error": squared_sum((predicted - truth) / model.encoder.std[:, None, None])} | values
+    return values
+
+
 @torch.inference_mode()
 def predict_clips(model: LSTMAutoencoder, clips: Tensor, device: torch.device) -> list[Clip]:
-    """What the model makes of uint8 clips (B, T, C, H, W), as pictures beside the truth."""
-    frames = clips.float() / 255
+    """What the model makes of clips (B, T, C, H, W), as pictures beside the truth."""
+    frames = unit_range(clips)
     inputs, future = frames[:, : model.config.input_frames], frames[:, model.config.input_frames :]
     model.eval()
-    outputs = model(model.frames_to_vectors(inputs.to(device)), teacher_forcing=False, steps=future.shape[1])
+    outputs = model(model.encoder.to_vectors(inputs.to(device)), teacher_forcing=False, steps=future.shape[1])
     made = {name: model.outputs_to_frames(output).clamp(0, 1).cpu().numpy() for name, output in outputs.items()}
     return [
         Clip(
@@ -58,30 +71,36 @@ def predict_clips(model: LSTMAutoencoder, clips: Tensor, device: torch.device) -
 
 @torch.inference_mode()
 def evaluate_baselines(
-    batches: Iterable[Tensor], mean_frame: Tensor, input_frames: int, decoder: str
+    model: LSTMAutoencoder, batches: Iterable[Tensor], mean_frame: Tensor, decoder: str, device: torch.device
 ) -> dict[str, dict[str, Any]]:
-    """What costs nothing, on the frames that `decoder` is judged by: the numbers to hold beside a model's.
+    """What costs nothing, on the frames that `decoder` is judged by: the numbers to hold beside the model's.
 
-    `floor` (the truth itself: nats because it is grey, and no error), `copy_last` (the last input frame),
-    `mean_frame` (C, H, W) and `black`.
+    `copy_last` (the last input frame), `mean_frame` (C, H, W) and `black`, all zeros. For logistic outputs also
+    `floor`, the truth itself: it has nats, because it is grey, and no error.
     """
-    accumulators = {name: MetricAccumulator() for name in ("floor", "copy_last", "mean_frame", "black")}
+    accumulators = {name: MetricAccumulator() for name in ("copy_last", "mean_frame", "black")}
+    floor = MetricAccumulator()
+    input_frames = model.config.input_frames
     for clips in batches:
-        frames = clips.float() / 255
+        frames = unit_range(clips.to(device))
         last_input = frames[:, input_frames - 1 : input_frames]
         truth = frames[:, input_frames:] if decoder == FUTURE else frames[:, :input_frames]
-        mean = mean_frame.expand_as(truth)
-        accumulators["floor"].add({"nats": entropy_floor(truth)})
-        accumulators["copy_last"].add(frame_errors(last_input.expand_as(truth), truth))
-        accumulators["mean_frame"].add({"nats": nats(torch.logit(mean, 1e-6), truth)} | frame_errors(mean, truth))
-        accumulators["black"].add(frame_errors(torch.zeros_like(truth), truth))
-    return {name: accumulator.result() for name, accumulator in accumulators.items()}
+        mean = mean_frame.to(device).expand_as(truth)
+        accumulators["copy_last"].add(errors(model, last_input.expand_as(truth), truth))
+        mean_errors = errors(model, mean, truth)
+        accumulators["black"].add(errors(model, torch.zeros_like(truth), truth))
+        if model.config.output == LOGISTIC:
+            floor.add({"nats": entropy_floor(truth)})
+            mean_errors = {"nats": nats(torch.logit(mean, 1e-6), truth)} | mean_errors
+        accumulators["mean_frame"].add(mean_errors)
+    results = {name: accumulator.result() for name, accumulator in accumulators.items()}
+    return {"floor": floor.result(), **results} if floor.clips else results
 
 
 def mean_frame(batches: Iterable[Tensor]) -> Tensor:
-    """The mean of all frames of all clips, (C, H, W) in 0 to 1: the best constant picture."""
+    """The mean of all frames of all clips, (C, H, W) in the range of the data: the best constant picture."""
     total, count = torch.zeros(()), 0
     for clips in batches:
-        total = total + clips.double().sum(dim=(0, 1))
+        total = total + unit_range(clips).double().sum(dim=(0, 1))
         count += clips.shape[0] * clips.shape[1]
-    return (total / (255 * count)).float()
+    return (total / count).float()

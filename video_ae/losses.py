@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .config import LINEAR, LOGISTIC
 from .metrics import nats
 
 
@@ -21,7 +22,7 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return total / (outputs.shape[0] * outputs.shape[1])
 
 
-LOSSES = {"logistic": bernoulli_nats, "linear": squared_error}
+LOSSES = {LOGISTIC: bernoulli_nats, LINEAR: squared_error}
 
 
 def total_loss(terms: dict[str, Tensor]) -> Tensor:

@@ -24,19 +24,26 @@ def entropy_floor(truth: Tensor) -> Tensor:
 
 
 def frame_errors(predicted: Tensor, truth: Tensor) -> dict[str, Tensor]:
-    """`mse`, `mae`: summed over the frame, not clipped. `psnr` in dB and `ssim`: of predictions clipped to 0 to 1.
+    """`mse`, `mae`: summed over the frame, not clipped."""
+    difference = predicted - truth
+    return {"mse": squared_sum(difference), "mae": difference.abs().sum(dim=(2, 3, 4))}
+
+
+def squared_sum(difference: Tensor) -> Tensor:
+    """Squares summed over the frame: (B, T, C, H, W) to (B, T)."""
+    return difference.square().sum(dim=(2, 3, 4))
+
+
+def picture_errors(predicted: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """`psnr` in dB, `ssim` and `ssim_range2` of predictions clipped to 0 to 1.
 
     `ssim` takes the true data range 1; `ssim_range2` the range 2 under which many published tables were computed,
     and which flatters by .02 to .05. Frames smaller than the 7x7 window have no SSIM: NaN.
     """
-    difference = predicted - truth
-    squared = difference.square().sum(dim=(2, 3, 4))
     clipped = predicted.clamp(0, 1)
     mean_squared = (clipped - truth).square().mean(dim=(2, 3, 4))
     ssim, ssim_range2 = _ssim(clipped, truth)
     return {
-        "mse": squared,
-        "mae": difference.abs().sum(dim=(2, 3, 4)),
         "psnr": (-10 * mean_squared.log10()).clamp(max=PSNR_CAP),
         "ssim": ssim,
         "ssim_range2": ssim_range2,

@@ -7,22 +7,78 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .config import FUTURE, RECONSTRUCTION, ModelConfig
-from .patches import frames_to_vectors, vectors_to_frames
+from .config import FUTURE, LINEAR, RECONSTRUCTION, ModelConfig
+from .patches import fold_grid, frames_to_vectors, unfold_grid, unit_range, vectors_to_frames
 from .recurrent import LSTM, State
+
+_LEAST_STD = 1e-2  # of the largest channel's: a channel that hardly changes is not blown up to unit variance
 
 
 class Encoder(nn.Module):
-    """Reads a sequence of vectors; what it knows afterwards is its state."""
+    """Reads frames; what it knows afterwards is its state.
 
-    def __init__(self, vector_size: int, hidden_size: int, layers: int = 1, *, peephole: bool = False) -> None:
+    With a patch size, every patch position is a sequence of its own and shares the weights with the others. `mean` and
+    `std` (C,) standardise the channels of models with linear outputs; for logistic ones frames stay in 0 to 1.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.lstm = LSTM(vector_size, hidden_size, layers, peephole=peephole)
+        self.config = config
+        self.lstm = LSTM(config.vector_size, config.hidden_size, config.layers, peephole=config.peephole)
+        self.register_buffer("mean", torch.zeros(config.frame_shape[0]))
+        self.register_buffer("std", torch.ones(config.frame_shape[0]))
+        self.mean: Tensor
+        self.std: Tensor
 
     def forward(self, vectors: Tensor) -> tuple[Tensor, list[State]]:
-        """(B, T, D) to the top layer's hidden states (B, T, hidden_size) and every layer's last state."""
-        hidden, states = self.lstm(vectors.transpose(0, 1), None, vectors.shape[1])
-        return hidden.transpose(0, 1), states
+        """The top layer's hidden state at every step, and every layer's last state.
+
+        vectors: (B, T, D), or (B, T, rows, columns, D) patch vectors. The hidden states come back in the same shape,
+        hidden_size instead of D; in the last states every patch position is a row of the batch.
+        """
+        sequences = fold_grid(vectors)  # (B', T, D)
+        hidden, states = self.lstm(sequences.transpose(0, 1), None, sequences.shape[1])
+        return unfold_grid(hidden.transpose(0, 1), vectors.shape[2:-1]), states
+
+    @torch.no_grad()
+    def start_from(self, clips: Tensor) -> None:
+        """Fit a new encoder to the scale of its data, frames (B, T, C, H, W), before the first step of training.
+
+        Channels are standardised for linear outputs, and gates see unit variance whatever the inputs' scale.
+        """
+        if self.config.output == LINEAR:
+            std, mean = torch.std_mean(unit_range(clips), dim=(0, 1, 3, 4))  # (C,)
+            self.mean.copy_(mean)
+            self.std.copy_(std.clamp(min=_LEAST_STD * std.max()))
+        self.lstm.expect_inputs_of(_scale(self.to_vectors(clips)))
+
+    @torch.no_grad()
+    def encode(self, clips: Tensor) -> Tensor:
+        """The fixed-length code of every clip, (B, code_size): the top layer's last hidden state.
+
+        clips: as for `to_vectors`. With patches, the positions' codes are concatenated.
+        """
+        hidden, _ = self(self.to_vectors(clips))
+        return hidden[:, -1].flatten(1)
+
+    def to_vectors(self, clips: Tensor) -> Tensor:
+        """What `forward` reads, float32, of uint8 frames (B, T, C, H, W) in 0 to 255 or float ones in 0 to 1.
+
+        Float vectors (B, T, D) of whole frames are taken as well. Frames of one pixel, such as features of a network,
+        may have any range. Raises ValueError for other shapes and types.
+        """
+        shape = self.config.frame_shape
+        if clips.ndim == 3 and self.config.patch_size is None and clips.shape[2] == self.config.vector_size:
+            clips = clips.unflatten(2, shape)
+        if clips.ndim != 5 or tuple(clips.shape[2:]) != shape:
+            raise ValueError(
+                f"found frames of shape {tuple(clips.shape)}, expected (clips, frames, channels, height, width) with"
+                f" {shape} at the end, the frames that this model was built for"
+            )
+        frames = unit_range(clips)
+        if self.config.output == LINEAR:
+            frames = (frames - self.mean[:, None, None]) / self.std[:, None, None]
+        return frames_to_vectors(frames, self.config.patch_size)
 
 
 class Decoder(nn.Module):
@@ -32,21 +88,12 @@ class Decoder(nn.Module):
     under teacher forcing the true one. Callers always see time order.
     """
 
-    def __init__(
-        self,
-        vector_size: int,
-        hidden_size: int,
-        layers: int = 1,
-        *,
-        peephole: bool = False,
-        conditional: bool = False,
-        reverse: bool = False,
-        output: str = "logistic",
-    ) -> None:
+    def __init__(self, config: ModelConfig, *, conditional: bool = False, reverse: bool = False) -> None:
         super().__init__()
-        self.conditional, self.reverse, self.output = conditional, reverse, output
-        self.lstm = LSTM(vector_size if conditional else 0, hidden_size, layers, peephole=peephole)
-        self.readout = nn.Linear(hidden_size, vector_size)
+        self.conditional, self.reverse, self.output = conditional, reverse, config.output
+        input_size = config.vector_size if conditional else 0
+        self.lstm = LSTM(input_size, config.hidden_size, config.layers, peephole=config.peephole)
+        self.readout = nn.Linear(config.hidden_size, config.vector_size)
 
     def forward(self, states: list[State], first_input: Tensor, steps: int, teacher: Tensor | None = None) -> Tensor:
         """`steps` output vectors (B, steps, D) before the output nonlinearity.
@@ -79,31 +126,24 @@ class Decoder(nn.Module):
 
 def activate(outputs: Tensor, output: str) -> Tensor:
     """What the output units emit: probabilities for `logistic` units, the values themselves for `linear` ones."""
-    return outputs.float().sigmoid() if output == "logistic" else outputs.float()
+    return outputs.float() if output == LINEAR else outputs.float().sigmoid()
+
+
+def _scale(vectors: Tensor) -> Tensor:
+    """Root mean square of all values."""
+    return vectors.square().mean().sqrt().clamp(min=1e-6)
 
 
 class LSTMAutoencoder(nn.Module):
-    """Encoder and decoders of Srivastava et al. (2015), figures 2 to 4; both decoders make the composite model.
-
-    With a patch size, every patch position is a sequence of its own and shares the weights with the others.
-    """
+    """Encoder and decoders of Srivastava et al. (2015), figures 2 to 4; both decoders make the composite model."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        size, hidden, layers = config.vector_size, config.hidden_size, config.layers
-        self.encoder = Encoder(size, hidden, layers, peephole=config.peephole)
+        self.encoder = Encoder(config)
         self.decoders = nn.ModuleDict(
             {
-                name: Decoder(
-                    size,
-                    hidden,
-                    layers,
-                    peephole=config.peephole,
-                    conditional=name in config.conditional,
-                    reverse=name == RECONSTRUCTION,
-                    output=config.output,
-                )
+                name: Decoder(config, conditional=name in config.conditional, reverse=name == RECONSTRUCTION)
                 for name in config.decoders
             }
         )
@@ -113,7 +153,7 @@ class LSTMAutoencoder(nn.Module):
     ) -> dict[str, Tensor]:
         """Encode, then decode in every way this model has.
 
-        inputs: (B, T, D) vectors or (B, T, rows, columns, D) patch vectors, 0 to 1.
+        inputs: (B, T, D) vectors or (B, T, rows, columns, D) patch vectors, as `Encoder.to_vectors` makes them.
         future: what follows, of the same kind; only read by a conditional future decoder under teacher forcing.
         steps:  how many future vectors to predict (default: as many as `future` has, or the configured number).
 
@@ -121,9 +161,9 @@ class LSTMAutoencoder(nn.Module):
         `reconstruction` as many steps as `inputs` has, `future` `steps` of them.
         """
         grid = inputs.shape[2:-1]
-        sequences = _fold_grid(inputs)  # (B', T, D)
-        true_future = None if future is None else _fold_grid(future)
-        _, states = self.encoder(sequences)
+        _, states = self.encoder(inputs)
+        sequences = fold_grid(inputs)  # (B', T, D)
+        true_future = None if future is None else fold_grid(future)
         outputs = {}
         if RECONSTRUCTION in self.decoders:
             nothing = torch.zeros_like(sequences[:, 0])
@@ -134,67 +174,49 @@ class LSTMAutoencoder(nn.Module):
                 steps = self.config.future_frames if true_future is None else true_future.shape[1]
             teacher = true_future if teacher_forcing else None
             outputs[FUTURE] = self.decoders[FUTURE](states, sequences[:, -1], steps, teacher)
-        return {name: _unfold_grid(output, grid) for name, output in outputs.items()}
+        return {name: unfold_grid(output, grid) for name, output in outputs.items()}
 
     @torch.no_grad()
     def start_from(self, clips: Tensor) -> None:
-        """Fit a new model to the scale of its data, frames (B, T, C, H, W), before the first step of training.
-
-        Gates see unit variance whatever the inputs' scale, and the outputs start at the mean frame.
-        """
-        vectors = self.frames_to_vectors(clips)
-        scale = vectors.square().mean().sqrt().clamp(min=1e-6)
+        """Fit a new model to its data, frames (B, T, C, H, W): `Encoder.start_from`, and outputs at the mean frame."""
+        self.encoder.start_from(clips)
+        vectors = self.encoder.to_vectors(clips)
         mean = vectors.flatten(0, -2).mean(dim=0)  # (D,)
-        start = mean.clamp(1e-3, 1 - 1e-3).logit() if self.config.output == "logistic" else mean
-        for module in self.modules():
-            if isinstance(module, LSTM):
-                module.expect_inputs_of(scale)
-            elif isinstance(module, Decoder):
-                module.readout.bias.copy_(start)
+        start = mean if self.config.output == LINEAR else mean.clamp(1e-3, 1 - 1e-3).logit()
+        for decoder in self.decoders.values():
+            assert isinstance(decoder, Decoder)
+            decoder.lstm.expect_inputs_of(_scale(vectors))
+            decoder.readout.bias.copy_(start)
 
-    @torch.no_grad()
     def encode(self, clips: Tensor) -> Tensor:
-        """The fixed-length code of every clip, (B, code_size): the top layer's last hidden state.
-
-        clips: frames (B, T, C, H, W) or vectors, as for `predict`. With patches the positions' codes are concatenated.
-        """
-        vectors = self._to_vectors(clips)
-        hidden, _ = self.encoder(_fold_grid(vectors))  # (B', T, hidden)
-        return hidden[:, -1].reshape(len(clips), -1)
+        """The fixed-length code of every clip, (B, code_size); see `Encoder.encode`."""
+        return self.encoder.encode(clips)
 
     @torch.no_grad()
     def reconstruct(self, clips: Tensor) -> Tensor:
         """The clips as rebuilt from their code, in time order and of the same kind as `clips` (see `predict`)."""
         self._require(RECONSTRUCTION)
-        outputs = self(self._to_vectors(clips), teacher_forcing=False, steps=1)[RECONSTRUCTION]
+        outputs = self(self.encoder.to_vectors(clips), teacher_forcing=False, steps=1)[RECONSTRUCTION]
         return self._to_kind_of(clips, outputs)
 
     @torch.no_grad()
     def predict(self, clips: Tensor, steps: int | None = None) -> Tensor:
         """The `steps` frames that follow (default: as many as in training), free running.
 
-        clips: uint8 frames (B, T, C, H, W) in 0 to 255, float frames in 0 to 1, or float vectors (B, T, D). What comes
-        back is of the same kind. Raises ValueError for other shapes and where there is no future decoder.
+        clips: frames or vectors, as for `Encoder.to_vectors`. What comes back is of the same kind and in the range of
+        the data. Raises ValueError for other shapes and where there is no future decoder.
         """
         self._require(FUTURE)
-        outputs = self(self._to_vectors(clips), teacher_forcing=False, steps=steps)[FUTURE]
+        outputs = self(self.encoder.to_vectors(clips), teacher_forcing=False, steps=steps)[FUTURE]
         return self._to_kind_of(clips, outputs)
 
-    def frames_to_vectors(self, frames: Tensor) -> Tensor:
-        """uint8 frames (B, T, C, H, W) in 0 to 255, or float ones in 0 to 1, to this model's float32 vectors."""
-        if frames.ndim != 5 or tuple(frames.shape[2:]) != self.config.frame_shape:
-            raise ValueError(
-                f"found frames of shape {tuple(frames.shape)}, expected (clips, frames, channels, height, width) with"
-                f" {self.config.frame_shape} at the end, the frames that this model was built for"
-            )
-        if frames.dtype != torch.uint8 and not frames.is_floating_point():
-            raise ValueError(f"found {frames.dtype} frames, expected uint8 (0 to 255) or floats (0 to 1); convert them")
-        scaled = frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
-        return frames_to_vectors(scaled, self.config.patch_size)
-
     def outputs_to_frames(self, outputs: Tensor) -> Tensor:
-        """What `forward` returns for one decoder to float frames (B, T, C, H, W), 0 to 1 (linear units: unclipped)."""
-        return vectors_to_frames(activate(outputs, self.config.output), self.config.frame_shape, self.config.patch_size)
+        """What `forward` returns for one decoder to frames (B, T, C, H, W) in the range of the data, not clipped."""
+        config = self.config
+        frames = vectors_to_frames(activate(outputs, config.output), config.frame_shape, config.patch_size)
+        if config.output == LINEAR:
+            return frames * self.encoder.std[:, None, None] + self.encoder.mean[:, None, None]
+        return frames
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `config.json` and `model.safetensors` into `folder`."""
@@ -218,23 +240,8 @@ class LSTMAutoencoder(nn.Module):
                 f"this model has no {decoder} decoder, only {', '.join(self.decoders)}; train a composite one"
             )
 
-    def _to_vectors(self, clips: Tensor) -> Tensor:
-        if clips.ndim == 3 and clips.shape[2] == self.config.vector_size and clips.is_floating_point():
-            return clips.float()
-        return self.frames_to_vectors(clips)
-
     def _to_kind_of(self, clips: Tensor, outputs: Tensor) -> Tensor:
-        if clips.ndim == 3:
-            return activate(outputs, self.config.output)
         frames = self.outputs_to_frames(outputs)
+        if clips.ndim == 3:
+            return frames.flatten(2)
         return (frames * 255).round().clamp(0, 255).to(torch.uint8) if clips.dtype == torch.uint8 else frames
-
-
-def _fold_grid(vectors: Tensor) -> Tensor:
-    """(B, T, rows, columns, D) to (B * rows * columns, T, D): a sequence per patch position. (B, T, D) stays."""
-    return vectors if vectors.ndim == 3 else vectors.permute(0, 2, 3, 1, 4).flatten(0, 2)
-
-
-def _unfold_grid(sequences: Tensor, grid: torch.Size) -> Tensor:
-    """The inverse of `_fold_grid` for a grid (rows, columns)."""
-    return sequences.unflatten(0, (-1, *grid)).permute(0, 3, 1, 2, 4) if grid else sequences

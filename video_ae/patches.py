@@ -1,6 +1,16 @@
 """Frames to the vectors that an LSTM reads, and back: exact inverses of each other."""
 
+import torch
 from torch import Tensor
+
+
+def unit_range(frames: Tensor) -> Tensor:
+    """uint8 frames, 0 to 255, as float32 in 0 to 1; floats stay what they are. Raises ValueError for other types."""
+    if frames.dtype == torch.uint8:
+        return frames.float() / 255
+    if not frames.is_floating_point():
+        raise ValueError(f"found {frames.dtype} frames, expected uint8 (0 to 255) or floats (0 to 1); convert them")
+    return frames.float()
 
 
 def frames_to_vectors(frames: Tensor, patch_size: int | None = None) -> Tensor:
@@ -27,3 +37,13 @@ def vectors_to_frames(vectors: Tensor, frame_shape: tuple[int, int, int], patch_
     P = patch_size
     grid = vectors.reshape(B, T, H // P, W // P, C, P, P)
     return grid.permute(0, 1, 4, 2, 5, 3, 6).reshape(B, T, C, H, W)
+
+
+def fold_grid(vectors: Tensor) -> Tensor:
+    """(B, T, rows, columns, D) to (B * rows * columns, T, D): a sequence per patch position. (B, T, D) stays."""
+    return vectors if vectors.ndim == 3 else vectors.permute(0, 2, 3, 1, 4).flatten(0, 2)
+
+
+def unfold_grid(sequences: Tensor, grid: torch.Size) -> Tensor:
+    """The inverse of `fold_grid` for a grid (rows, columns); an empty grid changes nothing."""
+    return sequences.unflatten(0, (-1, *grid)).permute(0, 3, 1, 2, 4) if grid else sequences

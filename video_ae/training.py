@@ -99,7 +99,7 @@ def train_step(
     model.train()
     input_frames = model.config.input_frames
     with torch.autocast(clips.device.type, torch.bfloat16, enabled=uses_bf16(config.amp, clips.device)):
-        vectors = model.frames_to_vectors(clips)
+        vectors = model.encoder.to_vectors(clips)
         targets = {RECONSTRUCTION: vectors[:, :input_frames], FUTURE: vectors[:, input_frames:]}
         outputs = model(targets[RECONSTRUCTION], targets[FUTURE], teacher_forcing=True)
         loss_function = LOSSES[model.config.output]
@@ -135,8 +135,9 @@ def validate_and_save(
     if None in losses:
         raise FloatingPointError(f"step {progress.step}: the validation loss is not finite; {_WAY_OUT}")
     loss = sum(losses)
-    clip = predict_clips(model, next(validation_batches())[:1], device)[0]
-    save_clip_gif(run.samples / f"step-{progress.step:06d}.gif", clip)
+    if not model.config.features:
+        clip = predict_clips(model, next(validation_batches())[:1], device)[0]
+        save_clip_gif(run.samples / f"step-{progress.step:06d}.gif", clip)
     best = loss < progress.best_loss
     progress.best_loss = min(loss, progress.best_loss)
     run.append_metrics(_progress_row(progress) | {"best": best, "validation": results})

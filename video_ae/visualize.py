@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +14,10 @@ Frames = npt.NDArray[np.float32]  # (T, C, H, W) in 0 to 1, C = 1 or 3
 
 _BACKGROUND, _TEXT, _ABSENT = (24, 24, 27), (228, 228, 231), (63, 63, 70)
 _INPUT, _FUTURE = (96, 165, 250), (251, 146, 60)  # blue: seen by the model; orange: not seen
+_AGREES, _DIFFERS = (74, 222, 128), (248, 113, 113)  # green, red
 _PANEL = 224  # least height of a GIF panel, pixels
 _MARGIN = 10
+_STYLES: dict[str, Any] = {"floor": ":", "copy_last": "--", "mean_frame": "-.", "black": (0, (1, 3))}  # of lines
 
 
 class Clip(NamedTuple):
@@ -106,7 +108,8 @@ def save_error_curves(
             curve = results[name]["per_step"][metric]
             first = 1 + (input_frames if name == "future" else 0)
             axes.plot(range(first, first + len(curve)), curve, "o-", color=colour, label=name)
-    for style, (name, baseline) in zip((":", "--", "-.", (0, (1, 3))), baselines.items(), strict=True):
+    for name, baseline in baselines.items():
+        style = _STYLES[name]
         curve = baseline["per_step"].get(metric)
         if curve and None not in curve:
             first = 1 + (input_frames if "future" in results else 0)
@@ -163,3 +166,33 @@ def _save(figure: Any, axes: Any, path: Path) -> None:
     axes.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
+
+
+def save_label_curves(path: Path, curves: Mapping[str, tuple[Sequence[int], Sequence[float], Sequence[float]]]) -> None:
+    """Accuracy against labelled clips per class: per name the numbers of labels, the means and the spreads."""
+    figure, axes = _figure("labelled videos per class", "test accuracy")
+    axes.set_xscale("log")
+    counts = sorted({count for labels, _, _ in curves.values() for count in labels})
+    axes.set_xticks(counts, [str(count) for count in counts], minor=False)
+    axes.minorticks_off()
+    for name, (labels, means, spreads) in curves.items():
+        axes.errorbar(labels, means, yerr=spreads, fmt="o-", capsize=3, markersize=4, label=name)
+    _save(figure, axes, path)
+
+
+def save_retrieval(path: Path, rows: Sequence[Sequence[tuple[Frames, str, bool]]]) -> None:
+    """A row per query: its frame (C, H, W) and label, then those of its neighbours, framed by whether they agree."""
+    cell, gap, caption = 96, 12, 18
+    columns = max(len(row) for row in rows)
+    size = (gap + columns * (cell + gap) + gap, gap + len(rows) * (cell + caption + gap))
+    picture = Image.new("RGB", size, _BACKGROUND)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=12)
+    for r, row in enumerate(rows):
+        for c, (frame, label, agrees) in enumerate(row):
+            x, y = gap + c * (cell + gap) + (gap if c else 0), gap + r * (cell + caption + gap)
+            colour = _TEXT if c == 0 else _AGREES if agrees else _DIFFERS
+            picture.paste(_picture(frame, (cell, cell)), (x, y))
+            draw.rectangle((x - 2, y - 2, x + cell + 1, y + cell + 1), outline=colour, width=2)
+            draw.text((x + cell // 2, y + cell + caption // 2 + 2), label, fill=colour, font=font, anchor="mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)

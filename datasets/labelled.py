@@ -1,0 +1,67 @@
+"""Clips with classes: what a classifier learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .config import DIGIT_LABELS
+from .moving_mnist import MovingMNIST
+
+if TYPE_CHECKING:
+    from .video_arrays import VideoArrays, VideoClips
+
+_CLIPS_PER_VIDEO = 4
+_SECTORS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")  # y grows downwards
+
+
+class LabelledVideos(NamedTuple):
+    """Clips of V videos with classes.
+
+    clips:       the data set; its first N items are meant.
+    videos:      (N,) int64, which video each clip is from.
+    labels:      (V,) int64, the class of each video, an index into `class_names`.
+    class_names: one name per class.
+    names:       one name per video.
+    """
+
+    clips: MovingMNIST | VideoClips
+    videos: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    class_names: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def label_digits(clips: MovingMNIST, task: str, count: int) -> LabelledVideos:
+    """The first `count` clips of a single moving digit, every clip a video of its own.
+
+    `identity` is the digit's class. `direction` is the eighth of the circle, around right, down right, ..., into which
+    the digit leaves the last frame: a single frame cannot know it.
+
+    Raises ValueError for an unknown task and for clips of more than one digit.
+    """
+    if task not in DIGIT_LABELS:
+        raise ValueError(f"unknown labels {task!r}: expected one of {', '.join(DIGIT_LABELS)}")
+    if clips.num_digits != 1:
+        raise ValueError(f"found clips of {clips.num_digits} digits, expected 1: a clip has one label")
+    truth = clips.labels(range(count))
+    every = np.arange(count)
+    names = tuple(map(str, every))
+    if task == "identity":
+        return LabelledVideos(clips, every, truth.classes[:, 0], tuple(map(str, range(10))), names)
+    x, y = truth.velocities[:, -1, 0].T  # (N,) each, px per frame
+    sectors = np.rint(np.arctan2(y, x) / (2 * np.pi / len(_SECTORS))).astype(np.int64) % len(_SECTORS)
+    return LabelledVideos(clips, every, sectors, _SECTORS, names)
+
+
+def label_videos(arrays: VideoArrays, chosen: Sequence[int], frames: int) -> LabelledVideos:
+    """The videos `chosen` with their classes: of each, up to four clips of `frames` frames, spread over its length."""
+    from .video_arrays import VideoClips
+
+    clips = VideoClips(arrays, chosen, frames, clips_per_video=_CLIPS_PER_VIDEO)
+    classes = tuple(arrays.class_names)
+    labels = np.array([classes.index(arrays.videos[index].label) for index in chosen], np.int64)
+    return LabelledVideos(clips, clips.videos, labels, classes, tuple(arrays.videos[index].name for index in chosen))

@@ -1,0 +1,129 @@
+"""Features of videos in the layouts in which they come: our own, and those of others without conversion."""
+
+import math
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arrays import open_npy
+from .video_arrays import MappedFiles, VideoArrays, VideoRecord, open_arrays
+from .video_folder import OFFICIAL_SPLITS, groups_of, split_development, split_videos
+from .videos import Video
+
+MAX_BYTES = 2**34  # of features read into memory; all of UCF-101 at 25 frames per video is 2.7 GB
+
+
+def open_percepts(path: Path | str) -> VideoArrays:
+    """Features of videos in any of three layouts, as they are:
+
+    a folder that this module wrote; `<Class>.npz` files with `features` (videos, T, D), `names` and, optionally,
+    `split1` (1 train, 2 test); a folder per class with a `.npy` file (T, D) per video. All float16 or float32.
+    In the last two, groups are found in the names as `find_videos` finds them.
+
+    Raises FileNotFoundError, or ValueError that names the file that is something else or not finite.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; expected features of videos")
+    if (folder / "facts.json").exists():
+        return open_arrays(folder)
+    if archives := sorted(folder.glob("[!.]*.npz")):
+        return _open_archives(archives)
+    if files := sorted(folder.glob("[!.]*/[!.]*.npy")):
+        return _open_files(files)
+    raise ValueError(
+        f"{folder}: no features; expected what datasets.percepts wrote, <Class>.npz files, or <Class>/*.npy files"
+    )
+
+
+def percept_split(arrays: VideoArrays, split: str) -> list[int]:
+    """The videos of `train`, `validation`, `development` (both), `test` or `all`, as indices into `arrays.videos`.
+
+    Where the makers marked train and test, these are development and test, and the last fifth of development's groups
+    validates; else groups are set aside as `split_videos` does. Raises ValueError as that does.
+    """
+    videos = [Video(Path(record.name), record.name, record.label, record.group) for record in arrays.videos]
+    if split not in OFFICIAL_SPLITS or not any(record.official for record in arrays.videos):
+        part = split_videos(videos, split)
+    else:
+        mark = "test" if split == "test" else "train"
+        marked = [video for video, record in zip(videos, arrays.videos, strict=True) if record.official == mark]
+        part = marked if split == "test" else split_development(marked, split)
+    position = {video.name: index for index, video in enumerate(videos)}
+    return [position[video.name] for video in part]
+
+
+def _open_archives(paths: list[Path]) -> VideoArrays:
+    videos: list[VideoRecord] = []
+    arrays: list[npt.NDArray[Any]] = []
+    left = MAX_BYTES
+    for path in paths:
+        members = _read_archive(path, left)
+        features, names = members["features"], members["names"]
+        marks = members.get("split1")
+        left -= features.nbytes
+        if features.ndim != 3 or features.dtype not in (np.float16, np.float32):
+            raise ValueError(
+                f"{path}: found features {features.dtype} {features.shape}, expected float16 or float32 (videos, T, D)"
+            )
+        if names.dtype.kind != "U" or names.shape != features.shape[:1]:
+            raise ValueError(f"{path}: found names {names.dtype} {names.shape}, expected {len(features)} of text")
+        if marks is not None and (marks.shape != names.shape or not np.isin(marks, (1, 2)).all()):
+            raise ValueError(f"{path}: found split1 {marks.shape}, expected 1 (train) or 2 (test) for each video")
+        if not np.isfinite(features).all():
+            raise ValueError(f"{path}: holds NaN or infinite values, expected finite features; extract them anew")
+        for index, name in enumerate(names.tolist()):
+            official = "" if marks is None else ("train", "test")[int(marks[index]) - 1]
+            videos.append(_record(path.stem, PurePosixPath(name).stem, features[index], official))
+        arrays.extend(features)
+    if len({video.name for video in videos}) != len(videos):
+        raise ValueError(f"{paths[0].parent}: two videos of a class have the same name; expected different ones")
+    if len({bool(video.official) for video in videos}) > 1:
+        raise ValueError(f"{paths[0].parent}: only some of the files have split1; expected all of them or none")
+    return VideoArrays(_with_groups(videos), arrays.__getitem__)
+
+
+def _open_files(paths: list[Path]) -> VideoArrays:
+    videos = []
+    for path in paths:
+        array = open_npy(path)
+        if array.ndim != 2 or array.dtype not in (np.float16, np.float32):
+            raise ValueError(f"{path}: found {array.dtype} {array.shape}, expected float16 or float32 (T, D)")
+        videos.append(_record(path.parent.name, path.stem, array))
+    return VideoArrays(_with_groups(videos), MappedFiles(videos, paths).array)
+
+
+def _record(label: str, stem: str, array: npt.NDArray[Any], official: str = "") -> VideoRecord:
+    return VideoRecord(f"{label}/{stem}", label, "", array.shape, str(array.dtype), official)
+
+
+def _with_groups(videos: list[VideoRecord]) -> list[VideoRecord]:
+    groups = groups_of([(video.label, PurePosixPath(video.name).name) for video in videos])
+    return [video._replace(group=group) for video, group in zip(videos, groups, strict=True)]
+
+
+def _read_archive(path: Path, limit: int) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an .npz file that percepts have, refused by their headers where they exceed `limit` bytes."""
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            there = archive.namelist()
+            for name in [name for name in ("features", "names", "split1") if f"{name}.npy" in there]:
+                member = archive.getinfo(f"{name}.npy")
+                with archive.open(member) as file:
+                    shape, _, dtype = read_header[np.lib.format.read_magic(file)](file)
+                size = math.prod(shape) * dtype.itemsize
+                if size > min(limit, member.file_size):
+                    raise ValueError(f"{name} of {size:,} bytes, {member.file_size:,} are there, {limit:,} are allowed")
+                with archive.open(member) as file:
+                    arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"{path}: not a whole .npz file of percepts ({error}); fetch or extract it again") from error
+    if not {"features", "names"} <= arrays.keys():
+        raise ValueError(f"{path}: found {', '.join(sorted(arrays)) or 'neither'}, expected features and names")
+    return arrays

@@ -1,0 +1,389 @@
+"""Decoded videos on disk, one `.npy` file each: decoded once, memory-mapped from then on, and clips cut from them.
+
+FOLDER/facts.json                 what the arrays were made from and how; written first
+FOLDER/arrays/<name>.npy          one array per video, (T, ...); a name with / is in sub-folders
+FOLDER/index-000-of-001.json      what is there; one per process, written when all its arrays are
+"""
+
+import hashlib
+import json
+import os
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from .arrays import open_npy
+from .videos import Video
+
+_OPEN_MAPS = 256  # each holds a file descriptor, of which a process may often have 1,024
+
+
+class VideoRecord(NamedTuple):
+    """What is known of one video without opening its array.
+
+    shape: (T, H, W, C) of frames, (T, D) of features, or (K, T, H, W, C) of K clips that were cut beforehand.
+    official: the part that the makers of the data set put it in, `train` or `test`; empty where they did not say.
+    """
+
+    name: str
+    label: str
+    group: str
+    shape: tuple[int, ...]
+    dtype: str
+    official: str = ""
+
+    @property
+    def frames(self) -> int:
+        return self.shape[1] if len(self.shape) == 5 else self.shape[0]
+
+
+@dataclass(frozen=True)
+class VideoArrays:
+    """The arrays of a set of videos. `array(i)` is that of `videos[i]`, its shape and type as the record says.
+
+    `facts` says what the arrays were made from and how, `unreadable` has the name and the error of every video that was
+    left out. `array` raises ValueError, naming the file, where the file is not what the record says.
+    """
+
+    videos: list[VideoRecord]
+    array: Callable[[int], npt.NDArray[Any]]
+    facts: dict[str, Any] = field(default_factory=dict)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def class_names(self) -> list[str]:
+        return sorted({video.label for video in self.videos})
+
+
+class MappedFiles:
+    """`.npy` files as the arrays of `videos`: file `paths[i]` is mapped when it is first asked for."""
+
+    def __init__(self, videos: list[VideoRecord], paths: list[Path]) -> None:
+        self.videos, self.paths = videos, paths
+        self._finite: set[int] = set()
+        self._mapped = lru_cache(maxsize=_OPEN_MAPS)(self._map)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MappedFiles, (self.videos, self.paths)  # a worker maps the files itself
+
+    def array(self, index: int) -> npt.NDArray[Any]:
+        """The array of `videos[index]`. Raises ValueError for a file of another shape or type and for NaN or inf."""
+        return self._mapped(index)
+
+    def _map(self, index: int) -> npt.NDArray[Any]:
+        path, video = self.paths[index], self.videos[index]
+        array = open_npy(path)
+        if (array.shape, str(array.dtype)) != (video.shape, video.dtype):
+            raise ValueError(
+                f"{path}: found {array.dtype} {array.shape}, expected {video.dtype} {video.shape} as its index says;"
+                " delete the folder and write it anew"
+            )
+        if array.dtype.kind == "f" and index not in self._finite:  # reads all of it, once
+            if not np.isfinite(array).all():
+                raise ValueError(f"{path}: holds NaN or infinite values, expected finite features; extract them anew")
+            self._finite.add(index)
+        return array
+
+
+def write_arrays(
+    folder: Path | str,
+    videos: Sequence[Video],
+    read: Callable[[Video], npt.NDArray[Any]],
+    facts: dict[str, Any],
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    skip_unreadable: bool = False,
+    describe: str = "decoding",
+) -> list[tuple[str, str]]:
+    """Write `read(video)`, an array (T, ...), of every `world_size`th video from number `rank` on.
+
+    Arrays that are there already are kept, so that an interrupted writing goes on where it stopped; `facts`, plain
+    values, must therefore say everything that the arrays depend on. Returns name and error of the videos that `read`
+    refused (ValueError, OSError) if `skip_unreadable`, else raises ValueError for the first. Raises ValueError as well
+    for a folder with other facts and for names that lead out of it.
+    """
+    if not 0 <= rank < world_size:
+        raise ValueError(f"process {rank} of {world_size}: expected 0 to {world_size - 1}")
+    folder = Path(folder)
+    _claim(folder, facts)
+    index = folder / _index_name(rank, world_size)
+    others = {_index_name(other, world_size) for other in range(world_size) if other != rank}
+    for old in folder.glob("index-*.json"):  # an index from before, of this process or of another number of them
+        if old.name not in others:
+            old.unlink(missing_ok=True)
+    entries: list[dict[str, Any]] = []
+    unreadable: list[tuple[str, str]] = []
+    for video in tqdm(videos[rank::world_size], desc=describe, unit=" videos", disable=rank > 0 or None):
+        file = f"arrays/{video.name}.npy"
+        path = _inside(folder, file)
+        array = _whole_array(path)
+        if array is None:
+            try:
+                array = read(video)
+            except (OSError, ValueError) as error:
+                if not skip_unreadable:
+                    raise ValueError(f"{video.name}: {error}; --skip-unreadable leaves such videos out") from error
+                unreadable.append((video.name, str(error)))
+                continue
+            _save(path, array)
+        known = {"name": video.name, "label": video.label, "group": video.group, "file": file}
+        entries.append(known | {"shape": array.shape, "dtype": str(array.dtype)})
+    left_out = [{"name": name, "error": error} for name, error in unreadable]
+    _save_json(index, {"facts": facts, "videos": entries, "unreadable": left_out})
+    return unreadable
+
+
+def open_arrays(folder: Path | str) -> VideoArrays:
+    """What `write_arrays` wrote, by however many processes, sorted by name.
+
+    Raises FileNotFoundError where there is no index, ValueError where processes have not finished or indices are
+    damaged or of different facts.
+    """
+    folder = Path(folder)
+    indices = sorted(folder.glob("index-*-of-*.json"))
+    if not indices:
+        raise FileNotFoundError(f"{folder}: no index-*.json; expected a folder of arrays that were written to the end")
+    found = {path.name for path in indices}
+    total = re.search(r"-of-(\d+)\.json$", indices[0].name)
+    processes = int(total[1]) if total else 0
+    if len(found) != processes or found != {_index_name(rank, processes) for rank in range(processes)}:
+        raise ValueError(
+            f"{folder}: found {len(found)} indices such as {indices[0].name}, expected one of each of {processes}"
+            " processes; let the others finish, or run them again"
+        )
+    entries: list[tuple[VideoRecord, Path]] = []
+    unreadable: list[tuple[str, str]] = []
+    all_facts: list[dict[str, Any]] = []
+    for path in indices:
+        content = _load_json(path)
+        try:
+            all_facts.append(dict(content["facts"]))
+            entries += [(_record(entry), _inside(folder, entry["file"])) for entry in content["videos"]]
+            unreadable += [(str(entry["name"]), str(entry["error"])) for entry in content["unreadable"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: not an index of arrays ({error!r}); write the folder anew") from error
+    if any(facts != all_facts[0] for facts in all_facts):
+        raise ValueError(f"{folder}: its indices state different facts; delete the folder and write it anew")
+    entries.sort()
+    names = [record.name for record, _ in entries]
+    if len(set(names)) != len(names):
+        raise ValueError(f"{folder}: a video is in two of its indices; delete the folder and write it anew")
+    records = [record for record, _ in entries]
+    files = MappedFiles(records, [path for _, path in entries])
+    return VideoArrays(records, files.array, all_facts[0], sorted(unreadable))
+
+
+def cache_folder(facts: dict[str, Any], videos: Sequence[Video]) -> Path:
+    """A folder of the user's cache for arrays of these videos; a changed video or fact leads to another folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "video_ae" / f"videos-{fingerprint(facts, videos)[:12]}"
+
+
+def fingerprint(facts: dict[str, Any], videos: Sequence[Video]) -> str:
+    """SHA-256 over `facts` and the name, size and time of change of every video file."""
+    states = [(video.name, (file := video.path.stat()).st_size, file.st_mtime_ns) for video in videos]
+    return hashlib.sha256(json.dumps([facts, states], sort_keys=True).encode()).hexdigest()
+
+
+def cut_patches(
+    video: npt.NDArray[np.uint8], name: str, *, frames: int, size: int, count: int, seed: int = 0
+) -> npt.NDArray[np.uint8]:
+    """`count` random tubelets (count, frames, size, size, C) of a video (T, H, W, C): the paper's natural patches.
+
+    First frame and corner are uniform and a function of (seed, name) alone. Raises ValueError for a video that is
+    shorter than `frames` or smaller than `size`.
+    """
+    T, H, W, _ = video.shape
+    if frames > T or size > min(H, W):
+        raise ValueError(f"{name}: found {T} frames of {H} x {W} pixels, expected at least {frames} of {size} x {size}")
+    random = np.random.default_rng((seed, zlib.crc32(name.encode())))
+    last = (T - frames, H - size, W - size)
+    starts = random.integers(0, last, (count, 3), endpoint=True).tolist()
+    return np.stack([video[t : t + frames, y : y + size, x : x + size] for t, y, x in starts])
+
+
+class VideoClips(Dataset[Tensor]):
+    """Clips of `frames` consecutive frames of the videos `chosen`, indices into `arrays.videos`.
+
+    A clip starts every `step` frames (default: `frames`, without overlap), or `clips_per_video` clips start evenly
+    spaced from the first frame to T - frames, fewer where these would coincide. Of arrays (K, T, H, W, C), a clip is
+    the first `frames` frames of each of the K, or of the first `clips_per_video`.
+
+    Item `i` is (frames, C, H, W) uint8; of features (T, D), float32 (frames, D, 1, 1): a frame of D channels and one
+    pixel. `labels` (clips,) int64 index `arrays.class_names`, `videos` (clips,) int64 index `chosen`.
+
+    Raises ValueError for videos shorter than `frames`, arrays of other or mixed shapes or types, nothing chosen.
+    """
+
+    endless = False
+
+    def __init__(
+        self,
+        arrays: VideoArrays,
+        chosen: Sequence[int],
+        frames: int,
+        *,
+        step: int | None = None,
+        clips_per_video: int | None = None,
+    ) -> None:
+        if step is not None and clips_per_video is not None:
+            raise ValueError("found both a step and a number of clips per video; expected one of them")
+        if min(frames, 1 if step is None else step, 1 if clips_per_video is None else clips_per_video) < 1:
+            raise ValueError(f"{frames} frames, step {step}, {clips_per_video} clips per video: expected at least 1")
+        records = [arrays.videos[index] for index in chosen]
+        _check_alike(records)
+        short = [record for record in records if record.frames < frames]
+        if short:
+            raise ValueError(
+                f"{short[0].name}: found {short[0].frames} frames, expected at least {frames} (input + future frames);"
+                f" {len(short)} of {len(records)} videos are too short: ask for fewer with --input-frames and"
+                " --future-frames, or leave them out"
+            )
+        starts = [_starts(record, frames, step or frames, clips_per_video) for record in records]
+        classes = {name: index for index, name in enumerate(arrays.class_names)}
+        per_video = [len(clips) for clips in starts]
+        self.arrays, self.chosen, self.frames = arrays, list(chosen), frames
+        *size, channels = _frame_shape(records[0])
+        self.frame_shape = (channels, *size) if size else (channels, 1, 1)
+        self.dtype = np.uint8 if size else np.float32
+        self.starts = np.concatenate(starts)
+        self.videos: npt.NDArray[np.int64] = np.repeat(np.arange(len(records), dtype=np.int64), per_video)
+        self.labels = np.array([classes[record.label] for record in records], np.int64)[self.videos]
+
+    def at_most(self, clips: int) -> int:
+        """`clips`, or as many as there are."""
+        return min(clips, len(self))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> Tensor:
+        if not 0 <= index < len(self):
+            raise IndexError(f"clip {index}: expected 0 to {len(self) - 1}")
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> Tensor:
+        """Clips `indices` as one batch (B, frames, C, H, W) uint8, or (B, frames, D, 1, 1) float32 of features."""
+        clips = np.empty((len(indices), self.frames, *self.frame_shape), self.dtype)
+        for clip, index in zip(clips, indices, strict=True):
+            clip[:] = self._clip(index)
+        return torch.from_numpy(clips)
+
+    def _clip(self, index: int) -> npt.NDArray[Any]:
+        """(frames, C, H, W) or (frames, D, 1, 1), a view of the array."""
+        array, start = self.arrays.array(self.chosen[self.videos[index]]), self.starts[index]
+        clip = array[start, : self.frames] if array.ndim == 5 else array[start : start + self.frames]
+        return clip[..., None, None] if clip.ndim == 2 else np.moveaxis(clip, -1, 1)
+
+
+def _starts(record: VideoRecord, frames: int, step: int, clips_per_video: int | None) -> npt.NDArray[np.int64]:
+    """First frame of every clip of a video, or the number of every clip that was cut beforehand."""
+    if len(record.shape) == 5:
+        return np.arange(min(record.shape[0], clips_per_video or record.shape[0]), dtype=np.int64)
+    last = record.frames - frames
+    if clips_per_video is None:
+        return np.arange(0, last + 1, step, dtype=np.int64)
+    return np.unique(np.rint(np.linspace(0, last, clips_per_video)).astype(np.int64))
+
+
+def _check_alike(records: list[VideoRecord]) -> None:
+    if not records:
+        raise ValueError("found no videos to cut clips from, expected at least one")
+    first = records[0]
+    expected = (first.dtype, _frame_shape(first))
+    for record in records:
+        found = (record.dtype, _frame_shape(record))
+        if found != expected:
+            raise ValueError(
+                f"{record.name}: found {found[0]} frames {found[1]}, expected {expected[0]} {expected[1]} as those of"
+                f" {first.name}; decode all videos to one size (--image-size)"
+            )
+
+
+def _frame_shape(record: VideoRecord) -> tuple[int, ...]:
+    if record.dtype == "uint8" and len(record.shape) in (4, 5):
+        return record.shape[-3:]
+    if record.dtype in ("float16", "float32") and len(record.shape) == 2:
+        return record.shape[1:]
+    raise ValueError(
+        f"{record.name}: found {record.dtype} {record.shape}, expected uint8 frames (T, H, W, C) or (K, T, H, W, C), or"
+        " float16 or float32 features (T, D)"
+    )
+
+
+def _record(entry: dict[str, Any]) -> VideoRecord:
+    words = [entry[key] for key in ("name", "label", "group", "dtype")]
+    shape = entry["shape"]
+    if not all(isinstance(word, str) for word in words) or not all(isinstance(size, int) for size in shape):
+        raise ValueError(f"found {entry}, expected text and a shape")
+    name, label, group, dtype = words
+    return VideoRecord(name, label, group, tuple(shape), dtype)
+
+
+def _index_name(rank: int, world_size: int) -> str:
+    return f"index-{rank:03d}-of-{world_size:03d}.json"
+
+
+def _claim(folder: Path, facts: dict[str, Any]) -> None:
+    """Write down what the arrays of `folder` are made from, or compare it with what was written before."""
+    path = folder / "facts.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _save_json(path, facts)
+    found, wanted = _load_json(path), json.loads(json.dumps(facts))
+    if found != wanted:
+        key = next(key for key in sorted(found | wanted) if found.get(key, ...) != wanted.get(key, ...))
+        raise ValueError(
+            f"{folder}: holds arrays with {key} {found.get(key)}, expected {wanted.get(key)}; choose another folder or"
+            " delete this one"
+        )
+
+
+def _inside(folder: Path, file: str) -> Path:
+    path = folder / file
+    if not path.resolve().is_relative_to((folder / "arrays").resolve()):
+        raise ValueError(f"{file!r} leads out of {folder / 'arrays'}; expected the name of a file in it")
+    return path
+
+
+def _whole_array(path: Path) -> npt.NDArray[Any] | None:
+    try:
+        return open_npy(path)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _save(path: Path, array: npt.NDArray[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # renamed when whole: a kill leaves no stump
+    with partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+    partial.replace(path)
+
+
+def _save_json(path: Path, value: dict[str, Any]) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    partial.replace(path)
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); delete the folder and write it anew") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: found a {type(content).__name__}, expected a dictionary; write the folder anew")
+    return content

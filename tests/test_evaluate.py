@@ -1,0 +1,212 @@
+"""The tasks of evaluate.py beside predict, and real videos from files to results, on small data."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import evaluate
+import train
+from datasets.config import DataConfig
+from video_ae import LSTMAutoencoder, LSTMClassifier
+from video_ae.transfer import video_scores
+
+TRAINING = ["-b", "4", "--steps", "2", "--hidden-size", "6", "--device", "cpu", "--validation-clips", "8"]
+FEW = ["--labels-per-class", "1", "2", "--num-seeds", "2", "--steps", "2", "--device", "cpu"]
+
+
+def result(folder: Path, task: str) -> dict:
+    return json.loads((folder / f"{task}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    small = ["--image-size", "28", "--num-digits", "1", "--input-frames", "3", "--future-frames", "2"]
+    assert train.command(["--composite", *small, *TRAINING, "--output-dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def small_pools(monkeypatch):
+    monkeypatch.setattr(evaluate, "_LABELLED_CLIPS", 200)
+
+
+def test_classify_writes_the_curve_the_scores_and_the_classifier(run, small_pools, capsys):
+    assert evaluate.command([str(run), "--tasks", "classify", "--clips", "40", *FEW]) == 0
+    folder = run / "evaluation" / "clips-40"
+    results = result(folder, "classify")
+    assert [row["labels_per_class"] for row in results["curve"]] == [1, 2]
+    arms = ["encoder_init", "scratch", "frozen", "single_frame", "linear"]
+    for row in results["curve"]:
+        assert list(row) == ["labels_per_class", *arms]
+        for arm in arms:
+            assert row[arm].keys() == {"mean", "std", "seeds"}
+            assert len(row[arm]["seeds"]) == 2
+    assert (results["task"], results["test_videos"], results["recipe"]["steps"]) == ("identity", 40, 2)
+    printed = capsys.readouterr().out
+    assert "1 label per class: pretraining" in printed
+    assert (folder / "classify.png").stat().st_size > 1000
+    classifier = LSTMClassifier.from_pretrained(folder / "classifier")
+    test = DataConfig(image_size=28).open_labelled("test", 3, task="identity", clips=40)
+    with np.load(folder / "classify-scores.npz") as stored:
+        expected = stored["scores"][1, 0, 0]  # the most labels, encoder_init, seed 0
+    np.testing.assert_allclose(video_scores(classifier.scores, test), expected, atol=1e-5)
+
+
+def test_two_streams_are_averaged_and_must_be_alike(run, small_pools, tmp_path, capsys):
+    words = ["--tasks", "classify", "--labels", "direction", "--clips", "30", *FEW]
+    assert evaluate.command([str(run), *words, "--two-stream", str(tmp_path)]) == 1
+    assert "no scores; run the same classify task" in capsys.readouterr().err
+    assert evaluate.command([str(run), *words, "--two-stream", str(run)]) == 0  # with itself: nothing changes
+    folder = run / "evaluation" / "clips-30-labels-direction"
+    assert result(folder, "classify-two-stream")["curve"] == result(folder, "classify")["curve"]
+    assert evaluate.command([str(run), *words, "--num-seeds", "1", "--two-stream", str(run)]) == 0
+
+
+def test_probe_compares_the_code_with_raw_frames_and_an_untrained_encoder(run, small_pools, capsys):
+    assert evaluate.command([str(run), "--tasks", "probe", "--clips", "60", "--device", "cpu"]) == 0
+    folder = run / "evaluation" / "clips-60"
+    results = result(folder, "probe")
+    for kind in ("code", "untrained", "raw_frames"):
+        assert results[kind].keys() == {"class", "position", "velocity", "clustering"}
+    assert results["raw_frames"]["position"]["linear"] == pytest.approx(1)  # one place only in frames of 28 pixels
+    assert 0 <= results["retrieval"]["precision_at_5"] <= 1
+    assert (folder / "probe-retrieval.png").stat().st_size > 1000
+    assert "R2" in capsys.readouterr().out
+
+
+def test_compare_puts_runs_side_by_side(run, small_pools, tmp_path, capsys):
+    other = tmp_path / "future"
+    flags = ["--image-size", "28", "--num-digits", "1", "--input-frames", "3", "--future-frames", "2"]
+    assert train.command(["--predict", "--conditional", *flags, *TRAINING, "--output-dir", str(other)]) == 0
+    out = ["--clips", "20", "--output-dir", str(tmp_path / "compare")]
+    assert evaluate.command(["--compare", str(run), str(other), *out, *FEW]) == 0
+    rows = result(tmp_path / "compare", "compare")["runs"]
+    assert [rows[str(path)]["model"] for path in (run, other)] == ["reconstruction + future", "conditional future"]
+    assert rows[str(run)]["future"]["nats"] == result(run / "evaluation" / "clips-20", "predict")["future"]["nats"]
+    assert "scratch" in rows[str(run)]["classify"][0]
+    assert "scratch" not in rows[str(other)]["classify"][0]  # the same encoder: trained from scratch once
+    assert (tmp_path / "compare" / "compare.png").stat().st_size > 1000
+    assert "from scratch" in capsys.readouterr().out
+
+
+def write_videos(root: Path, people: str = "abcdefgh") -> Path:
+    """Two classes of 16x12 pixels, 9 frames: `left` and `right` brighten from one side."""
+    for label in ("left", "right"):
+        (root / label).mkdir(parents=True)
+        for number, person in enumerate(people):
+            path = root / label / f"{person}_{label}.avi"
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (16, 12))
+            for t in range(9):
+                frame = np.full((12, 16, 3), 10 * number, np.uint8)
+                frame[:, : t + 3] = 255
+                writer.write(np.ascontiguousarray(frame if label == "left" else frame[:, ::-1]))
+            writer.release()
+    return root
+
+
+def test_from_video_files_to_a_curve(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    videos = write_videos(tmp_path / "videos")
+    source = ["--dataset", "video-folder", "--data-dir", str(videos), "--image-size", "8"]
+    frames = ["--input-frames", "4", "--future-frames", "3"]
+    assert train.command(["--composite", *source, *frames, *TRAINING, "--output-dir", str(tmp_path / "run")]) == 0
+    model = LSTMAutoencoder.from_pretrained(tmp_path / "run")
+    assert model.config.frame_shape == (3, 8, 8)
+    assert model.config.output == "linear"
+    assert model.encoder.std.min() < 1  # standardised by its own data, not left at one
+    assert evaluate.command([str(tmp_path / "run"), "--tasks", "predict", "classify", "probe", *FEW]) == 0
+    folder = tmp_path / "run" / "evaluation"
+    assert result(folder, "predict")["baselines"].keys() == {"copy_last", "mean_frame", "black"}
+    assert (folder / "predict-00.gif").stat().st_size > 1000
+    classified = result(folder, "classify")
+    assert (classified["class_names"], classified["task"]) == (["left", "right"], "class")
+    assert (classified["labelled_videos"], classified["test_videos"]) == (12, 4)  # 6 and 2 people
+    with np.load(folder / "classify-scores.npz") as stored:
+        assert sorted(stored["names"].tolist()) == ["left/g_left", "left/h_left", "right/g_right", "right/h_right"]
+    assert evaluate.command([str(tmp_path / "run"), "--tasks", "classify", "--labels", "identity", *FEW]) == 1
+    assert "--labels changes nothing for --dataset video-folder" in capsys.readouterr().err
+
+
+def test_a_broken_video_stops_the_run_or_is_listed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    videos = write_videos(tmp_path / "videos", "abcde")
+    broken = videos / "left" / "b_left.avi"
+    broken.write_bytes(broken.read_bytes()[:300])
+    source = ["--dataset", "video-folder", "--data-dir", str(videos), "--image-size", "8", "--input-frames", "4"]
+    words = ["--reconstruct", *source, *TRAINING, "--output-dir", str(tmp_path / "run")]
+    assert train.command(words) == 1
+    error = capsys.readouterr().err
+    assert "b_left.avi" in error
+    assert "--skip-unreadable" in error
+    assert not (tmp_path / "run").exists()
+    assert train.command([*words, "--skip-unreadable"]) == 0
+    assert "left out left/b_left" in capsys.readouterr().err
+
+
+def test_natural_patches_train_by_the_papers_loss(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config._PATCHES", 50)
+    source = ["--dataset", "video-patches", "--data-dir", str(write_videos(tmp_path / "videos")), "--image-size", "6"]
+    frames = ["--input-frames", "4", "--future-frames", "3"]
+    assert train.command(["--composite", *source, *frames, *TRAINING, "--output-dir", str(tmp_path / "run")]) == 0
+    assert evaluate.command([str(tmp_path / "run"), "--device", "cpu"]) == 0
+    results = result(tmp_path / "run" / "evaluation", "predict")
+    model = LSTMAutoencoder.from_pretrained(tmp_path / "run")
+    assert results["clips"] == 4 * 3  # of four test videos, 50 // 16 patches each
+    clips = DataConfig("video-patches", str(tmp_path / "videos"), image_size=6).open("test", 7)
+    frames = clips.__getitems__(range(12)).float() / 255
+    by_hand = ((model.predict(frames[:, :4]) - frames[:, 4:]) / model.encoder.std[:, None, None]) ** 2
+    assert results["future"]["squared_error"] == pytest.approx(by_hand.sum(dim=(2, 3, 4)).mean().item(), rel=1e-4)
+
+
+def test_percepts_of_others_train_and_classify(tmp_path):
+    """Features are frames of one pixel: no pictures, squared error in standardised units, raw ones in `mse`."""
+    random = np.random.default_rng(0)
+    for label in ("run", "walk"):
+        names = np.array([f"v_{label}_g{group:02d}_c01" for group in range(1, 9)])
+        features = random.normal(size=(8, 6, 5)).astype(np.float16) + (3 if label == "run" else 0)
+        np.savez(tmp_path / f"{label}.npz", features=features, names=names, split1=np.array([2, 2, 1, 1, 1, 1, 1, 1]))
+    source = ["--dataset", "percepts", "--data-dir", str(tmp_path), "--input-frames", "4", "--future-frames", "2"]
+    assert train.command(["--composite", *source, *TRAINING, "--output-dir", str(tmp_path / "run")]) == 0
+    assert not (tmp_path / "run" / "samples").exists()
+    assert evaluate.command([str(tmp_path / "run"), "--tasks", "predict", "classify", "probe", *FEW]) == 0
+    folder = tmp_path / "run" / "evaluation"
+    assert "psnr" not in result(folder, "predict")["future"]
+    assert result(folder, "classify")["test_videos"] == 4
+    assert result(folder, "classify")["curve"][1]["linear"]["mean"] == 1.0
+    model = LSTMAutoencoder.from_pretrained(tmp_path / "run")
+    vectors = torch.from_numpy(random.normal(size=(2, 4, 5))).float()
+    assert model.predict(vectors).shape == (2, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--tasks", "classify", "--labels-per-class", "500"], "500 labels per class: the smallest class has"),
+        (["--tasks", "classify", "--dataset", "array", "--data-dir", "x.npy"], "--dataset array has no classes"),
+        (["--tasks", "classify", "--frozen", "2"], "frozen is 2.0: expected a fraction"),
+        (["--tasks", "classify", "--dropout", "1"], "dropout is 1.0: expected 0 or more and less than 1"),
+        (["--tasks", "classify", "--dataset", "video-folder", "--data-dir", "/nowhere"], "/nowhere: no such folder"),
+        (["--dataset", "percepts", "--data-dir", "/nowhere"], "/nowhere: no such folder"),
+        (["--dataset", "ucf101", "--data-dir", "/nowhere"], "needs the folder of its official lists"),
+        (["--dataset", "percepts", "--fold", "2"], "--fold changes nothing for --dataset percepts"),
+    ],
+)
+def test_wrong_choices_are_one_clear_line(words, message, run, small_pools, capsys):
+    assert evaluate.command([str(run), *words]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
+
+
+@pytest.mark.parametrize("words", [[], ["run", "--compare", "run"], ["run", "--labels", "mood"]])
+def test_wrong_usage_exits_with_2(words):
+    with pytest.raises(SystemExit) as stopped:
+        evaluate.command(words)
+    assert stopped.value.code == 2

@@ -1,0 +1,100 @@
+"""An LSTM classifier that can start from a learned encoder (Srivastava et al., 2015, section 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .config import ModelConfig
+from .models import Encoder
+
+_NEW_WEIGHTS = {"head.weight", "head.bias"}  # what no encoder has
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """The shape of an `LSTMClassifier`.
+
+    encoder: the config of the autoencoder whose encoder this is, or could be.
+    memory:  False judges every frame alone, by the same network that forgets after each: the single-frame baseline.
+    dropout: fraction of the inputs and of the hidden states that the head misses in training.
+    """
+
+    encoder: ModelConfig
+    class_names: tuple[str, ...]
+    memory: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(self.class_names))  # JSON gives a list
+        if len(set(self.class_names)) < 2 or len(set(self.class_names)) < len(self.class_names):
+            raise ValueError(f"classes {self.class_names}: expected at least two different ones")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}: expected 0 or more and less than 1")
+
+
+class LSTMClassifier(nn.Module):
+    """The encoder's layers and a softmax on the hidden state at every step; class scores are averaged over the steps.
+
+    With a patch size, the head reads the mean of the hidden states over the patch positions.
+    """
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config.encoder)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(config.encoder.hidden_size, len(config.class_names))
+        nn.init.zeros_(self.head.weight)  # every class is equally likely before the first step
+        nn.init.zeros_(self.head.bias)
+
+    @classmethod
+    def from_encoder(cls, encoder: Encoder, class_names: Sequence[str], *, dropout: float = 0.0) -> LSTMClassifier:
+        """A classifier with a copy of the encoder's weights and a fresh head, the only weights that are new.
+
+        Raises ValueError where that is not so: where the encoder lacks a weight or has one too many.
+        """
+        classifier = cls(ClassifierConfig(encoder.config, tuple(class_names), dropout=dropout))
+        weights = {f"encoder.{name}": weight for name, weight in encoder.state_dict().items()}
+        missing, unexpected = classifier.load_state_dict(weights, strict=False)
+        if set(missing) != _NEW_WEIGHTS or unexpected:
+            raise ValueError(
+                f"found {sorted(missing)} missing and {unexpected} left over; expected that only"
+                f" {sorted(_NEW_WEIGHTS)} are new: the encoder is not one of this package's"
+            )
+        return classifier
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Logits (B, T, classes) of what `Encoder.to_vectors` makes of clips."""
+        dropped = self.dropout(vectors)
+        if self.config.memory:
+            hidden, _ = self.encoder(dropped)  # (B, T, hidden_size) or (B, T, rows, columns, hidden_size)
+        else:
+            alone, _ = self.encoder(dropped.flatten(0, 1)[:, None])  # (B * T, 1, ...)
+            hidden = alone[:, 0].unflatten(0, vectors.shape[:2])
+        if hidden.ndim == 5:
+            hidden = hidden.mean(dim=(2, 3))
+        return self.head(self.dropout(hidden))
+
+    @torch.no_grad()
+    def scores(self, clips: Tensor) -> Tensor:
+        """Class probabilities (B, classes), averaged over the steps, of clips as for `Encoder.to_vectors`."""
+        self.eval()
+        return self(self.encoder.to_vectors(clips)).softmax(dim=2).mean(dim=1)
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write `config.json` and `model.safetensors` into `folder`."""
+        from .checkpoint import save_model
+
+        save_model(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str) -> LSTMClassifier:
+        """The classifier that `save_pretrained` wrote. Raises FileNotFoundError or ValueError, as for autoencoders."""
+        from .checkpoint import load_classifier
+
+        return load_classifier(cls, Path(folder))

@@ -1,0 +1,239 @@
+"""What a learned encoder is worth: fine-tuning with few labels, beside what needs no pretraining."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import t as student_t
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+from torch.nn import functional
+
+from .classifier import ClassifierConfig, LSTMClassifier
+from .config import FineTuning
+from .models import Encoder
+from .training import schedule, uses_bf16
+
+Labels = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float32]
+Judge = Callable[[Tensor], Tensor]  # frames (B, T, C, H, W) to class scores (B, classes)
+_SCALE_CLIPS = 200  # unlabelled clips that set the scale of fresh weights, as in train.py
+
+
+class Clips(Protocol):
+    def __getitems__(self, indices: Sequence[int]) -> Tensor: ...
+
+
+class LabelledVideos(Protocol):
+    """Clips of videos with classes, such as `datasets.labelled.LabelledVideos`.
+
+    clips:       `__getitems__` gives frames (B, T, C, H, W).
+    videos:      (N,) which video each of the N clips is from; a video's score is the mean over its clips.
+    labels:      (V,) the class of each of the V videos.
+    class_names: the classes that labels count.
+    names:       (V,) what the videos are called.
+    """
+
+    @property
+    def clips(self) -> Clips: ...
+    @property
+    def videos(self) -> Labels: ...
+    @property
+    def labels(self) -> Labels: ...
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+
+def fine_tune(
+    classifier: LSTMClassifier, data: LabelledVideos, chosen: Labels, recipe: FineTuning, *, seed: int
+) -> LSTMClassifier:
+    """Train `classifier` on the clips of the videos `chosen`, in place. The same seed gives the same result.
+
+    The loss is the cross-entropy of the softmax at every step, averaged over steps and clips (paper, section 4.4).
+    """
+    device = next(classifier.parameters()).device
+    torch.manual_seed(seed)  # of the dropout
+    clips = np.flatnonzero(np.isin(data.videos, chosen))
+    encoder = list(classifier.encoder.parameters())
+    groups = [
+        {"params": encoder, "share": recipe.encoder_lr},
+        {"params": list(classifier.head.parameters()), "share": 1.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    classifier.train()
+    batches = _shuffled(clips, recipe.batch_size, seed)
+    for step in range(recipe.steps):
+        fraction = (step + 1) / (recipe.steps + 1)  # so that no step has a rate of zero
+        for parameter in encoder:
+            parameter.requires_grad_(fraction > recipe.frozen)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * group["share"] * schedule(fraction, warmup=0.1)
+        batch = next(batches)
+        labels = torch.from_numpy(data.labels[data.videos[batch]]).to(device)
+        vectors = classifier.encoder.to_vectors(data.clips.__getitems__(batch.tolist()).to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(recipe.amp, device)):
+            logits = classifier(vectors)  # (B, T, classes)
+        targets = labels[:, None].expand(logits.shape[:2])
+        loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
+        optimizer.step()
+    return classifier
+
+
+def video_scores(judge: Judge, data: LabelledVideos, batch_size: int = 50) -> Scores:
+    """The class scores (V, classes) of every video, the mean over its clips (paper, section 4.4)."""
+    totals = np.zeros((len(data.labels), len(data.class_names)), np.float32)
+    for first in range(0, len(data.videos), batch_size):
+        batch = range(first, min(first + batch_size, len(data.videos)))
+        np.add.at(totals, data.videos[batch.start : batch.stop], judge(data.clips.__getitems__(batch)).cpu().numpy())
+    clips = np.bincount(data.videos, minlength=len(totals)).astype(np.float32)
+    return np.divide(totals, clips[:, None])
+
+
+def _shuffled(clips: Labels, batch_size: int, seed: int) -> Iterator[Labels]:
+    """Batches without end: every clip once before any comes again, in a new order each time."""
+    random = np.random.default_rng(seed)
+    size = min(batch_size, len(clips))
+    while True:
+        order = random.permutation(clips)
+        yield from (order[first : first + size] for first in range(0, len(clips) - size + 1, size))
+
+
+ARMS = {
+    "encoder_init": "LSTM from the learned encoder, fine-tuned",
+    "scratch": "the same LSTM from scratch",
+    "frozen": "the learned encoder as it is, a new head",
+    "single_frame": "the same network from scratch, every frame alone",
+    "linear": "logistic regression on the mean frame",
+}
+
+
+def label_efficiency(
+    encoder: Encoder,
+    train: LabelledVideos,
+    test: LabelledVideos,
+    labels_per_class: Sequence[int],
+    *,
+    seeds: int,
+    recipe: FineTuning,
+    arms: Sequence[str] = tuple(ARMS),
+    progress: Callable[[], None] = lambda: None,
+) -> Scores:
+    """Class scores of the V test videos after training every arm (see `ARMS`) on few labelled videos per class.
+
+    Seed s draws the labelled videos, the fresh weights and the order of the batches, for all arms alike, so that
+    differences between arms can be paired. Calls `progress` after every training.
+
+    Returns (labels, arms, seeds, V, classes). Raises ValueError where a class has fewer videos than labels are wanted.
+    """
+    most = fewest_videos(train)
+    for labels in labels_per_class:
+        if labels > most:
+            raise ValueError(f"{labels} labels per class: the smallest class has {most} videos; ask for 1 to {most}")
+    scores = np.empty((len(labels_per_class), len(arms), seeds, len(test.labels), len(test.class_names)), np.float32)
+    for row, labels in enumerate(labels_per_class):
+        for column, arm in enumerate(arms):
+            for seed in range(seeds):
+                judge = train_arm(arm, encoder, train, choose_videos(train, labels, seed), recipe, seed=seed)
+                scores[row, column, seed] = video_scores(judge, test)
+                progress()
+    return scores
+
+
+def curve_of(
+    scores: Scores, truth: Labels, labels_per_class: Sequence[int], arms: Sequence[str] = tuple(ARMS)
+) -> list[dict[str, Any]]:
+    """Accuracies of what `label_efficiency` returned, as share of the videos whose class has the highest score.
+
+    A row per number of labels: `{labels_per_class, <arm>: {mean, std, seeds: [accuracy, ...]}}`; no `std` of one seed.
+    """
+    correct = scores.argmax(axis=-1) == truth  # (labels, arms, seeds, V)
+    curve = []
+    for row, labels in enumerate(labels_per_class):
+        entry: dict[str, Any] = {"labels_per_class": labels}
+        for column, arm in enumerate(arms):
+            values = correct[row, column].mean(axis=1)
+            spread = float(values.std(ddof=1)) if len(values) > 1 else None
+            entry[arm] = {"mean": float(values.mean()), "std": spread, "seeds": values.tolist()}
+        curve.append(entry)
+    return curve
+
+
+def train_arm(
+    arm: str, encoder: Encoder, train: LabelledVideos, chosen: Labels, recipe: FineTuning, *, seed: int
+) -> Judge:
+    """An arm of the comparison trained on the videos `chosen`: what maps clips to class scores."""
+    if arm == "linear":
+        return _linear_on_the_mean_frame(encoder, train, chosen)
+    if arm == "frozen":
+        recipe = dataclasses.replace(recipe, frozen=1.0)
+    classifier = build(arm, encoder, train, recipe, seed=seed)
+    return fine_tune(classifier, train, chosen, recipe, seed=seed).scores
+
+
+def choose_videos(data: LabelledVideos, labels: int, seed: int) -> Labels:
+    """`labels` random videos of every class."""
+    random = np.random.default_rng(seed)
+    of_class = (np.flatnonzero(data.labels == label) for label in range(len(data.class_names)))
+    return np.concatenate([random.permutation(videos)[:labels] for videos in of_class])
+
+
+def fewest_videos(data: LabelledVideos) -> int:
+    """How many videos the smallest class has."""
+    return int(np.bincount(data.labels, minlength=len(data.class_names)).min())
+
+
+def build(arm: str, encoder: Encoder, train: LabelledVideos, recipe: FineTuning, *, seed: int) -> LSTMClassifier:
+    """The classifier of an arm before its first step: from `encoder`, or fresh and fitted to the scale of the data."""
+    torch.manual_seed(seed)
+    if arm in ("encoder_init", "frozen"):
+        return LSTMClassifier.from_encoder(encoder, train.class_names, dropout=recipe.dropout).to(encoder.mean.device)
+    config = ClassifierConfig(encoder.config, train.class_names, arm != "single_frame", recipe.dropout)
+    classifier = LSTMClassifier(config)
+    sample = np.random.default_rng(seed).permutation(len(train.videos))[:_SCALE_CLIPS]
+    classifier.encoder.start_from(train.clips.__getitems__(sample.tolist()))
+    return classifier.to(encoder.mean.device)
+
+
+def verdicts(curve: Sequence[dict[str, Any]]) -> list[str]:
+    """For each number of labels, in words, whether the learned encoder helped: paired differences of the seeds.
+
+    It helped or hurt where the 95 % t-interval of the mean difference to scratch leaves out zero.
+    """
+    sentences = []
+    for row in curve:
+        gain = np.subtract(row["encoder_init"]["seeds"], row["scratch"]["seeds"])
+        labels = row["labels_per_class"]
+        begin = f"{labels} label{'' if labels == 1 else 's'} per class: "
+        if len(gain) < 2:
+            sentences.append(f"{begin}{gain.mean():+.3f} over scratch, one seed, so nothing can be said")
+            continue
+        half = float(student_t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain)))
+        interval = (
+            f"{gain.mean():+.3f} over scratch, 95 % interval {gain.mean() - half:+.3f} to {gain.mean() + half:+.3f}"
+        )
+        helped = "helped" if gain.mean() > half else "hurt" if gain.mean() < -half else "made no clear difference"
+        sentences.append(f"{begin}pretraining {helped} ({interval})")
+    return sentences
+
+
+def _linear_on_the_mean_frame(encoder: Encoder, train: LabelledVideos, chosen: Labels) -> Judge:
+    """Logistic regression on what the LSTM reads, averaged over time: it knows no order and no network."""
+
+    def mean_frames(clips: Tensor) -> npt.NDArray[np.float32]:
+        means = encoder.to_vectors(clips.to(encoder.mean.device)).mean(dim=1).flatten(1).cpu().numpy()
+        return means / np.linalg.norm(means, axis=1, keepdims=True).clip(min=1e-6)
+
+    clips = np.flatnonzero(np.isin(train.videos, chosen))
+    model = LogisticRegression(C=10.0, max_iter=1000)
+    model.fit(mean_frames(train.clips.__getitems__(clips.tolist())), train.labels[train.videos[clips]])
+    return lambda batch: torch.from_numpy(model.predict_proba(mean_frames(batch)))
