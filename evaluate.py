@@ -202,7 +202,8 @@ def classify(arguments: argparse.Namespace, path: Path, arms: Sequence[str] | No
     arms = arms or tuple(ARMS)
     labels = label_counts(arguments.labels_per_class, train)
     trainings = len(labels) * len(arms) * arguments.num_seeds
-    with tqdm(total=trainings, desc="fine-tuning", unit="classifier", leave=False, disable=None) as bar:
+    every = 0.1 if sys.stderr.isatty() else 60  # seconds between two states of the bar; a log file wants few
+    with tqdm(total=trainings, desc="fine-tuning", unit=" classifiers", mininterval=every) as bar:
         scores = label_efficiency(
             model.encoder,
             train,

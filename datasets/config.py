@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +182,8 @@ class DataConfig:
             read_lists = ucf101_videos if self.dataset == "ucf101" else hmdb51_videos
             parts = [read_lists(place, self.annotation_path, self.fold, part) for part in ("development", "test")]
             everything = [video for part in parts for video in part.videos]
+            if missing := sum(len(part.missing) for part in parts):
+                _note(f"{place}: {len(everything)} of the {len(everything) + missing} listed videos are there")
             wanted = read_lists(place, self.annotation_path, self.fold, split).videos
         else:
             everything = find_videos(place, group=self.group)
@@ -190,7 +193,7 @@ class DataConfig:
         short = {video.name: video.frames for video in arrays.videos if video.name in names and video.frames < frames}
         if short and self.skip_unreadable:
             names -= short.keys()
-            print(f"left out {len(short)} videos of fewer than {frames} frames: {', '.join(short)}", file=sys.stderr)
+            _note(f"left out {len(short)} videos of fewer than {frames} frames: {', '.join(short)}")
         return arrays, [index for index, video in enumerate(arrays.videos) if video.name in names]
 
     def _decoded(self, videos: list[Video], frames: int) -> VideoArrays:
@@ -210,15 +213,26 @@ class DataConfig:
             return cut_patches(filmed, video.name, frames=frames, size=self.image_size, count=patches)
 
         folder = cache_folder(facts, videos)
-        for name, error in write_arrays(folder, videos, read, facts, skip_unreadable=self.skip_unreadable):
-            print(f"left out {name}: {error}", file=sys.stderr)
-        return open_arrays(folder)
+        if not any(folder.glob("index-*.json")):
+            write_arrays(folder, videos, read, facts, skip_unreadable=self.skip_unreadable)
+        arrays = open_arrays(folder)
+        for name, error in arrays.unreadable:
+            if not self.skip_unreadable:
+                raise ValueError(f"{name}: {error}; --skip-unreadable leaves such videos out")
+            _note(f"left out {name}: {error}")
+        return arrays
 
     def _place(self) -> Path:
         if self.data_dir is None:
             kind = "file: --data-dir FILE.npy" if self.dataset == "array" else "folder: --data-dir FOLDER"
             raise ValueError(f"the data set {self.dataset!r} needs its {kind}")
         return Path(self.data_dir)
+
+
+@lru_cache
+def _note(text: str) -> None:
+    """Say something about the data on stderr, once in a process: every split is opened on its own."""
+    print(text, file=sys.stderr)
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:

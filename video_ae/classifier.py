@@ -70,7 +70,8 @@ class LSTMClassifier(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Logits (B, T, classes) of what `Encoder.to_vectors` makes of clips."""
-        dropped = self.dropout(vectors)
+        mask = self.dropout(torch.ones_like(vectors[:, :1]))  # the same inputs are missing at every step of a clip
+        dropped = vectors * mask
         if self.config.memory:
             hidden, _ = self.encoder(dropped)  # (B, T, hidden_size) or (B, T, rows, columns, hidden_size)
         else:
