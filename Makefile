@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo curve test check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,10 @@ setup: .venv/ready  ## the environment .venv, and nothing else
 demo: setup  ## train the default model on bundled digits, evaluate it, draw what it predicts (about 7 minutes)
 	$(BIN)/python train.py --composite --output-dir runs/demo --resume
 	$(BIN)/python evaluate.py runs/demo
+
+curve: setup  ## videos to a label-efficiency curve: make curve RUN=runs/mine FLAGS="--dataset video-folder --data-dir VIDEOS"
+	$(BIN)/python train.py --composite --output-dir $(RUN) --resume $(FLAGS)
+	$(BIN)/python evaluate.py $(RUN) --tasks predict classify
 
 test: setup  ## the tests
 	$(BIN)/python -m pytest

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -126,7 +125,7 @@ def start_folder(folder: Path, task: str) -> None:
     """Make the folder and remove what this task wrote into it before."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob(f"{task}*"):
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
+        old.unlink()
 
 
 def predict(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
@@ -218,9 +217,8 @@ def classify(arguments: argparse.Namespace, path: Path, arms: Sequence[str] | No
     words = verdicts(curve) if "scratch" in arms else []
     results: dict[str, Any] = {"curve": curve, "verdicts": words, "task": task, "class_names": train.class_names}
     results |= {"labelled_videos": len(train.labels), "test_videos": len(test.labels)}
-    results |= {"arms": {arm: ARMS[arm] for arm in arms}, "recipe": dataclasses.asdict(recipe)} | opened.facts(
-        arguments
-    )
+    results |= {"arms": {arm: ARMS[arm] for arm in arms}, "recipe": dataclasses.asdict(recipe)}
+    results |= opened.facts(arguments)
     start_folder(folder, "classify")
     write_json(folder / "classify.json", results)
     of_test = {"labels_per_class": labels, "arms": arms, "truth": test.labels, "names": test.names}
