@@ -18,8 +18,9 @@ setup: .venv/ready  ## the environment .venv, and nothing else
 	@touch .venv/ready
 
 demo: setup  ## train the default model on bundled digits, evaluate it, draw what it predicts (about 7 minutes)
-	$(BIN)/python train.py --composite --output-dir runs/demo --resume
+	$(BIN)/python train.py --composite --max-minutes 5.5 --output-dir runs/demo --resume
 	$(BIN)/python evaluate.py runs/demo
+	$(BIN)/python evaluate.py runs/demo --tasks classify --labels direction --labels-per-class 5 50 --steps 25 --clips 200
 
 curve: setup  ## videos to a label-efficiency curve: make curve RUN=runs/mine FLAGS="--dataset video-folder --data-dir VIDEOS"
 	$(BIN)/python train.py --composite --output-dir $(RUN) --resume $(FLAGS)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from video_ae.run_folder import RunFolder
 
 _GENERATED_CLIPS = 1000  # for testing, of a data set that has no end
-_LABELLED_CLIPS = 4000  # for training classifiers and probes, of such a data set
+_LABELLED_CLIPS = 2000  # for training classifiers and probes, of such a data set
 _DRAWN_CLIPS = 8
 _NEIGHBOURS = 5
 _SMALL_SET = 50  # videos per class, up to which the curve ends with all of them

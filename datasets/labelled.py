@@ -39,7 +39,7 @@ def label_digits(clips: MovingMNIST, task: str, count: int) -> LabelledVideos:
     """The first `count` clips of a single moving digit, every clip a video of its own.
 
     `identity` is the digit's class. `direction` is the eighth of the circle, around right, down right, ..., into which
-    the digit leaves the last frame: a single frame cannot know it.
+    the digit leaves the last frame. A single frame hardly knows it: only that a digit at a wall comes back from there.
 
     Raises ValueError for an unknown task and for clips of more than one digit.
     """
