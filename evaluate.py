@@ -34,6 +34,7 @@ _GENERATED_CLIPS = 1000  # for testing, of a data set that has no end
 _LABELLED_CLIPS = 2000  # for training classifiers and probes, of such a data set
 _DRAWN_CLIPS = 8
 _NEIGHBOURS = 5
+_SEEDS = 5
 _SMALL_SET = 50  # videos per class, up to which the curve ends with all of them
 _COLUMNS = {
     "nats": "nats",
@@ -52,7 +53,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--compare", type=Path, nargs="+", metavar="RUN", help="predict and classify with each, in one table"
     )
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=["predict"], help="(default: predict)")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, help="(default: predict)")
     parser.add_argument(
         "--clips",
         type=cli.positive,
@@ -77,9 +78,15 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--labels", choices=DIGIT_LABELS, help="what moving digits are classified by (default: identity)"
     )
     group.add_argument(
-        "--labels-per-class", type=cli.positive, nargs="+", metavar="N", help="(default: 1 2 5 10, as far as there are)"
+        "--labels-per-class",
+        type=cli.positive,
+        nargs="+",
+        metavar="N",
+        help="(default: 1 2 5 10 and, of up to 50, all)",
     )
-    group.add_argument("--num-seeds", type=cli.positive, default=5, metavar="N", help="repetitions (default: 5)")
+    group.add_argument(
+        "--num-seeds", type=cli.positive, metavar="N", help=f"repetitions of every training (default: {_SEEDS})"
+    )
     group.add_argument(
         "--two-stream", type=Path, metavar="RUN", help="average the scores with this run's, classified before"
     )
@@ -88,6 +95,13 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(words)
     if (arguments.run is None) == (arguments.compare is None):
         parser.error("name the RUN to evaluate, or several with --compare")
+    if arguments.compare and (arguments.tasks or arguments.two_stream):
+        parser.error("--compare predicts and classifies with every run: leave out --tasks and --two-stream")
+    arguments.tasks = arguments.tasks or (["predict", "classify"] if arguments.compare else ["predict"])
+    for name, tasks in _TASKS_OF_FLAG.items():
+        if vars(arguments).get(name) is not None and not tasks & set(arguments.tasks):
+            flag = "--" + name.replace("_", "-")
+            parser.error(f"{flag} changes nothing for --tasks {' '.join(arguments.tasks)}; leave it out")
     return arguments
 
 
@@ -115,6 +129,7 @@ def open_run(arguments: argparse.Namespace, path: Path) -> Opened:
     run = RunFolder(path)
     trained_on = from_json(DataConfig, run.config()["data"], str(run.path / "config.json"))
     data = trained_on.changed_by(vars(arguments))
+    refuse_other_split(trained_on, data)
     device = cli.choose_device(arguments.device)
     model = LSTMAutoencoder.from_pretrained(run.path).to(device).eval()
     folder = arguments.output_dir or run.evaluation / difference(vars(arguments))
@@ -124,7 +139,7 @@ def open_run(arguments: argparse.Namespace, path: Path) -> Opened:
 def start_folder(folder: Path, task: str) -> None:
     """Make the folder and remove what this task wrote into it before."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob(f"{task}*"):
+    for old in (*folder.glob(f"{task}.*"), *folder.glob(f"{task}-*")):
         old.unlink()
 
 
@@ -200,7 +215,11 @@ def classify(arguments: argparse.Namespace, path: Path, arms: Sequence[str] | No
     recipe = cli.override(FineTuning(), vars(arguments))
     arms = arms or tuple(ARMS)
     labels = label_counts(arguments.labels_per_class, train)
-    trainings = len(labels) * len(arms) * arguments.num_seeds
+    seeds = arguments.num_seeds or _SEEDS
+    about: dict[str, Any] = {"labels_per_class": labels, "arms": arms, "truth": test.labels, "names": test.names}
+    about |= {"seeds": seeds, "labelled_names": train.names, "recipe": str(recipe)}
+    other_stream = stream_scores(arguments, about) if arguments.two_stream else None
+    trainings = len(labels) * len(arms) * seeds
     every = 0.1 if sys.stderr.isatty() else 60  # seconds between two states of the bar; a log file wants few
     with tqdm(total=trainings, desc="fine-tuning", unit=" classifiers", mininterval=every) as bar:
         scores = label_efficiency(
@@ -208,9 +227,10 @@ def classify(arguments: argparse.Namespace, path: Path, arms: Sequence[str] | No
             train,
             test,
             labels,
-            seeds=arguments.num_seeds,
+            seeds=seeds,
             recipe=recipe,
             arms=arms,
+            batch_size=arguments.batch_size,
             progress=bar.update,
         )
     curve = curve_of(scores, test.labels, labels, arms)
@@ -218,49 +238,43 @@ def classify(arguments: argparse.Namespace, path: Path, arms: Sequence[str] | No
     results: dict[str, Any] = {"curve": curve, "verdicts": words, "task": task, "class_names": train.class_names}
     results |= {"labelled_videos": len(train.labels), "test_videos": len(test.labels)}
     results |= {"arms": {arm: ARMS[arm] for arm in arms}, "recipe": dataclasses.asdict(recipe)}
-    results |= opened.facts(arguments)
+    results |= opened.facts(arguments) | labelled_facts(opened)
     start_folder(folder, "classify")
     write_json(folder / "classify.json", results)
-    of_test = {"labels_per_class": labels, "arms": arms, "truth": test.labels, "names": test.names}
-    arrays: dict[str, Any] = {"scores": scores} | of_test
-    np.savez_compressed(folder / "classify-scores.npz", **arrays)
+    np.savez_compressed(folder / "classify-scores.npz", scores=scores, **about)
     save_label_curves(folder / "classify.png", curve_lines(curve, arms))
     classifier = build("encoder_init", model.encoder, train, recipe, seed=0)
     fine_tune(classifier, train, choose_videos(train, labels[-1], 0), recipe, seed=0)
     classifier.save_pretrained(folder / "classifier")
 
     print(curve_table(curve, arms))
-    print(f"\n{len(test.labels)} test videos of {len(train.class_names)} classes ({task}), {arguments.num_seeds} seeds")
+    print(f"\n{len(test.labels)} test videos of {len(train.class_names)} classes ({task}), {seeds} seeds")
     print("\n".join(words))
     print(f"plot       {folder / 'classify.png'}\nmetrics    {folder / 'classify.json'}")
     print(f"classifier {folder / 'classifier'} ({labels[-1]} labels per class, seed 0)")
-    if arguments.two_stream:
-        fuse(arguments, folder, scores, of_test)
+    if other_stream is not None:
+        fused = curve_of(np.add(scores, other_stream), test.labels, labels, arms)
+        write_json(folder / "classify-two-stream.json", {"curve": fused, "other": str(arguments.two_stream)})
+        print(f"\nscores averaged with those of {arguments.two_stream}:\n{curve_table(fused, arms)}")
     return results
 
 
-def fuse(arguments: argparse.Namespace, folder: Path, scores: npt.NDArray[np.float32], of_test: dict[str, Any]) -> None:
-    """Average this run's scores with those of the other stream's run, such as optical flow, over the same videos."""
+def stream_scores(arguments: argparse.Namespace, about: dict[str, Any]) -> npt.NDArray[np.float32]:
+    """The scores that another run, such as one of optical flow, got in the same classification.
+
+    Raises FileNotFoundError where it was not classified yet, ValueError where anything differs but the stream.
+    """
     import numpy as np
 
-    from video_ae.checkpoint import write_json
-    from video_ae.transfer import curve_of
-
-    path = (
-        arguments.two_stream / "evaluation" / folder.relative_to(arguments.run / "evaluation") / "classify-scores.npz"
-    )
+    path = arguments.two_stream / "evaluation" / difference(vars(arguments)) / "classify-scores.npz"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no scores; run the same classify task for {arguments.two_stream} first")
     with np.load(path, allow_pickle=False) as other:
-        differing = [name for name, value in of_test.items() if not np.array_equal(other[name], np.asarray(value))]
-        if differing or other["scores"].shape != scores.shape:
-            raise ValueError(
-                f"{path}: of other {', '.join(differing) or 'seeds'}; classify both runs with the same flags"
-            )
-        both = (scores + other["scores"]) / 2
-    curve = curve_of(both, of_test["truth"], of_test["labels_per_class"], of_test["arms"])
-    write_json(folder / "classify-two-stream.json", {"curve": curve, "other": str(arguments.two_stream)})
-    print(f"\nscores averaged with those of {arguments.two_stream}:\n{curve_table(curve, of_test['arms'])}")
+        differing = [name for name, value in about.items() if not np.array_equal(other[name], np.asarray(value))]
+        if differing:
+            raise ValueError(f"{path}: other {', '.join(differing)}; classify both runs with the same flags")
+        scores: npt.NDArray[np.float32] = other["scores"]
+    return scores
 
 
 def probe(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
@@ -278,23 +292,23 @@ def probe(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
     opened = open_run(arguments, path)
     model, device, data, folder = opened.model, opened.device, opened.data, opened.folder
     train, test, task = labelled(arguments, opened)
+    torch.manual_seed(0)
     untrained = LSTMAutoencoder(model.config)
-    untrained.start_from(train.clips.__getitems__(range(0, len(train.videos), max(1, len(train.videos) // 200))))
-    truths = [truth_of(videos, data.generated) for videos in (train, test)]
+    untrained.start_from(train.clips.__getitems__(spread(train, 200).tolist()))
+    clips = spread(train, _LABELLED_CLIPS), spread(test, arguments.clips or _GENERATED_CLIPS)
+    truths = [truth_of(videos, some, data.generated) for videos, some in zip((train, test), clips, strict=True)]
 
     def features(what: str) -> list[npt.NDArray[np.float32]]:
         parts = []
-        for videos in (train, test):
-            batches = range(0, len(videos.videos), arguments.batch_size)
+        for videos, some in zip((train, test), clips, strict=True):
             rows = []
-            for first in tqdm(batches, desc=f"{what} features", leave=False, disable=None):
-                stop = min(first + arguments.batch_size, len(videos.videos))
-                clips = videos.clips.__getitems__(range(first, stop))
+            for first in tqdm(range(0, len(some), arguments.batch_size), desc=what, leave=False, disable=None):
+                batch = videos.clips.__getitems__(some[first : first + arguments.batch_size].tolist())
                 if what == "raw frames":
-                    rows.append(unit_range(clips).flatten(1))
+                    rows.append(unit_range(batch).flatten(1))
                 else:
                     encoder = model if what == "code" else untrained.to(device)
-                    rows.append(encoder.encode(clips.to(device)).cpu())
+                    rows.append(encoder.encode(batch.to(device)).cpu())
             parts.append(torch.cat(rows).numpy())
         return parts
 
@@ -305,9 +319,10 @@ def probe(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
         results[what.replace(" ", "_")] = probe_features(train_features, truths[0], test_features, truths[1])
         if what == "code":
             neighbours = nearest(train_features, test_features, _NEIGHBOURS)
-    agree = train.labels[train.videos[neighbours]] == test.labels[test.videos][:, None]
+    agree = truths[0]["class"][neighbours] == truths[1]["class"][:, None]
     results |= {"retrieval": {f"precision_at_{_NEIGHBOURS}": float(agree.mean())}, "task": task}
-    results |= {"train_clips": len(train.videos), "test_clips": len(test.videos)} | opened.facts(arguments)
+    results |= {"train_clips": len(clips[0]), "test_clips": len(clips[1])}
+    results |= opened.facts(arguments) | labelled_facts(opened)
     start_folder(folder, "probe")
     write_json(folder / "probe.json", results)
     lines = [f"{'':<24}" + "".join(f"{what:>14}" for what in kinds)]
@@ -317,12 +332,12 @@ def probe(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
             numbers = (cell[kind] if kind else cell for cell in cells)
             lines.append(f"{f'{name} {kind}':<24}" + "".join(f"{number:>14.3f}" for number in numbers))
     print("\n".join(lines))
-    print(
-        f"\nclasses: accuracy; values: R2; clustering: NMI; {len(train.videos)} training, {len(test.videos)} test clips"
-    )
+    print(f"\nclasses: accuracy; values: R2; clustering: NMI; {len(clips[0])} training, {len(clips[1])} test clips")
     print(f"of the {_NEIGHBOURS} nearest codes, {agree.mean():.3f} are of the same class")
     if not model.config.features:
-        save_retrieval(folder / "probe-retrieval.png", retrieved(train, test, neighbours[:_DRAWN_CLIPS]))
+        save_retrieval(
+            folder / "probe-retrieval.png", retrieved(train, test, clips[1][:_DRAWN_CLIPS], clips[0][neighbours])
+        )
         print(f"retrieval {folder / 'probe-retrieval.png'}")
     print(f"metrics   {folder / 'probe.json'}")
     return results
@@ -335,25 +350,27 @@ def compare(arguments: argparse.Namespace) -> None:
     from video_ae.visualize import save_label_curves
 
     folder = arguments.output_dir or Path("runs") / "compare"
-    arguments.output_dir = None  # the runs keep their own results
     rows: dict[str, dict[str, Any]] = {}
-    controls: dict[Any, list[dict[str, Any]]] = {}  # what needs no pretraining depends on the encoder's shape alone
+    controls: dict[Any, list[dict[str, Any]]] = {}  # what needs no pretraining is the same for encoders of one shape
     curves = {}
-    for path in arguments.compare:
+    for number, path in enumerate(arguments.compare):
         print(f"\n{path}")
-        model = open_run(arguments, path).model.config
+        arguments.output_dir = folder / f"{number}-{path.name}"  # the results in the runs' own folders stay
+        opened = open_run(arguments, path)
+        model = opened.model.config
         kind = " + ".join(f"conditional {name}" if name in model.conditional else name for name in model.decoders)
-        shape = dataclasses.replace(model, decoders=(FUTURE,), conditional=(), future_frames=1)
+        shape = dataclasses.replace(model, decoders=(FUTURE,), conditional=(), future_frames=1), opened.data
         known = shape in controls
         predicted = predict(arguments, path)
-        classified = classify(arguments, path, ("encoder_init", "frozen") if known else tuple(ARMS))
-        controls.setdefault(shape, classified["curve"])
-        rows[str(path)] = {"model": kind, "classify": classified["curve"]}
-        rows[str(path)] |= {name: predicted[name] for name in model.decoders}
-        curves[f"{path.name}: {kind}"] = curve_lines(classified["curve"], ("encoder_init",))["encoder_init"]
+        classified = classify(arguments, path, ("encoder_init", "frozen") if known else tuple(ARMS))["curve"]
+        controls.setdefault(shape, classified)
+        rows[str(path)] = {"model": kind, "classify": classified} | {name: predicted[name] for name in model.decoders}
+        curves[f"{path}: {kind}"] = curve_lines(classified, ("encoder_init",))["encoder_init"]
         if not known:
-            curves[f"{path.name}: from scratch"] = curve_lines(classified["curve"], ("scratch",))["scratch"]
-    folder.mkdir(parents=True, exist_ok=True)
+            curves[f"{path}: from scratch"] = curve_lines(classified, ("scratch",))["scratch"]
+        first = next(iter(rows.values()))["classify"]
+        if [row["labels_per_class"] for row in classified] != [row["labels_per_class"] for row in first]:
+            raise ValueError(f"{path}: other numbers of labels than the first run has; say --labels-per-class for all")
     write_json(folder / "compare.json", {"runs": rows})
     save_label_curves(folder / "compare.png", curves)
     print(f"\n{compare_table(rows, list(controls.values()))}")
@@ -361,6 +378,12 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 TASKS = {"predict": predict, "classify": classify, "probe": probe}
+_RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
+_TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
+    "future_frames": {"predict"},
+    "labels": {"classify", "probe"},
+    **{name: {"classify"} for name in ("labels_per_class", "num_seeds", "two_stream", *_RECIPE)},
+}
 
 
 def evaluation_split(trained_on: DataConfig, data: DataConfig) -> str:
@@ -372,6 +395,19 @@ def evaluation_split(trained_on: DataConfig, data: DataConfig) -> str:
     return "test"
 
 
+def refuse_other_split(trained_on: DataConfig, data: DataConfig) -> None:
+    """Raises ValueError where what tests here may have trained there: another division of the same videos."""
+    if data.data_dir is None or data.data_dir != trained_on.data_dir or data.generated:
+        return
+    for name in ("dataset", "annotation_path", "fold", "group"):
+        if getattr(data, name) != getattr(trained_on, name):
+            flag = "--" + name.replace("_", "-")
+            raise ValueError(
+                f"{flag} divides the videos of this run otherwise than its training did, which may have seen those that"
+                " test; train a run with it"
+            )
+
+
 def labelled(arguments: argparse.Namespace, opened: Opened) -> tuple[LabelledVideos, LabelledVideos, str]:
     """Labelled videos to train on and to test on, and what the labels are."""
     data, frames = opened.data, opened.model.config.input_frames
@@ -379,6 +415,8 @@ def labelled(arguments: argparse.Namespace, opened: Opened) -> tuple[LabelledVid
         raise ValueError(
             f"--labels changes nothing for --dataset {data.dataset}, which has its own classes; leave it out"
         )
+    if "num_digits" in vars(arguments):
+        raise ValueError("--num-digits changes nothing for labelled clips, which have one digit; leave it out")
     if arguments.clips and not data.generated:
         raise ValueError(f"--clips changes nothing for classes of --dataset {data.dataset}: all are used; leave it out")
     task = arguments.labels or DIGIT_LABELS[0]
@@ -394,24 +432,43 @@ def label_counts(given: list[int] | None, train: LabelledVideos) -> list[int]:
     from video_ae.transfer import fewest_videos
 
     most = fewest_videos(train)
+    if most == 0:
+        lacking = [name for label, name in enumerate(train.class_names) if label not in train.labels]
+        raise ValueError(f"no labelled videos of {', '.join(lacking)} to train on; add some or leave the class out")
     if given:
         return sorted(set(given))
     return sorted({count for count in (1, 2, 5, 10) if count <= most} | ({most} if most <= _SMALL_SET else set()))
 
 
-def truth_of(videos: LabelledVideos, generated: bool) -> dict[str, npt.NDArray[Any]]:
+def labelled_facts(opened: Opened) -> dict[str, Any]:
+    """What is different about labelled clips: of generated ones, a clip with a label has one digit."""
+    return {"num_digits": 1} if opened.data.generated else {}
+
+
+def spread(videos: LabelledVideos, count: int) -> npt.NDArray[np.int64]:
+    """At most `count` clips, evenly spread over all."""
+    import numpy as np
+
+    clips = len(videos.videos)
+    return np.arange(min(count, clips)) * clips // min(count, clips)
+
+
+def truth_of(videos: LabelledVideos, clips: npt.NDArray[np.int64], generated: bool) -> dict[str, npt.NDArray[Any]]:
     """What there is to find in the code of each clip; of moving digits also where they are and go at its end."""
-    truth: dict[str, npt.NDArray[Any]] = {"class": videos.labels[videos.videos]}
+    truth: dict[str, npt.NDArray[Any]] = {"class": videos.labels[videos.videos[clips]]}
     if generated:
-        labels = videos.clips.labels(range(len(videos.videos)))  # type: ignore[operator]
+        labels = videos.clips.labels(clips.tolist())  # type: ignore[operator]
         truth |= {"position": labels.positions[:, -1, 0], "velocity": labels.velocities[:, -1, 0]}
     return truth
 
 
 def retrieved(
-    train: LabelledVideos, test: LabelledVideos, neighbours: npt.NDArray[np.int64]
+    train: LabelledVideos,
+    test: LabelledVideos,
+    queries: npt.NDArray[np.int64],
+    neighbours: npt.NDArray[np.int64],
 ) -> list[list[tuple[npt.NDArray[np.float32], str, bool]]]:
-    """The first test clips and their neighbours among the training clips: last frames, labels, whether they agree."""
+    """Some test clips and their neighbours among the training clips: last frames, labels, whether they agree."""
     from video_ae.patches import unit_range
 
     def picture(videos: LabelledVideos, clip: int, expected: int) -> tuple[npt.NDArray[np.float32], str, bool]:
@@ -420,7 +477,7 @@ def retrieved(
         return frame, videos.class_names[label], label == expected
 
     rows = []
-    for query, found in enumerate(neighbours.tolist()):
+    for query, found in zip(queries.tolist(), neighbours.tolist(), strict=False):
         expected = int(test.labels[test.videos[query]])
         rows.append([picture(test, query, expected), *(picture(train, clip, expected) for clip in found)])
     return rows
@@ -466,11 +523,10 @@ def compare_table(rows: dict[str, dict[str, Any]], controls: list[list[dict[str,
 
 def difference(given: dict[str, Any]) -> str:
     """A folder name for what the flags change about the standard evaluation, empty where they change nothing."""
-    names = [field.name for field in dataclasses.fields(DataConfig) if field.name in given and field.name != "download"]
-    changes = [
-        f"{name}-{given[name]}" for name in (*names, "future_frames", "clips", "labels") if given[name] is not None
-    ]
-    changes += [f"seed-{given['seed']}"] if given["seed"] else []
+    names = [field.name for field in dataclasses.fields(DataConfig) if field.name != "download"]
+    names += ["future_frames", "clips", "labels", "labels_per_class", "num_seeds", *_RECIPE, "seed"]
+    standard = {"labels": DIGIT_LABELS[0], "num_seeds": _SEEDS, "seed": 0}
+    changes = [f"{name}-{given[name]}" for name in names if given.get(name) not in (None, standard.get(name))]
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(changes)).strip("-.")
 
 

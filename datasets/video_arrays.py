@@ -193,7 +193,7 @@ def cache_folder(facts: dict[str, Any], videos: Sequence[Video]) -> Path:
 
 def fingerprint(facts: dict[str, Any], videos: Sequence[Video]) -> str:
     """SHA-256 over `facts` and the name, size and time of change of every video file."""
-    states = [(video.name, (file := video.path.stat()).st_size, file.st_mtime_ns) for video in videos]
+    states = sorted((video.name, (file := video.path.stat()).st_size, file.st_mtime_ns) for video in videos)
     return hashlib.sha256(json.dumps([facts, states], sort_keys=True).encode()).hexdigest()
 
 

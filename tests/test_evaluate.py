@@ -37,7 +37,7 @@ def small_pools(monkeypatch):
 
 def test_classify_writes_the_curve_the_scores_and_the_classifier(run, small_pools, capsys):
     assert evaluate.command([str(run), "--tasks", "classify", "--clips", "40", *FEW]) == 0
-    folder = run / "evaluation" / "clips-40"
+    folder = run / "evaluation" / "clips-40-labels-per-class-1-2-num-seeds-2-steps-2"
     results = result(folder, "classify")
     assert [row["labels_per_class"] for row in results["curve"]] == [1, 2]
     arms = ["encoder_init", "scratch", "frozen", "single_frame", "linear"]
@@ -61,10 +61,16 @@ def test_two_streams_are_averaged_and_must_be_alike(run, small_pools, tmp_path, 
     words = ["--tasks", "classify", "--labels", "direction", "--clips", "30", *FEW]
     assert evaluate.command([str(run), *words, "--two-stream", str(tmp_path)]) == 1
     assert "no scores; run the same classify task" in capsys.readouterr().err
+    assert evaluate.command([str(run), *words]) == 0
     assert evaluate.command([str(run), *words, "--two-stream", str(run)]) == 0  # with itself: nothing changes
-    folder = run / "evaluation" / "clips-30-labels-direction"
+    folder = run / "evaluation" / "clips-30-labels-direction-labels-per-class-1-2-num-seeds-2-steps-2"
     assert result(folder, "classify-two-stream")["curve"] == result(folder, "classify")["curve"]
-    assert evaluate.command([str(run), *words, "--num-seeds", "1", "--two-stream", str(run)]) == 0
+    scores = folder / "classify-scores.npz"
+    with np.load(scores) as stored:
+        np.savez(scores, **{**stored, "names": stored["names"][::-1]})
+    capsys.readouterr()
+    assert evaluate.command([str(run), *words, "--two-stream", str(run)]) == 1
+    assert "other names; classify both runs with the same flags" in capsys.readouterr().err
 
 
 def test_probe_compares_the_code_with_raw_frames_and_an_untrained_encoder(run, small_pools, capsys):
@@ -87,7 +93,8 @@ def test_compare_puts_runs_side_by_side(run, small_pools, tmp_path, capsys):
     assert evaluate.command(["--compare", str(run), str(other), *out, *FEW]) == 0
     rows = result(tmp_path / "compare", "compare")["runs"]
     assert [rows[str(path)]["model"] for path in (run, other)] == ["reconstruction + future", "conditional future"]
-    assert rows[str(run)]["future"]["nats"] == result(run / "evaluation" / "clips-20", "predict")["future"]["nats"]
+    assert rows[str(run)]["future"]["nats"] == result(tmp_path / "compare" / "0-run", "predict")["future"]["nats"]
+    assert not (run / "evaluation" / "clips-20").exists()  # a run's own results stay what they are
     assert "scratch" in rows[str(run)]["classify"][0]
     assert "scratch" not in rows[str(other)]["classify"][0]  # the same encoder: trained from scratch once
     assert (tmp_path / "compare" / "compare.png").stat().st_size > 1000
@@ -120,7 +127,7 @@ def test_from_video_files_to_a_curve(tmp_path, monkeypatch, capsys):
     assert model.config.output == "linear"
     assert model.encoder.std.min() < 1  # standardised by its own data, not left at one
     assert evaluate.command([str(tmp_path / "run"), "--tasks", "predict", "classify", "probe", *FEW]) == 0
-    folder = tmp_path / "run" / "evaluation"
+    folder = tmp_path / "run" / "evaluation" / "labels-per-class-1-2-num-seeds-2-steps-2"
     assert result(folder, "predict")["baselines"].keys() == {"copy_last", "mean_frame", "black"}
     assert (folder / "predict-00.gif").stat().st_size > 1000
     classified = result(folder, "classify")
@@ -146,6 +153,16 @@ def test_a_broken_video_stops_the_run_or_is_listed(tmp_path, monkeypatch, capsys
     assert not (tmp_path / "run").exists()
     assert train.command([*words, "--skip-unreadable"]) == 0
     assert "left out left/b_left" in capsys.readouterr().err
+
+
+def test_another_division_of_the_same_videos_is_refused(tmp_path, monkeypatch, capsys):
+    """Its test videos may be among those that the encoder was trained on."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = ["--dataset", "video-folder", "--data-dir", str(write_videos(tmp_path / "videos")), "--image-size", "8"]
+    flags = ["--reconstruct", *source, "--input-frames", "4", *TRAINING, "--output-dir", str(tmp_path / "run")]
+    assert train.command(flags) == 0
+    assert evaluate.command([str(tmp_path / "run"), "--group", "^(.)"]) == 1
+    assert "--group divides the videos of this run otherwise" in capsys.readouterr().err
 
 
 def test_natural_patches_train_by_the_papers_loss(tmp_path, monkeypatch):
@@ -175,7 +192,7 @@ def test_percepts_of_others_train_and_classify(tmp_path):
     assert train.command(["--composite", *source, *TRAINING, "--output-dir", str(tmp_path / "run")]) == 0
     assert not (tmp_path / "run" / "samples").exists()
     assert evaluate.command([str(tmp_path / "run"), "--tasks", "predict", "classify", "probe", *FEW]) == 0
-    folder = tmp_path / "run" / "evaluation"
+    folder = tmp_path / "run" / "evaluation" / "labels-per-class-1-2-num-seeds-2-steps-2"
     assert "psnr" not in result(folder, "predict")["future"]
     assert result(folder, "classify")["test_videos"] == 4
     assert result(folder, "classify")["curve"][1]["linear"]["mean"] == 1.0
@@ -193,6 +210,7 @@ def test_percepts_of_others_train_and_classify(tmp_path):
         (["--tasks", "classify", "--dropout", "1"], "dropout is 1.0: expected 0 or more and less than 1"),
         (["--tasks", "classify", "--dataset", "video-folder", "--data-dir", "/nowhere"], "/nowhere: no such folder"),
         (["--dataset", "percepts", "--data-dir", "/nowhere"], "/nowhere: no such folder"),
+        (["--tasks", "classify", "--num-digits", "3"], "--num-digits changes nothing for labelled clips"),
         (["--dataset", "ucf101", "--data-dir", "/nowhere"], "needs the folder of its official lists"),
         (["--dataset", "percepts", "--fold", "2"], "--fold changes nothing for --dataset percepts"),
     ],
@@ -205,7 +223,18 @@ def test_wrong_choices_are_one_clear_line(words, message, run, small_pools, caps
     assert message in error
 
 
-@pytest.mark.parametrize("words", [[], ["run", "--compare", "run"], ["run", "--labels", "mood"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["run", "--compare", "run"],
+        ["run", "--labels", "mood"],
+        ["run", "--labels", "direction"],
+        ["run", "--tasks", "probe", "--frozen", "1"],
+        ["run", "--tasks", "classify", "--future-frames", "3"],
+        ["--compare", "run", "--two-stream", "run"],
+    ],
+)
 def test_wrong_usage_exits_with_2(words):
     with pytest.raises(SystemExit) as stopped:
         evaluate.command(words)

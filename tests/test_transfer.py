@@ -15,10 +15,12 @@ from video_ae.classifier import ClassifierConfig
 from video_ae.config import FineTuning
 from video_ae.transfer import (
     ARMS,
+    _shuffled,
     choose_videos,
     curve_of,
     fine_tune,
     label_efficiency,
+    train_arm,
     verdicts,
     video_scores,
 )
@@ -120,6 +122,30 @@ def test_a_videos_score_is_the_mean_over_its_clips():
     scores = video_scores(lambda batch: torch.stack([batch[:, 0, 0, 0, 0], -batch[:, 0, 0, 0, 0]], 1), videos, 4)
     np.testing.assert_allclose(scores[:, 0], [values[0], values[1:4].mean(), values[4:].mean()], rtol=1e-6)
     np.testing.assert_allclose(scores[:, 1], -scores[:, 0])
+
+
+def test_a_fresh_encoder_is_trained_at_the_full_rate(monkeypatch):
+    """Care with a learned encoder must not hold back the controls, or pretraining seems to help."""
+    recipes = {}
+
+    def recording(classifier, data, chosen, recipe, *, seed):
+        recipes[classifier.config.memory, len(recipes)] = recipe
+        return classifier
+
+    monkeypatch.setattr("video_ae.transfer.fine_tune", recording)
+    train, encoder = digits(40), LSTMAutoencoder(SMALL).encoder
+    careful = FineTuning(encoder_lr=0.1, frozen=0.5)
+    for arm in ("encoder_init", "scratch", "single_frame"):
+        train_arm(arm, encoder, train, np.arange(40), careful, seed=0)
+    assert [(recipe.encoder_lr, recipe.frozen) for recipe in recipes.values()] == [(0.1, 0.5), (1.0, 0.0), (1.0, 0.0)]
+
+
+def test_every_clip_is_seen_before_any_again():
+    """Over two epochs of a ragged number of clips; catches a rest that is dropped."""
+    batches = _shuffled(np.arange(20), 8, seed=0)
+    seen = np.concatenate([next(batches) for _ in range(5)])
+    assert sorted(seen[:20].tolist()) == list(range(20))
+    assert sorted(seen[20:].tolist()) == list(range(20))
 
 
 @pytest.mark.parametrize(("frozen", "moved"), [(1.0, False), (0.5, True), (0.0, True)])

@@ -124,12 +124,13 @@ class TrainConfig:
 class FineTuning:
     """How to fine-tune. Nothing is selected in a run: the defaults were chosen on validation data, docs/results.md.
 
-    encoder_lr: as a share of `lr`, which the head has.
-    frozen:     fraction of the steps during which the encoder stays as it is: 0 fine-tunes end to end, 1 never.
+    steps:      at least; enough for every clip to be seen once.
+    encoder_lr: of a learned encoder, as a share of `lr`, which the head and a fresh encoder have.
+    frozen:     fraction of the steps during which a learned encoder stays as it is: 0 fine-tunes end to end, 1 never.
     """
 
     steps: int = 40
-    batch_size: int = 16
+    clips_per_step: int = 16
     lr: float = 3e-3
     encoder_lr: float = 0.1
     frozen: float = 0.0
@@ -138,8 +139,8 @@ class FineTuning:
     amp: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1:
-            raise ValueError(f"{self.steps} steps of {self.batch_size} clips: expected at least one of each")
+        if self.steps < 1 or self.clips_per_step < 1:
+            raise ValueError(f"{self.steps} steps of {self.clips_per_step} clips: expected at least one of each")
         if not (0 < self.lr < float("inf") and 0 <= self.encoder_lr < float("inf")):
             raise ValueError(f"rates {self.lr} and {self.encoder_lr}: expected finite numbers, the first above 0")
         if not 0 <= self.frozen <= 1:

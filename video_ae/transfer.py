@@ -68,9 +68,10 @@ def fine_tune(
     ]
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     classifier.train()
-    batches = _shuffled(clips, recipe.batch_size, seed)
-    for step in range(recipe.steps):
-        fraction = (step + 1) / (recipe.steps + 1)  # so that no step has a rate of zero
+    batches = _shuffled(clips, recipe.clips_per_step, seed)
+    steps = max(recipe.steps, -(-len(clips) // recipe.clips_per_step))
+    for step in range(steps):
+        fraction = (step + 1) / (steps + 1)  # so that no step has a rate of zero
         for parameter in encoder:
             parameter.requires_grad_(fraction > recipe.frozen)
         for group in optimizer.param_groups:
@@ -100,12 +101,15 @@ def video_scores(judge: Judge, data: LabelledVideos, batch_size: int = 50) -> Sc
 
 
 def _shuffled(clips: Labels, batch_size: int, seed: int) -> Iterator[Labels]:
-    """Batches without end: every clip once before any comes again, in a new order each time."""
+    """Batches without end: all clips in a random order, then all again in another; a batch may span both."""
     random = np.random.default_rng(seed)
     size = min(batch_size, len(clips))
+    waiting = random.permutation(clips)
     while True:
-        order = random.permutation(clips)
-        yield from (order[first : first + size] for first in range(0, len(clips) - size + 1, size))
+        if len(waiting) < size:
+            waiting = np.concatenate([waiting, random.permutation(clips)])
+        yield waiting[:size]
+        waiting = waiting[size:]
 
 
 ARMS = {
@@ -126,12 +130,14 @@ def label_efficiency(
     seeds: int,
     recipe: FineTuning,
     arms: Sequence[str] = tuple(ARMS),
+    batch_size: int = 50,
     progress: Callable[[], None] = lambda: None,
 ) -> Scores:
     """Class scores of the V test videos after training every arm (see `ARMS`) on few labelled videos per class.
 
     Seed s draws the labelled videos, the fresh weights and the order of the batches, for all arms alike, so that
-    differences between arms can be paired. Calls `progress` after every training.
+    differences between arms can be paired. `batch_size` clips are judged at a time. Calls `progress` after every
+    training.
 
     Returns (labels, arms, seeds, V, classes). Raises ValueError where a class has fewer videos than labels are wanted.
     """
@@ -144,7 +150,7 @@ def label_efficiency(
         for column, arm in enumerate(arms):
             for seed in range(seeds):
                 judge = train_arm(arm, encoder, train, choose_videos(train, labels, seed), recipe, seed=seed)
-                scores[row, column, seed] = video_scores(judge, test)
+                scores[row, column, seed] = video_scores(judge, test, batch_size)
                 progress()
     return scores
 
@@ -176,6 +182,8 @@ def train_arm(
         return _linear_on_the_mean_frame(encoder, train, chosen)
     if arm == "frozen":
         recipe = dataclasses.replace(recipe, frozen=1.0)
+    elif arm in ("scratch", "single_frame"):  # there is nothing to be careful with in a fresh encoder
+        recipe = dataclasses.replace(recipe, frozen=0.0, encoder_lr=1.0)
     classifier = build(arm, encoder, train, recipe, seed=seed)
     return fine_tune(classifier, train, chosen, recipe, seed=seed).scores
 
