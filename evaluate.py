@@ -221,7 +221,7 @@ def classify(arguments: argparse.Namespace, path: Path, arms: Sequence[str] | No
     other_stream = stream_scores(arguments, about) if arguments.two_stream else None
     trainings = len(labels) * len(arms) * seeds
     every = 0.1 if sys.stderr.isatty() else 60  # seconds between two states of the bar; a log file wants few
-    with tqdm(total=trainings, desc="fine-tuning", unit=" classifiers", mininterval=every) as bar:
+    with tqdm(total=trainings, desc="fine-tuning", unit=" classifiers", mininterval=every, delay=1) as bar:
         scores = label_efficiency(
             model.encoder,
             train,
