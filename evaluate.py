@@ -290,13 +290,13 @@ def probe(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
     from video_ae.visualize import save_retrieval
 
     opened = open_run(arguments, path)
-    model, device, data, folder = opened.model, opened.device, opened.data, opened.folder
+    model, device, folder = opened.model, opened.device, opened.folder
     train, test, task = labelled(arguments, opened)
     torch.manual_seed(0)
     untrained = LSTMAutoencoder(model.config)
     untrained.start_from(train.clips.__getitems__(spread(train, 200).tolist()))
     clips = spread(train, _LABELLED_CLIPS), spread(test, arguments.clips or _GENERATED_CLIPS)
-    truths = [truth_of(videos, some, data.generated) for videos, some in zip((train, test), clips, strict=True)]
+    truths = [truth_of(videos, some) for videos, some in zip((train, test), clips, strict=True)]
 
     def features(what: str) -> list[npt.NDArray[np.float32]]:
         parts = []
@@ -397,8 +397,8 @@ def evaluation_split(trained_on: DataConfig, data: DataConfig) -> str:
 
 def refuse_other_split(trained_on: DataConfig, data: DataConfig) -> None:
     """Raises ValueError where what tests here may have trained there: another division of the same videos."""
-    if data.data_dir is None or data.data_dir != trained_on.data_dir or data.generated:
-        return
+    if data.data_dir is None or data.data_dir != trained_on.data_dir or data.generated or trained_on.generated:
+        return  # a folder of digits, such as `data`, may hold the public test file too
     for name in ("dataset", "annotation_path", "fold", "group"):
         if getattr(data, name) != getattr(trained_on, name):
             flag = "--" + name.replace("_", "-")
@@ -453,13 +453,10 @@ def spread(videos: LabelledVideos, count: int) -> npt.NDArray[np.int64]:
     return np.arange(min(count, clips)) * clips // min(count, clips)
 
 
-def truth_of(videos: LabelledVideos, clips: npt.NDArray[np.int64], generated: bool) -> dict[str, npt.NDArray[Any]]:
-    """What there is to find in the code of each clip; of moving digits also where they are and go at its end."""
-    truth: dict[str, npt.NDArray[Any]] = {"class": videos.labels[videos.videos[clips]]}
-    if generated:
-        labels = videos.clips.labels(clips.tolist())  # type: ignore[operator]
-        truth |= {"position": labels.positions[:, -1, 0], "velocity": labels.velocities[:, -1, 0]}
-    return truth
+def truth_of(videos: LabelledVideos, clips: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+    """What there is to find in the code of each clip: its class and whatever else is known about it."""
+    values = {name: known[clips] for name, known in videos.values.items()}
+    return {"class": videos.labels[videos.videos[clips]], **values}
 
 
 def retrieved(

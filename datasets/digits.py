@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -94,7 +94,7 @@ def _torchvision_digits(class_name: str, split: str, data_dir: Path, download: b
     return Digits(images, labels)
 
 
-def _unpacked_root(torchvision_class: type, data_dir: Path) -> Path:
+def _unpacked_root(torchvision_class: Any, data_dir: Path) -> Path:
     """A root folder in which torchvision finds unpacked files, unpacking them first if need be.
 
     Unpacks beside the compressed files or, where that folder is read-only, in the user's cache.
@@ -103,7 +103,7 @@ def _unpacked_root(torchvision_class: type, data_dir: Path) -> Path:
 
     class_name = torchvision_class.__name__
     raw = data_dir / class_name / "raw"
-    archives = {raw / name: md5 for name, md5 in torchvision_class.resources}  # type: ignore[attr-defined]
+    archives = {raw / name: md5 for name, md5 in torchvision_class.resources}
     if all(archive.with_suffix("").is_file() for archive in archives):
         return data_dir
     missing = [archive.name for archive in archives if not archive.is_file()]

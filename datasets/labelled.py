@@ -26,6 +26,8 @@ class LabelledVideos(NamedTuple):
     labels:      (V,) int64, the class of each video, an index into `class_names`.
     class_names: one name per class.
     names:       one name per video.
+    values:      what else is known of each clip, (N, K) float32 by name: of moving digits `position` (px) and
+                 `velocity` (px per frame) in the last frame.
     """
 
     clips: MovingMNIST | VideoClips
@@ -33,6 +35,7 @@ class LabelledVideos(NamedTuple):
     labels: npt.NDArray[np.int64]
     class_names: tuple[str, ...]
     names: tuple[str, ...]
+    values: dict[str, npt.NDArray[np.float32]]
 
 
 def label_digits(clips: MovingMNIST, task: str, count: int) -> LabelledVideos:
@@ -50,11 +53,12 @@ def label_digits(clips: MovingMNIST, task: str, count: int) -> LabelledVideos:
     truth = clips.labels(range(count))
     every = np.arange(count)
     names = tuple(map(str, every))
+    values = {"position": truth.positions[:, -1, 0], "velocity": truth.velocities[:, -1, 0]}
     if task == "identity":
-        return LabelledVideos(clips, every, truth.classes[:, 0], tuple(map(str, range(10))), names)
+        return LabelledVideos(clips, every, truth.classes[:, 0], tuple(map(str, range(10))), names, values)
     x, y = truth.velocities[:, -1, 0].T  # (N,) each, px per frame
     sectors = np.rint(np.arctan2(y, x) / (2 * np.pi / len(_SECTORS))).astype(np.int64) % len(_SECTORS)
-    return LabelledVideos(clips, every, sectors, _SECTORS, names)
+    return LabelledVideos(clips, every, sectors, _SECTORS, names, values)
 
 
 def label_videos(arrays: VideoArrays, chosen: Sequence[int], frames: int) -> LabelledVideos:
@@ -64,4 +68,5 @@ def label_videos(arrays: VideoArrays, chosen: Sequence[int], frames: int) -> Lab
     clips = VideoClips(arrays, chosen, frames, clips_per_video=_CLIPS_PER_VIDEO)
     classes = tuple(arrays.class_names)
     labels = np.array([classes.index(arrays.videos[index].label) for index in chosen], np.int64)
-    return LabelledVideos(clips, clips.videos, labels, classes, tuple(arrays.videos[index].name for index in chosen))
+    names = tuple(arrays.videos[index].name for index in chosen)
+    return LabelledVideos(clips, clips.videos, labels, classes, names, {})

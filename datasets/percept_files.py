@@ -122,7 +122,9 @@ def _read_archive(path: Path, limit: int) -> dict[str, npt.NDArray[Any]]:
                     raise ValueError(f"{name} of {size:,} bytes, {member.file_size:,} are there, {limit:,} are allowed")
                 with archive.open(member) as file:
                     arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    # What zipfile and numpy raise for damaged archives; RuntimeError is an encrypted one and, with NotImplementedError
+    # below it, a kind of compression that this Python does not know.
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise ValueError(f"{path}: not a whole .npz file of percepts ({error}); fetch or extract it again") from error
     if not {"features", "names"} <= arrays.keys():
         raise ValueError(f"{path}: found {', '.join(sorted(arrays)) or 'neither'}, expected features and names")

@@ -72,6 +72,7 @@ def optical_flow(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     fields = np.empty((len(grey) - 1, *grey.shape[1:], 2), np.uint8)
     for field, before, after in zip(fields, grey[:-1], grey[1:], strict=True):
+        # None asks for a new array, which OpenCV's type stub does not know.
         flow = method.calc(before, after, None).clip(-MAX_FLOW, MAX_FLOW)  # type: ignore[call-overload]
         field[:] = np.rint((flow + MAX_FLOW) * (255 / (2 * MAX_FLOW)))
     return fields

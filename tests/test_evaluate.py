@@ -165,6 +165,12 @@ def test_another_division_of_the_same_videos_is_refused(tmp_path, monkeypatch, c
     assert "--group divides the videos of this run otherwise" in capsys.readouterr().err
 
 
+def test_the_public_file_may_lie_beside_the_digits():
+    """One folder for both is torchvision's layout; catches a refusal meant for videos that are divided anew."""
+    digits = DataConfig("moving-mnist", "/data", digits="mnist")
+    evaluate.refuse_other_split(digits, DataConfig("moving-mnist-file", "/data"))
+
+
 def test_natural_patches_train_by_the_papers_loss(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("datasets.config._PATCHES", 50)
