@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from datasets.config import DIGIT_LABELS, DataConfig, add_data_flags
 from video_ae import cli
 from video_ae.config import FUTURE, LOSS_NAMES, FineTuning, add_fine_tuning_flags, from_json
+from video_ae.tables import compare_table, curve_lines, curve_table, probe_table, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,15 +37,6 @@ _DRAWN_CLIPS = 8
 _NEIGHBOURS = 5
 _SEEDS = 5
 _SMALL_SET = 50  # videos per class, up to which the curve ends with all of them
-_COLUMNS = {
-    "nats": "nats",
-    "squared_error": "squared error",
-    "mse": "MSE",
-    "mae": "MAE",
-    "psnr": "PSNR",
-    "ssim": "SSIM",
-    "ssim_range2": "SSIM (range 2)",
-}
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -325,13 +317,7 @@ def probe(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
     results |= opened.facts(arguments) | labelled_facts(opened)
     start_folder(folder, "probe")
     write_json(folder / "probe.json", results)
-    lines = [f"{'':<24}" + "".join(f"{what:>14}" for what in kinds)]
-    for name, values in results["code"].items():
-        for kind in values if isinstance(values, dict) else ("",):
-            cells = (results[what.replace(" ", "_")][name] for what in kinds)
-            numbers = (cell[kind] if kind else cell for cell in cells)
-            lines.append(f"{f'{name} {kind}':<24}" + "".join(f"{number:>14.3f}" for number in numbers))
-    print("\n".join(lines))
+    print(probe_table(results, kinds))
     print(f"\nclasses: accuracy; values: R2; clustering: NMI; {len(clips[0])} training, {len(clips[1])} test clips")
     print(f"of the {_NEIGHBOURS} nearest codes, {agree.mean():.3f} are of the same class")
     if not model.config.features:
@@ -480,44 +466,6 @@ def retrieved(
     return rows
 
 
-def curve_lines(
-    curve: list[dict[str, Any]], arms: Sequence[str]
-) -> dict[str, tuple[list[int], list[float], list[float]]]:
-    """Of every arm the numbers of labels, the mean accuracies and their spreads."""
-    labels = [row["labels_per_class"] for row in curve]
-    return {
-        arm: (labels, [row[arm]["mean"] for row in curve], [row[arm]["std"] or 0.0 for row in curve]) for arm in arms
-    }
-
-
-def curve_table(curve: list[dict[str, Any]], arms: Sequence[str]) -> str:
-    """One line per number of labels: mean accuracy and spread of every arm."""
-    lines = [f"{'labels per class':<18}" + "".join(f"{arm.replace('_', ' '):>18}" for arm in arms)]
-    for row in curve:
-        cells = (f"{row[arm]['mean']:.3f}" + (f" +- {row[arm]['std']:.3f}" if row[arm]["std"] else "") for arm in arms)
-        lines.append(f"{row['labels_per_class']:<18}" + "".join(f"{cell:>18}" for cell in cells))
-    return "\n".join(lines)
-
-
-def compare_table(rows: dict[str, dict[str, Any]], controls: list[list[dict[str, Any]]]) -> str:
-    """One line per run: its model, its losses per frame, and its accuracy at every number of labels."""
-    some = next(iter(rows.values()))["classify"]
-    head = f"{'run':<24}{'reconstruction':>16}{'future':>10}"
-    lines = [head + "".join(f"{'acc. at ' + str(row['labels_per_class']):>12}" for row in some) + "  model"]
-    for path, row in rows.items():
-        losses = (
-            "{:.1f}".format(row[name].get("nats", row[name].get("squared_error"))) if name in row else "-"
-            for name in ("reconstruction", FUTURE)
-        )
-        cells = "".join(f"{loss:>{width}}" for loss, width in zip(losses, (16, 10), strict=True))
-        accuracies = "".join(f"{entry['encoder_init']['mean']:>12.3f}" for entry in row["classify"])
-        lines.append(f"{Path(path).name:<24}{cells}{accuracies}  {row['model']}")
-    for curve in controls:
-        accuracies = "".join(f"{entry['scratch']['mean']:>12.3f}" for entry in curve)
-        lines.append(f"{'from scratch':<24}{'-':>16}{'-':>10}{accuracies}  none")
-    return "\n".join(lines)
-
-
 def difference(given: dict[str, Any]) -> str:
     """A folder name for what the flags change about the standard evaluation, empty where they change nothing."""
     names = [field.name for field in dataclasses.fields(DataConfig) if field.name != "download"]
@@ -525,17 +473,6 @@ def difference(given: dict[str, Any]) -> str:
     standard = {"labels": DIGIT_LABELS[0], "num_seeds": _SEEDS, "seed": 0}
     changes = [f"{name}-{given[name]}" for name in names if given.get(name) not in (None, standard.get(name))]
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(changes)).strip("-.")
-
-
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """One line per model and baseline, a column per metric that one of them has; a dash for what is not finite."""
-    columns = [metric for metric in _COLUMNS if any(values.get(metric) is not None for values in rows.values())]
-    lines = [f"{'per frame':<16}" + "".join(f"{_COLUMNS[metric]:>16}" for metric in columns)]
-    for name, values in rows.items():
-        cells = ((values.get(metric), 3 if metric.startswith("ssim") else 1) for metric in columns)
-        texts = ("-" if value is None else f"{value:.{places}f}" for value, places in cells)
-        lines.append(f"{name:<16}" + "".join(f"{text:>16}" for text in texts))
-    return "\n".join(lines)
 
 
 def main(arguments: argparse.Namespace) -> None:

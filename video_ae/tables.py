@@ -1,0 +1,77 @@
+"""Results as text: what evaluate.py prints. Knows no models and no files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .config import FUTURE
+
+_COLUMNS = {
+    "nats": "nats",
+    "squared_error": "squared error",
+    "mse": "MSE",
+    "mae": "MAE",
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "ssim_range2": "SSIM (range 2)",
+}
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """One line per model and baseline, a column per metric that one of them has; a dash for what is not finite."""
+    columns = [metric for metric in _COLUMNS if any(values.get(metric) is not None for values in rows.values())]
+    lines = [f"{'per frame':<16}" + "".join(f"{_COLUMNS[metric]:>16}" for metric in columns)]
+    for name, values in rows.items():
+        cells = ((values.get(metric), 3 if metric.startswith("ssim") else 1) for metric in columns)
+        texts = ("-" if value is None else f"{value:.{places}f}" for value, places in cells)
+        lines.append(f"{name:<16}" + "".join(f"{text:>16}" for text in texts))
+    return "\n".join(lines)
+
+
+def curve_lines(
+    curve: list[dict[str, Any]], arms: Sequence[str]
+) -> dict[str, tuple[list[int], list[float], list[float]]]:
+    """Of every arm the numbers of labels, the mean accuracies and their spreads."""
+    labels = [row["labels_per_class"] for row in curve]
+    return {
+        arm: (labels, [row[arm]["mean"] for row in curve], [row[arm]["std"] or 0.0 for row in curve]) for arm in arms
+    }
+
+
+def curve_table(curve: list[dict[str, Any]], arms: Sequence[str]) -> str:
+    """One line per number of labels: mean accuracy and spread of every arm."""
+    lines = [f"{'labels per class':<18}" + "".join(f"{arm.replace('_', ' '):>18}" for arm in arms)]
+    for row in curve:
+        cells = (f"{row[arm]['mean']:.3f}" + (f" +- {row[arm]['std']:.3f}" if row[arm]["std"] else "") for arm in arms)
+        lines.append(f"{row['labels_per_class']:<18}" + "".join(f"{cell:>18}" for cell in cells))
+    return "\n".join(lines)
+
+
+def compare_table(rows: dict[str, dict[str, Any]], controls: list[list[dict[str, Any]]]) -> str:
+    """One line per run: its model, its losses per frame, and its accuracy at every number of labels."""
+    some = next(iter(rows.values()))["classify"]
+    head = f"{'run':<24}{'reconstruction':>16}{'future':>10}"
+    lines = [head + "".join(f"{'acc. at ' + str(row['labels_per_class']):>12}" for row in some) + "  model"]
+    for path, row in rows.items():
+        losses = (
+            "{:.1f}".format(row[name].get("nats", row[name].get("squared_error"))) if name in row else "-"
+            for name in ("reconstruction", FUTURE)
+        )
+        cells = "".join(f"{loss:>{width}}" for loss, width in zip(losses, (16, 10), strict=True))
+        accuracies = "".join(f"{entry['encoder_init']['mean']:>12.3f}" for entry in row["classify"])
+        lines.append(f"{Path(path).name:<24}{cells}{accuracies}  {row['model']}")
+    for curve in controls:
+        accuracies = "".join(f"{entry['scratch']['mean']:>12.3f}" for entry in curve)
+        lines.append(f"{'from scratch':<24}{'-':>16}{'-':>10}{accuracies}  none")
+    return "\n".join(lines)
+
+
+def probe_table(results: dict[str, Any], kinds: Sequence[str]) -> str:
+    """One line per probe, a column per kind of features."""
+    lines = [f"{'':<24}" + "".join(f"{what:>14}" for what in kinds)]
+    for name, values in results["code"].items():
+        for kind in values if isinstance(values, dict) else ("",):
+            cells = (results[what.replace(" ", "_")][name] for what in kinds)
+            numbers = (cell[kind] if kind else cell for cell in cells)
+            lines.append(f"{f'{name} {kind}':<24}" + "".join(f"{number:>14.3f}" for number in numbers))
+    return "\n".join(lines)
