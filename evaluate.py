@@ -271,23 +271,26 @@ def stream_scores(arguments: argparse.Namespace, about: dict[str, Any]) -> npt.N
 
 def probe(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
     """What the code contains: probes, clusters and neighbours, beside raw frames and an untrained encoder."""
+    import numpy as np
     import torch
     from tqdm import tqdm
 
+    from datasets.batches import spread_indices
     from video_ae.checkpoint import write_json
-    from video_ae.models import LSTMAutoencoder
     from video_ae.patches import unit_range
     from video_ae.probes import nearest
     from video_ae.probes import probe as probe_features
+    from video_ae.transfer import build
     from video_ae.visualize import save_retrieval
 
     opened = open_run(arguments, path)
     model, device, folder = opened.model, opened.device, opened.folder
     train, test, task = labelled(arguments, opened)
-    torch.manual_seed(0)
-    untrained = LSTMAutoencoder(model.config)
-    untrained.start_from(train.clips.__getitems__(spread(train, 200).tolist()))
-    clips = spread(train, _LABELLED_CLIPS), spread(test, arguments.clips or _GENERATED_CLIPS)
+    untrained = build("scratch", model.encoder, train, FineTuning(), seed=0).encoder
+    counts = _LABELLED_CLIPS, arguments.clips or _GENERATED_CLIPS
+    clips = [
+        np.array(spread_indices(len(videos.videos), count)) for videos, count in zip((train, test), counts, strict=True)
+    ]
     truths = [truth_of(videos, some) for videos, some in zip((train, test), clips, strict=True)]
 
     def features(what: str) -> list[npt.NDArray[np.float32]]:
@@ -299,7 +302,7 @@ def probe(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
                 if what == "raw frames":
                     rows.append(unit_range(batch).flatten(1))
                 else:
-                    encoder = model if what == "code" else untrained.to(device)
+                    encoder = model.encoder if what == "code" else untrained
                     rows.append(encoder.encode(batch.to(device)).cpu())
             parts.append(torch.cat(rows).numpy())
         return parts
@@ -429,14 +432,6 @@ def label_counts(given: list[int] | None, train: LabelledVideos) -> list[int]:
 def labelled_facts(opened: Opened) -> dict[str, Any]:
     """What is different about labelled clips: of generated ones, a clip with a label has one digit."""
     return {"num_digits": 1} if opened.data.generated else {}
-
-
-def spread(videos: LabelledVideos, count: int) -> npt.NDArray[np.int64]:
-    """At most `count` clips, evenly spread over all."""
-    import numpy as np
-
-    clips = len(videos.videos)
-    return np.arange(min(count, clips)) * clips // min(count, clips)
 
 
 def truth_of(videos: LabelledVideos, clips: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:

@@ -165,7 +165,8 @@ def main(arguments: argparse.Namespace) -> None:
     if "init_from" in given:
         load_weights(model, model_folder(Path(arguments.init_from)) / WEIGHTS)
     else:
-        model.start_from(clips.__getitems__(spread_indices(clips, _START_CLIPS)).cpu())
+        every_clip = _START_CLIPS if clips.endless else len(clips)
+        model.start_from(clips.__getitems__(spread_indices(every_clip, _START_CLIPS)).cpu())
     config: dict[str, Any] = {"model": model_config, "data": data, "training": training}
     stored = {name: dataclasses.asdict(value) for name, value in config.items()}
     run.update(stored) if resuming else run.create(stored)

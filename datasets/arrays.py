@@ -39,6 +39,7 @@ class FrameArray(Dataset[Tensor]):
     """
 
     endless = False
+    augmented = False  # see VideoClips
 
     def __init__(self, videos: npt.NDArray[np.generic], split: str, *, frames: int = 20, name: str = "array") -> None:
         if split not in _SPLIT_BOUNDS:

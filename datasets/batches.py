@@ -21,7 +21,8 @@ Clips = MovingMNIST | FrameArray | VideoClips
 def training_indices(dataset: Clips, batch_size: int, *, seed: int, first_step: int = 0) -> Iterator[list[int]]:
     """The clips of every training batch from `first_step` on, without end.
 
-    An endless data set is read straight on, never repeating a clip; a finite one in a new random order every epoch.
+    An endless data set is read straight on, never repeating a clip; a finite one in a new random order every epoch, and
+    of an augmented one the items that follow: every epoch has other crops of the same clips.
     """
 
     @lru_cache(maxsize=2)  # a batch may end one epoch and begin the next
@@ -34,7 +35,8 @@ def training_indices(dataset: Clips, batch_size: int, *, seed: int, first_step: 
             yield list(positions)
             continue
         clips = len(dataset)
-        yield [int(order(position // clips)[position % clips]) for position in positions]
+        epochs = (divmod(position, clips) for position in positions)
+        yield [int(order(epoch)[place]) + epoch * clips * dataset.augmented for epoch, place in epochs]
 
 
 def consecutive_indices(clips: int, batch_size: int) -> Iterator[list[int]]:
@@ -43,12 +45,10 @@ def consecutive_indices(clips: int, batch_size: int) -> Iterator[list[int]]:
         yield list(range(first, min(first + batch_size, clips)))
 
 
-def spread_indices(dataset: Clips, clips: int) -> list[int]:
-    """`clips` different clips, or all there are, evenly spread over the data set: a sample of every part of it."""
-    if dataset.endless:
-        return list(range(clips))
-    count = dataset.at_most(clips)
-    return [index * len(dataset) // count for index in range(count)]
+def spread_indices(clips: int, wanted: int) -> list[int]:
+    """`wanted` of the indices below `clips`, or all of them, evenly spread: a sample of every part of a data set."""
+    count = min(wanted, clips)
+    return [index * clips // count for index in range(count)]
 
 
 def load_batches(dataset: Clips, indices: Iterable[list[int]], *, workers: int = 0) -> Iterator[Tensor]:

@@ -32,14 +32,15 @@ _FIELDS = {
     "moving-mnist": ("digits", "num_digits", "image_size", "speed", "download"),
     "moving-mnist-file": ("download",),
     "array": (),
-    "video-folder": (*_FILMS, "group"),
-    "ucf101": (*_FILMS, "annotation_path", "fold"),
-    "hmdb51": (*_FILMS, "annotation_path", "fold"),
+    "video-folder": (*_FILMS, "random_crop", "group"),
+    "ucf101": (*_FILMS, "random_crop", "annotation_path", "fold"),
+    "hmdb51": (*_FILMS, "random_crop", "annotation_path", "fold"),
     "video-patches": (*_FILMS, "group"),
-    "percepts": (),
+    "percepts": ("annotation_path", "fold"),
 }
 DATASETS = tuple(_FIELDS)
 _PATHS = ("data_dir", "annotation_path")
+_ROOM = 8 / 7  # of a frame to crop from, in units of the crop, as in networks of 224 pixels that see frames of 256
 _PATCHES = 10_000  # of all videos together, at least one of each
 
 
@@ -56,6 +57,7 @@ class DataConfig:
     download: bool = False
     grey: bool = False
     frame_stride: int = 1
+    random_crop: bool = False  # of training clips; others are cropped in the centre
     group: str = ""  # regular expression for the part of a video's name that says who was filmed
     annotation_path: str | None = None  # folder of official train and test lists
     fold: int = 1
@@ -67,10 +69,14 @@ class DataConfig:
         object.__setattr__(self, "speed", tuple(self.speed))  # JSON gives a list
 
     @property
-    def fields(self) -> tuple[str, ...]:
+    def fields(self) -> set[str]:
         """Names of the fields that this data set reads."""
-        without_files = self.dataset == "moving-mnist" and self.digits == "optical"
-        return _FIELDS[self.dataset] if without_files else ("data_dir", *_FIELDS[self.dataset])
+        fields = set(_FIELDS[self.dataset])
+        if self.dataset != "moving-mnist" or self.digits != "optical":
+            fields.add("data_dir")
+        if self.dataset == "percepts" and self.annotation_path is None:
+            fields.discard("fold")  # of lists that are not there
+        return fields
 
     @property
     def generated(self) -> bool:
@@ -118,7 +124,15 @@ class DataConfig:
 
         arrays, chosen = self._videos(split, frames)
         step = max(1, frames // 4) if split == "train" else frames  # training clips overlap, others do not
-        return VideoClips(arrays, chosen, frames, step=step)
+        return VideoClips(
+            arrays,
+            chosen,
+            frames,
+            step=step,
+            crop=self._crop,
+            random_crop=split == "train" and self.random_crop,
+            seed=seed,
+        )
 
     def open_labelled(self, split: str, frames: int, *, task: str, clips: int, seed: int = 0) -> LabelledVideos:
         """Videos with classes. `split` may be `development`, everything that is not for testing.
@@ -135,7 +149,12 @@ class DataConfig:
             raise ValueError(
                 f"--dataset {self.dataset} has no classes; evaluate on another data set of the same frames"
             )
-        return label_videos(*self._videos(split, frames), frames)
+        return label_videos(*self._videos(split, frames), frames, crop=self._crop)
+
+    @property
+    def _crop(self) -> int | None:
+        """Height and width that clips of videos are cropped to, None for no cropping."""
+        return self.image_size if self.random_crop else None
 
     def _digits(self, split: str, frames: int, num_digits: int, seed: int, device: torch.device | str) -> MovingMNIST:
         from .digits import load_digits
@@ -167,7 +186,7 @@ class DataConfig:
 
     def _videos(self, split: str, frames: int) -> tuple[VideoArrays, list[int]]:
         """The arrays of all videos of this data set, and which of them are in `split`."""
-        from .hmdb51 import hmdb51_videos
+        from .hmdb51 import hmdb51_videos, official_parts
         from .percept_files import open_percepts, percept_split
         from .ucf101 import ucf101_videos
         from .video_folder import find_videos, split_videos
@@ -175,7 +194,8 @@ class DataConfig:
         place = self._place()
         if self.dataset == "percepts":
             percepts = open_percepts(place)
-            return percepts, percept_split(percepts, split)
+            listed = None if self.annotation_path is None else official_parts(self.annotation_path, self.fold)
+            return percepts, percept_split(percepts, split, listed)
         if self.dataset in ("ucf101", "hmdb51"):
             if self.annotation_path is None:
                 raise ValueError(f"--dataset {self.dataset} needs the folder of its official lists: --annotation-path")
@@ -201,14 +221,15 @@ class DataConfig:
         from .video_arrays import cache_folder, cut_patches, open_arrays, write_arrays
         from .videos import read_video
 
-        facts: dict[str, Any] = {"stride": self.frame_stride, "grey": self.grey, "image_size": self.image_size}
+        size = round(_ROOM * self.image_size) if self.random_crop else self.image_size
+        facts: dict[str, Any] = {"stride": self.frame_stride, "grey": self.grey, "image_size": size}
         if self.dataset == "video-patches":
             patches = max(1, _PATCHES // len(videos))
             facts |= {"patches": patches, "frames": frames}
 
         def read(video: Video) -> npt.NDArray[np.uint8]:
             if self.dataset != "video-patches":
-                return read_video(video.path, image_size=self.image_size, stride=self.frame_stride, grey=self.grey)
+                return read_video(video.path, image_size=size, stride=self.frame_stride, grey=self.grey)
             filmed = read_video(video.path, stride=self.frame_stride, grey=self.grey)
             return cut_patches(filmed, video.name, frames=frames, size=self.image_size, count=patches)
 
@@ -254,9 +275,14 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--grey", action="store_true", help="read videos without colour")
     group.add_argument("--frame-stride", type=int, metavar="N", help="read every Nth frame of a video (default: 1)")
     group.add_argument(
+        "--random-crop", action="store_true", help="train on crops at random places of frames that are 1/7 larger"
+    )
+    group.add_argument(
         "--group", metavar="REGEX", help="the part of a video's name that says who was filmed (default: see the README)"
     )
-    group.add_argument("--annotation-path", metavar="FOLDER", help="official lists of ucf101 or hmdb51")
+    group.add_argument(
+        "--annotation-path", metavar="FOLDER", help="official lists of ucf101, hmdb51 or percepts of them"
+    )
     group.add_argument("--fold", type=int, choices=(1, 2, 3), help="official split (default: 1)")
     group.add_argument(
         "--skip-unreadable", action="store_true", help="list videos that cannot be read instead of stopping"

@@ -28,6 +28,13 @@ def hmdb51_videos(
     return ListedVideos(part, sorted(listed - {video.path.name for video in videos}))
 
 
+def official_parts(annotation_path: Path | str, fold: int) -> dict[str, set[str]]:
+    """Names of the files of an official fold, by part, `train` and `test`; lists of UCF-101 serve as well."""
+    check_official(fold, "test")
+    folder = Path(annotation_path)
+    return {part: _listed(folder, fold, part) for part in ("train", "test")}
+
+
 def _listed(folder: Path, fold: int, part: str) -> set[str]:
     """Names of the files that belong to `part`, train or test."""
     per_class = sorted(folder.glob(f"*_test_split{fold}.txt"))

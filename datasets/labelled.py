@@ -61,11 +61,14 @@ def label_digits(clips: MovingMNIST, task: str, count: int) -> LabelledVideos:
     return LabelledVideos(clips, every, sectors, _SECTORS, names, values)
 
 
-def label_videos(arrays: VideoArrays, chosen: Sequence[int], frames: int) -> LabelledVideos:
-    """The videos `chosen` with their classes: of each, up to four clips of `frames` frames, spread over its length."""
+def label_videos(arrays: VideoArrays, chosen: Sequence[int], frames: int, *, crop: int | None = None) -> LabelledVideos:
+    """The videos `chosen` with their classes: of each, up to four clips of `frames` frames, spread over its length.
+
+    `crop` is the height and width of the middle of the frames that is kept, None keeps all of them.
+    """
     from .video_arrays import VideoClips
 
-    clips = VideoClips(arrays, chosen, frames, clips_per_video=_CLIPS_PER_VIDEO)
+    clips = VideoClips(arrays, chosen, frames, clips_per_video=_CLIPS_PER_VIDEO, crop=crop)
     classes = tuple(arrays.class_names)
     labels = np.array([classes.index(arrays.videos[index].label) for index in chosen], np.int64)
     names = tuple(arrays.videos[index].name for index in chosen)

@@ -49,6 +49,8 @@ class MovingMNIST(Dataset[Tensor]):
     Raises ValueError for an image smaller than a digit, an impossible speed or an unknown split.
     """
 
+    augmented = False  # see VideoClips
+
     def __init__(
         self,
         digits: Digits,

@@ -40,18 +40,30 @@ def open_percepts(path: Path | str) -> VideoArrays:
     )
 
 
-def percept_split(arrays: VideoArrays, split: str) -> list[int]:
+def percept_split(arrays: VideoArrays, split: str, listed: dict[str, set[str]] | None = None) -> list[int]:
     """The videos of `train`, `validation`, `development` (both), `test` or `all`, as indices into `arrays.videos`.
 
-    Where the makers marked train and test, these are development and test, and the last fifth of development's groups
-    validates; else groups are set aside as `split_videos` does. Raises ValueError as that does.
+    `listed` are the names of an official fold's files, see `official_parts`. Without it, where the makers marked train
+    and test, these are development and test; the last fifth of development's groups validates. Without either, groups
+    are set aside as `split_videos` does.
+
+    Raises ValueError as `split_videos` does, and where nothing of a list is there.
     """
     videos = [Video(Path(record.name), record.name, record.label, record.group) for record in arrays.videos]
-    if split not in OFFICIAL_SPLITS or not any(record.official for record in arrays.videos):
+    marks = [record.official for record in arrays.videos]
+    if listed is not None:
+        parts = {PurePosixPath(name).stem: part for part, names in listed.items() for name in names}
+        marks = [parts.get(PurePosixPath(video.name).name, "") for video in videos]
+    if split not in OFFICIAL_SPLITS or (listed is None and not any(marks)):
         part = split_videos(videos, split)
     else:
         mark = "test" if split == "test" else "train"
-        marked = [video for video, record in zip(videos, arrays.videos, strict=True) if record.official == mark]
+        marked = [video for video, its_mark in zip(videos, marks, strict=True) if its_mark == mark]
+        if not marked:
+            raise ValueError(
+                f"none of the {len(videos)} videos, such as {videos[0].name}, is marked or listed for {split};"
+                " expected the official lists of the data set that the features are of"
+            )
         part = marked if split == "test" else split_development(marked, split)
     position = {video.name: index for index, video in enumerate(videos)}
     return [position[video.name] for video in part]

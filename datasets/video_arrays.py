@@ -224,7 +224,12 @@ class VideoClips(Dataset[Tensor]):
     Item `i` is (frames, C, H, W) uint8; of features (T, D), float32 (frames, D, 1, 1): a frame of D channels and one
     pixel. `labels` (clips,) int64 index `arrays.class_names`, `videos` (clips,) int64 index `chosen`.
 
-    Raises ValueError for videos shorter than `frames`, arrays of other or mixed shapes or types, nothing chosen.
+    `crop` keeps `crop` x `crop` pixels of the frames' middle or, with `random_crop`, of a place that is a function of
+    (`seed`, item) alone and the same for all frames of a clip. Then items go on after the last clip: with n clips, item
+    k * n + i is clip i, cropped anew.
+
+    Raises ValueError for videos shorter than `frames`, frames smaller than `crop`, arrays of other or mixed shapes or
+    types, nothing chosen.
     """
 
     endless = False
@@ -237,6 +242,9 @@ class VideoClips(Dataset[Tensor]):
         *,
         step: int | None = None,
         clips_per_video: int | None = None,
+        crop: int | None = None,
+        random_crop: bool = False,
+        seed: int = 0,
     ) -> None:
         if step is not None and clips_per_video is not None:
             raise ValueError("found both a step and a number of clips per video; expected one of them")
@@ -256,7 +264,15 @@ class VideoClips(Dataset[Tensor]):
         per_video = [len(clips) for clips in starts]
         self.arrays, self.chosen, self.frames = arrays, list(chosen), frames
         *size, channels = _frame_shape(records[0])
-        self.frame_shape = (channels, *size) if size else (channels, 1, 1)
+        if crop is not None and (not size or crop > min(size)):
+            raise ValueError(
+                f"{records[0].name}: found frames {_frame_shape(records[0])}, too small to crop {crop} pixels"
+            )
+        height, width = size or (1, 1)
+        self.crop = (height, width) if crop is None else (crop, crop)
+        self.augmented, self.seed = random_crop, seed
+        self._room = height - self.crop[0], width - self.crop[1]
+        self.frame_shape = (channels, *self.crop)
         self.dtype = np.uint8 if size else np.float32
         self.starts = np.concatenate(starts)
         self.videos: npt.NDArray[np.int64] = np.repeat(np.arange(len(records), dtype=np.int64), per_video)
@@ -270,12 +286,12 @@ class VideoClips(Dataset[Tensor]):
         return len(self.starts)
 
     def __getitem__(self, index: int) -> Tensor:
-        if not 0 <= index < len(self):
+        if index < 0 or (index >= len(self) and not self.augmented):
             raise IndexError(f"clip {index}: expected 0 to {len(self) - 1}")
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
-        """Clips `indices` as one batch (B, frames, C, H, W) uint8, or (B, frames, D, 1, 1) float32 of features."""
+        """Items `indices` as one batch (B, frames, C, H, W) uint8, or (B, frames, D, 1, 1) float32 of features."""
         clips = np.empty((len(indices), self.frames, *self.frame_shape), self.dtype)
         for clip, index in zip(clips, indices, strict=True):
             clip[:] = self._clip(index)
@@ -283,9 +299,16 @@ class VideoClips(Dataset[Tensor]):
 
     def _clip(self, index: int) -> npt.NDArray[Any]:
         """(frames, C, H, W) or (frames, D, 1, 1), a view of the array."""
-        array, start = self.arrays.array(self.chosen[self.videos[index]]), self.starts[index]
+        which = index % len(self) if self.augmented else index
+        array, start = self.arrays.array(self.chosen[self.videos[which]]), self.starts[which]
         clip = array[start, : self.frames] if array.ndim == 5 else array[start : start + self.frames]
-        return clip[..., None, None] if clip.ndim == 2 else np.moveaxis(clip, -1, 1)
+        if clip.ndim == 2:
+            return clip[..., None, None]
+        top, left = np.asarray(self._room) // 2
+        if self.augmented:
+            top, left = np.random.default_rng((self.seed, index)).integers(0, self._room, endpoint=True)
+        height, width = self.crop
+        return np.moveaxis(clip[:, top : top + height, left : left + width], -1, 1)
 
 
 def _starts(record: VideoRecord, frames: int, step: int, clips_per_video: int | None) -> npt.NDArray[np.int64]:

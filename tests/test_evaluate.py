@@ -119,7 +119,7 @@ def write_videos(root: Path, people: str = "abcdefgh") -> Path:
 def test_from_video_files_to_a_curve(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     videos = write_videos(tmp_path / "videos")
-    source = ["--dataset", "video-folder", "--data-dir", str(videos), "--image-size", "8"]
+    source = ["--dataset", "video-folder", "--data-dir", str(videos), "--image-size", "8", "--random-crop"]
     frames = ["--input-frames", "4", "--future-frames", "3"]
     assert train.command(["--composite", *source, *frames, *TRAINING, "--output-dir", str(tmp_path / "run")]) == 0
     model = LSTMAutoencoder.from_pretrained(tmp_path / "run")

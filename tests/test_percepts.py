@@ -10,6 +10,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from datasets.hmdb51 import official_parts
 from datasets.percept_files import open_percepts, percept_split
 from datasets.percepts import (
     extract,
@@ -264,6 +265,19 @@ def test_a_folder_per_class_is_read_as_it_is_and_split_by_group(tmp_path):
     assert groups == {"train": {"g01", "g02", "g03"}, "validation": {"g04"}, "test": {"g05"}}
     with pytest.raises(ValueError, match="unknown split 'rest'"):
         percept_split(arrays, "rest")
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "trainlist02.txt").write_text(
+        "".join(f"a/v_a_g0{g}_c01.avi 1\nb/v_b_g0{g}_c01.avi 2\n" for g in (2, 3, 5))
+    )
+    (lists / "testlist02.txt").write_text("a/v_a_g04_c01.avi\n")
+    listed = official_parts(lists, 2)
+    names = {
+        split: [arrays.videos[i].name for i in percept_split(arrays, split, listed)] for split in ("test", "train")
+    }
+    assert names == {"test": ["a/v_a_g04_c01"], "train": [f"{c}/v_{c}_g0{g}_c01" for c in "ab" for g in (2, 3)]}
+    with pytest.raises(ValueError, match="none of the 10 videos, such as a/v_a_g01_c01, is marked or listed for test"):
+        percept_split(arrays, "test", {"train": set(), "test": {"v_c_g01_c01.avi"}})
 
     path = tmp_path / "a" / "v_a_g09_c01.npy"
     np.save(path, np.full((5, 4), np.nan, np.float32))

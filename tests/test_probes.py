@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from video_ae.probes import cluster_agreement, nearest, probe, probe_classes, probe_values
+from video_ae.probes import cluster_agreement, nearest, probe, probe_truth
 
 
 def blobs(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -18,10 +18,10 @@ def blobs(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_what_is_there_is_found_and_noise_is_not():
     train, train_labels = blobs(300)
     test, test_labels = blobs(200, seed=1)
-    found = probe_classes(train, train_labels, test, test_labels)
+    found = probe_truth(train, train_labels, test, test_labels)
     assert min(found.values()) > 0.9
     noise = np.random.default_rng(2).integers(0, 3, 300), np.random.default_rng(3).integers(0, 3, 200)
-    assert max(probe_classes(train, noise[0], test, noise[1]).values()) < 0.5
+    assert max(probe_truth(train, noise[0], test, noise[1]).values()) < 0.5
     assert cluster_agreement(test, test_labels) > 0.8
     assert cluster_agreement(test, noise[1]) < 0.1
 
@@ -33,7 +33,7 @@ def test_values_are_scored_by_r2():
     weights = np.random.default_rng(4).normal(size=(8, 2))
     values = train @ weights, test @ weights
     expected = r2_score(values[1], LinearRegression().fit(train, values[0]).predict(test))
-    assert probe_values(train, values[0], test, values[1])["linear"] == pytest.approx(expected, abs=1e-3)
+    assert probe_truth(train, values[0], test, values[1])["linear"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_neighbours_are_those_of_the_cosine():

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datasets.batches import training_indices
 from datasets.video_arrays import (
     VideoArrays,
     VideoClips,
@@ -196,6 +197,32 @@ def test_frames_features_and_cut_clips_become_frames_with_channels_first():
     cut = VideoClips(in_memory([tubelets, tubelets[:1]], ["b", "a"]), [0, 1], 4, clips_per_video=2)
     assert (cut.labels.tolist(), cut.videos.tolist(), cut.at_most(9)) == ([1, 1, 0], [0, 0, 1], 3)
     assert np.array_equal(cut[1].numpy(), tubelets[1, :4].transpose(0, 3, 1, 2))
+
+
+def test_crops_are_of_the_middle_or_of_a_new_place_in_every_epoch():
+    """Catches crops that tear a clip apart, that repeat every epoch, or that cannot reach the border."""
+    rows, columns = np.mgrid[:6, :7]
+    frames = np.stack([rows, columns], axis=-1).astype(np.uint8)  # (6, 7, 2): a pixel says where it is from
+    arrays = in_memory([np.stack([frames] * 3)] * 2)
+    middle = VideoClips(arrays, [0, 1], 2, crop=4)
+    assert (middle.frame_shape, middle[0][0, :, 0, 0].tolist()) == ((2, 4, 4), [1, 1])
+    with pytest.raises(IndexError, match="expected 0 to 1"):
+        middle[2]
+    random = VideoClips(arrays, [0, 1], 2, crop=4, random_crop=True, seed=3)
+    corners = set()
+    for item in range(200):
+        clip = random[item].numpy()
+        top, left = clip[0, :, 0, 0].tolist()
+        corners.add((top, left))
+        np.testing.assert_array_equal(clip, np.stack([frames[top : top + 4, left : left + 4].transpose(2, 0, 1)] * 2))
+    assert corners == {(top, left) for top in range(3) for left in range(4)}
+    assert torch.equal(random.__getitems__([5, 150])[1], random[150])  # whatever batch a clip is in
+    other = VideoClips(arrays, [0, 1], 2, crop=4, random_crop=True, seed=4)
+    assert any(not torch.equal(random[item], other[item]) for item in range(9))
+    with pytest.raises(ValueError, match=r"frames \(6, 7, 2\), too small to crop 8 pixels"):
+        VideoClips(arrays, [0], 2, crop=8)
+    epochs = [next(training_indices(random, 2, seed=0, first_step=step)) for step in range(3)]
+    assert [sorted(epoch) for epoch in epochs] == [[0, 1], [2, 3], [4, 5]]
 
 
 @pytest.mark.parametrize(

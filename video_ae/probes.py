@@ -16,22 +16,18 @@ _ALPHAS = np.logspace(-3, 5, 9)  # of the ridge probes; chosen by leave-one-out 
 _NEIGHBOURS = 5
 
 
-def probe_classes(
-    train: Features, train_labels: npt.NDArray[np.int64], test: Features, test_labels: npt.NDArray[np.int64]
+def probe_truth(
+    train: Features, train_truth: npt.NDArray[Any], test: Features, test_truth: npt.NDArray[Any]
 ) -> dict[str, float]:
-    """Accuracy of a linear (ridge) and a 5-nearest-neighbour classifier that see the features alone."""
-    linear = RidgeClassifierCV(_ALPHAS).fit(train, train_labels)
-    neighbours = KNeighborsClassifier(min(_NEIGHBOURS, len(train))).fit(train, train_labels)
-    return {"linear": linear.score(test, test_labels), "knn": neighbours.score(test, test_labels)}
+    """What a linear (ridge) and a 5-nearest-neighbour model find in features of what they are to know.
 
-
-def probe_values(
-    train: Features, train_values: npt.NDArray[np.float32], test: Features, test_values: npt.NDArray[np.float32]
-) -> dict[str, float]:
-    """R2, the mean over columns, of ridge and 5-nearest-neighbour regression of values (N, K); 0 is the mean's."""
-    linear = RidgeCV(_ALPHAS).fit(train, train_values)
-    neighbours = KNeighborsRegressor(min(_NEIGHBOURS, len(train))).fit(train, train_values)
-    return {"linear": linear.score(test, test_values), "knn": neighbours.score(test, test_values)}
+    Accuracy for integers (N,), which are classes; for real values (N, K) R2, the mean over columns: 0 is the mean's.
+    """
+    classes = train_truth.dtype.kind == "i"
+    linear = RidgeClassifierCV(_ALPHAS) if classes else RidgeCV(_ALPHAS)
+    neighbours = (KNeighborsClassifier if classes else KNeighborsRegressor)(min(_NEIGHBOURS, len(train)))
+    models = {"linear": linear, "knn": neighbours}
+    return {kind: float(model.fit(train, train_truth).score(test, test_truth)) for kind, model in models.items()}
 
 
 def cluster_agreement(features: Features, labels: npt.NDArray[np.int64]) -> float:
@@ -54,9 +50,8 @@ def probe(
 
     Returns `{<name>: {linear, knn}, ..., clustering: NMI}`; clusters are compared with the first classes of `truth`.
     """
-    results: dict[str, Any] = {}
-    for name, truth in train_truth.items():
-        by_kind = probe_classes if truth.dtype.kind == "i" else probe_values
-        results[name] = by_kind(train, truth, test, test_truth[name])
+    results: dict[str, Any] = {
+        name: probe_truth(train, truth, test, test_truth[name]) for name, truth in train_truth.items()
+    }
     classes = next(truth for truth in test_truth.values() if truth.dtype.kind == "i")
     return results | {"clustering": cluster_agreement(test, classes)}
