@@ -32,7 +32,7 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def small_pools(monkeypatch):
-    monkeypatch.setattr(evaluate, "_LABELLED_CLIPS", 200)
+    monkeypatch.setattr("video_ae.tasks.labelled.LABELLED_CLIPS", 200)
 
 
 def test_classify_writes_the_curve_the_scores_and_the_classifier(run, small_pools, capsys):
