@@ -79,12 +79,12 @@ def test_reconstruction_decodes_backwards_in_time():
     model = small(conditional=(RECONSTRUCTION,))
     vectors = torch.rand(1, 10, 64)
     _, states = model.encoder(vectors)
-    decoder = model.decoders[RECONSTRUCTION]
+    decoder, code = model.decoders[RECONSTRUCTION], model.encoder.code(states)
     nothing = torch.zeros(1, 64)
-    before = decoder(states, nothing, 10, vectors)
+    before = decoder(states, code, nothing, 10, vectors)
     changed = vectors.clone()
     changed[:, 6] = 1 - changed[:, 6]
-    after = decoder(states, nothing, 10, changed)
+    after = decoder(states, code, nothing, 10, changed)
     differs = (before != after).flatten(2).any(dim=2)[0].tolist()
     assert differs == [True] * 6 + [False] * 4  # frame 7 is an input only of frames 6, 5, ..., 1
 
@@ -169,6 +169,12 @@ def test_wrong_shapes_and_missing_decoders_are_named():
         ({"decoders": ("futur",)}, "expected one or both of reconstruction, future"),
         ({"decoders": (FUTURE,), "conditional": (RECONSTRUCTION,)}, "expected some of this model's decoders"),
         ({"hidden_size": 0}, "hidden_size is 0: expected at least 1"),
+        (
+            {"hidden_size": (4, 5), "layers": 3},
+            r"hidden sizes \(4, 5\) of 3 layers: expected one size, or one per layer",
+        ),
+        ({"code_size": 0}, "code_size is 0: expected at least 1"),
+        ({"variational": True}, "needs the size of its code: say code_size"),
         ({"patch_size": 5}, "patch size 5: expected a divisor of 64 and 64"),
         ({"output": "relu"}, "output 'relu': expected one of logistic, linear"),
     ],

@@ -8,7 +8,7 @@ from video_ae.recurrent import LSTM, LSTMLayer, State
 
 
 def copied_from(reference: nn.LSTM) -> LSTM:
-    ours = LSTM(reference.input_size, reference.hidden_size, reference.num_layers, peephole=True)
+    ours = LSTM(reference.input_size, [reference.hidden_size] * reference.num_layers, peephole=True)
     with torch.no_grad():
         for number, layer in enumerate(ours.layers):
             layer.weight_input.copy_(getattr(reference, f"weight_ih_l{number}"))
@@ -54,16 +54,17 @@ def test_peepholes_follow_the_papers_equations():
     torch.testing.assert_close(state.cell, c)
 
 
+@pytest.mark.parametrize("running", [None, [3, 3, 2, 2, 1]])
 @pytest.mark.parametrize("peephole", [False, True])
 @pytest.mark.parametrize("input_size", [0, 3])
-def test_the_hand_written_backward_pass_is_the_derivative(input_size, peephole):
+def test_the_hand_written_backward_pass_is_the_derivative(input_size, peephole, running):
     """Numerical differentiation in float64 of everything that takes a gradient, last cell included."""
     layer = LSTMLayer(input_size, 4, peephole=peephole).double()
-    state = torch.randn(2, 2, 4, dtype=torch.float64, requires_grad=True)
-    inputs = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True) if input_size else None
+    state = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    inputs = torch.randn(5, 3, 3, dtype=torch.float64, requires_grad=True) if input_size else None
 
     def outputs(*_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        hidden, last = layer(inputs, State(*state), 5)
+        hidden, last = layer(inputs, State(*state), 5, running)
         return hidden, last.cell
 
     tracked = [state, *layer.parameters()] + ([inputs] if input_size else [])
@@ -72,7 +73,7 @@ def test_the_hand_written_backward_pass_is_the_derivative(input_size, peephole):
 
 def test_steps_one_by_one_are_the_sequence():
     """Free running goes step by step; it must be the function that was trained as a sequence."""
-    lstm = LSTM(3, 4, 2, peephole=True)
+    lstm = LSTM(3, [4, 4], peephole=True)
     inputs = torch.randn(6, 2, 3)
     whole, _ = lstm(inputs, None, 6)
     hidden, states = lstm(inputs[:1], None, 1)
@@ -83,9 +84,28 @@ def test_steps_one_by_one_are_the_sequence():
     torch.testing.assert_close(torch.cat(steps), whole)
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_different_lengths_are_the_packed_sequences_of_nn_lstm(layers):
+    """Every sequence's last state is that of its own end, in every layer, whatever follows in the batch."""
+    reference = nn.LSTM(5, 7, layers)
+    ours = copied_from(reference)
+    lengths, inputs = [6, 4, 4, 1], torch.randn(6, 4, 5)
+    packed = nn.utils.rnn.pack_padded_sequence(inputs, torch.tensor(lengths))
+    expected, (last_hidden, last_cell) = reference(packed)
+    padded, _ = nn.utils.rnn.pad_packed_sequence(expected)  # zeros after the end
+    mixed = torch.tensor([2, 0, 3, 1])  # the batch need not be sorted
+    outputs, states = ours(inputs[:, mixed], None, 6, torch.tensor(lengths)[mixed])
+    outputs = outputs[:, mixed.argsort()]
+    states = [State(state.hidden[mixed.argsort()], state.cell[mixed.argsort()]) for state in states]
+    torch.testing.assert_close(torch.stack([state.hidden for state in states]), last_hidden)
+    torch.testing.assert_close(torch.stack([state.cell for state in states]), last_cell)
+    for row, length in enumerate(lengths):
+        torch.testing.assert_close(outputs[:length, row], padded[:length, row])
+
+
 def test_without_input_there_are_no_input_weights():
     """An unconditional decoder spends no parameters and no arithmetic on an input it does not have."""
-    lstm = LSTM(0, 8, 2)
+    lstm = LSTM(0, [8, 8])
     assert lstm.layers[0].weight_input is None
     as_zeros = copied_from(nn.LSTM(1, 8, 2))
     with torch.no_grad():
@@ -100,12 +120,12 @@ def test_without_input_there_are_no_input_weights():
 
 def test_bf16_autocast_stays_close_to_float32():
     """Cells stay float32 under autocast; catches rounding that grows over the steps."""
-    lstm = LSTM(16, 32, 2, peephole=True)
+    lstm = LSTM(16, [32, 32], peephole=True)
     inputs = torch.randn(20, 4, 16)
     exact, _ = lstm(inputs, None, 20)
     with torch.autocast("cpu", torch.bfloat16):
         rounded, states = lstm(inputs, None, 20)
-        unconditional, _ = LSTM(0, 32)(None, states[:1], 5)
+        unconditional, _ = LSTM(0, [32])(None, states[:1], 5)
     assert rounded.dtype == unconditional.dtype == torch.bfloat16
     assert states[0].cell.dtype == torch.float32
     torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=0.02)

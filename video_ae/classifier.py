@@ -48,7 +48,7 @@ class LSTMClassifier(nn.Module):
         self.config = config
         self.encoder = Encoder(config.encoder)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(config.encoder.hidden_size, len(config.class_names))
+        self.head = nn.Linear(config.encoder.hidden_sizes[-1], len(config.class_names))
         nn.init.zeros_(self.head.weight)  # every class is equally likely before the first step
         nn.init.zeros_(self.head.bias)
 

@@ -26,6 +26,11 @@ class ModelConfig:
     decoders:    which of `reconstruction` and `future` there are; both make the paper's composite model.
     conditional: which decoders read their previous frame as input.
     patch_size:  None reads a frame as one vector; P cuts it into P x P patches, each position a sequence of its own.
+    hidden_size: LSTM units of every layer, or one number per layer.
+    code_size:   None hands the encoder's whole last state over to the decoders. A number squeezes it through a linear
+                 layer of so many units, from which each decoder's first state is made.
+    repeat_code: decoders start from zeros and read the code at every step instead.
+    variational: the code is drawn from a Gaussian in training (Kingma and Welling, 2014); its mean otherwise.
     output:      `logistic` units with cross-entropy, or `linear` with squared error of standardised channels.
     """
 
@@ -33,16 +38,25 @@ class ModelConfig:
     input_frames: int = 10
     future_frames: int = 10
     patch_size: int | None = None
-    hidden_size: int = 512
+    hidden_size: int | tuple[int, ...] = 512
     layers: int = 1
     peephole: bool = False
     decoders: tuple[str, ...] = DECODERS
     conditional: tuple[str, ...] = ()
     output: str = LOGISTIC
+    code_size: int | None = None
+    repeat_code: bool = False
+    variational: bool = False
 
     def __post_init__(self) -> None:
         for name in ("frame_shape", "decoders", "conditional"):  # JSON gives lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not isinstance(self.hidden_size, int):
+            sizes = tuple(self.hidden_size)
+            if not sizes or (len(sizes) > 1 and self.layers not in (1, len(sizes))):
+                raise ValueError(f"hidden sizes {sizes} of {self.layers} layers: expected one size, or one per layer")
+            object.__setattr__(self, "layers", max(self.layers, len(sizes)))
+            object.__setattr__(self, "hidden_size", sizes[0] if len(set(sizes)) == 1 else sizes)
         if not self.decoders or not set(self.decoders) <= set(DECODERS):
             raise ValueError(f"decoders {self.decoders}: expected one or both of {', '.join(DECODERS)}")
         if not set(self.conditional) <= set(self.decoders):
@@ -51,9 +65,15 @@ class ModelConfig:
             object.__setattr__(self, name, tuple(decoder for decoder in DECODERS if decoder in getattr(self, name)))
         if self.output not in LOSS_NAMES:
             raise ValueError(f"output {self.output!r}: expected one of {', '.join(LOSS_NAMES)}")
-        for name in ("input_frames", "future_frames", "hidden_size", "layers"):
+        for name in ("input_frames", "future_frames", "layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
+        if min(self.hidden_sizes) < 1:
+            raise ValueError(f"hidden_size is {self.hidden_size}: expected at least 1")
+        if self.code_size is not None and self.code_size < 1:
+            raise ValueError(f"code_size is {self.code_size}: expected at least 1")
+        if self.variational and self.code_size is None:
+            raise ValueError("a variational model needs the size of its code: say code_size")
         if len(self.frame_shape) != 3 or min(self.frame_shape) < 1:
             raise ValueError(f"frame shape {self.frame_shape}: expected channels, height, width")
         if self.patch_size is not None:
@@ -68,6 +88,11 @@ class ModelConfig:
         """D, the length of one frame or patch vector."""
         channels, height, width = self.frame_shape
         return channels * (height * width if self.patch_size is None else self.patch_size**2)
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """The units of every layer, from the one that reads the input to the top."""
+        return (self.hidden_size,) * self.layers if isinstance(self.hidden_size, int) else self.hidden_size
 
     @property
     def features(self) -> bool:
@@ -102,6 +127,11 @@ class TrainConfig:
     checkpoint_every: int = 500  # steps; each time the model is validated and drawn, too
     validation_clips: int = 200
     amp: str = "auto"  # bf16: auto, on or off
+    reconstruction_weight: float = 1.0  # of the losses in their sum
+    future_weight: float = 1.0
+    beta: float = 1.0  # of a variational code's nats, per frame: 1 is the evidence lower bound
+    noise: float = 0.0  # deviation of what is added to the vectors that the encoder reads
+    drop_frames: float = 0.0  # fraction of them that the encoder reads as zeros
     seed: int = 0
     deterministic: bool = False
 
@@ -112,8 +142,11 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"{name} is {value}: expected a finite number above 0")
-        if not 0 <= self.weight_decay < float("inf"):
-            raise ValueError(f"weight_decay is {self.weight_decay}: expected a finite number, 0 or more")
+        for name in ("weight_decay", "reconstruction_weight", "future_weight", "beta", "noise"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}: expected a finite number, 0 or more")
+        if not 0 <= self.drop_frames < 1:
+            raise ValueError(f"drop_frames is {self.drop_frames}: expected 0 or more and less than 1")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}: expected 0 to 2**63 - 1")
         if self.amp not in AMP:
@@ -176,8 +209,17 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--input-frames", type=int, metavar="N", help=f"read (default: {default.input_frames})")
     group.add_argument("--future-frames", type=int, metavar="N", help=f"predicted (default: {default.future_frames})")
     group.add_argument("--patch-size", type=int, metavar="P", help="read PxP patches (default: whole frames)")
-    group.add_argument("--hidden-size", type=int, metavar="N", help=f"LSTM units (default: {default.hidden_size})")
+    group.add_argument(
+        "--hidden-size",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help=f"LSTM units, or per layer (default: {default.hidden_size})",
+    )
     group.add_argument("--layers", type=int, metavar="N", help=f"LSTM layers (default: {default.layers})")
+    group.add_argument("--code-size", type=int, metavar="N", help="squeeze the code (default: the whole last state)")
+    group.add_argument("--repeat-code", action="store_true", help="decoders read the code at every step")
+    group.add_argument("--variational", action="store_true", help="draw the code from a Gaussian, see --beta")
     group.add_argument("--peephole", action="store_true", help="let the gates see the cell, as in the paper")
     group.add_argument("--output", choices=LOSS_NAMES, help=f"output units (default: {default.output})")
 
@@ -200,6 +242,11 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--validation-clips", type=int, metavar="N", help=f"(default: {default.validation_clips})")
     group.add_argument("--amp", choices=AMP, help="bf16 matrix products (default: auto, where the hardware has them)")
+    group.add_argument("--reconstruction-weight", type=float, metavar="W", help="of its loss (default: 1)")
+    group.add_argument("--future-weight", type=float, metavar="W", help="of its loss (default: 1)")
+    group.add_argument("--beta", type=float, metavar="W", help="of a variational code's nats per frame (default: 1)")
+    group.add_argument("--noise", type=float, metavar="STD", help="added to what the encoder reads (default: 0)")
+    group.add_argument("--drop-frames", type=float, metavar="P", help="that the encoder reads as zeros (default: 0)")
     group.add_argument("--seed", type=int, help="of the weights and of the training clips (default: 0)")
     group.add_argument("--deterministic", action="store_true", help="refuse operations that do not repeat exactly")
 

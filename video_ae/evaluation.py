@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .config import FUTURE, LINEAR, LOGISTIC, RECONSTRUCTION
+from .lengths import last_step, present_steps, split_clips
 from .metrics import MetricAccumulator, entropy_floor, frame_errors, nats, picture_errors, squared_sum
 from .models import LSTMAutoencoder
 from .patches import unit_range, vectors_to_frames
@@ -17,22 +18,23 @@ from .visualize import Clip
 def evaluate(model: LSTMAutoencoder, batches: Iterable[Tensor], device: torch.device) -> dict[str, Any]:
     """Every metric of every decoder over all clips, `{decoder: {metric: mean, per_step: {...}}, clips: count}`.
 
-    batches: frames (B, T, C, H, W), input frames first, then as many future frames as are to be judged.
+    batches: frames (B, T, C, H, W), input frames first, then as many future frames as are to be judged; shorter clips
+    end in NaN, see `split_clips`.
     """
     config = model.config
     accumulators = {name: MetricAccumulator() for name in model.decoders}
     model.eval()
     for clips in batches:
-        frames = unit_range(clips.to(device))
-        truth = {RECONSTRUCTION: frames[:, : config.input_frames], FUTURE: frames[:, config.input_frames :]}
-        inputs = model.encoder.to_vectors(truth[RECONSTRUCTION])
-        outputs = model(inputs, teacher_forcing=False, steps=truth[FUTURE].shape[1])
+        inputs, future, lengths = split_clips(unit_range(clips.to(device)), config.input_frames)
+        truth, ends = {RECONSTRUCTION: inputs, FUTURE: future}, {RECONSTRUCTION: lengths, FUTURE: None}
+        vectors = model.encoder.to_vectors(inputs)
+        outputs = model(vectors, teacher_forcing=False, steps=future.shape[1], lengths=lengths)
         for name, accumulator in accumulators.items():
             values = errors(model, model.outputs_to_frames(outputs[name]), truth[name])
             if config.output == LOGISTIC:
                 logits = vectors_to_frames(outputs[name], config.frame_shape, config.patch_size)
                 values = {"nats": nats(logits, truth[name])} | values
-            accumulator.add(values)
+            accumulator.add(values, ends[name])
     results: dict[str, Any] = {name: accumulator.result() for name, accumulator in accumulators.items()}
     return results | {"clips": max(accumulator.clips for accumulator in accumulators.values())}
 
@@ -82,17 +84,17 @@ def evaluate_baselines(
     floor = MetricAccumulator()
     input_frames = model.config.input_frames
     for clips in batches:
-        frames = unit_range(clips.to(device))
-        last_input = frames[:, input_frames - 1 : input_frames]
-        truth = frames[:, input_frames:] if decoder == FUTURE else frames[:, :input_frames]
+        inputs, future, lengths = split_clips(unit_range(clips.to(device)), input_frames)
+        truth, ends = (future, None) if decoder == FUTURE else (inputs, lengths)
+        last_input = last_step(inputs, lengths)[:, None]
         mean = mean_frame.to(device).expand_as(truth)
-        accumulators["copy_last"].add(errors(model, last_input.expand_as(truth), truth))
+        accumulators["copy_last"].add(errors(model, last_input.expand_as(truth), truth), ends)
         mean_errors = errors(model, mean, truth)
-        accumulators["black"].add(errors(model, torch.zeros_like(truth), truth))
+        accumulators["black"].add(errors(model, torch.zeros_like(truth), truth), ends)
         if model.config.output == LOGISTIC:
-            floor.add({"nats": entropy_floor(truth)})
+            floor.add({"nats": entropy_floor(truth)}, ends)
             mean_errors = {"nats": nats(torch.logit(mean, 1e-6), truth)} | mean_errors
-        accumulators["mean_frame"].add(mean_errors)
+        accumulators["mean_frame"].add(mean_errors, ends)
     results = {name: accumulator.result() for name, accumulator in accumulators.items()}
     return {"floor": floor.result(), **results} if floor.clips else results
 
@@ -101,6 +103,7 @@ def mean_frame(batches: Iterable[Tensor]) -> Tensor:
     """The mean of all frames of all clips, (C, H, W) in the range of the data: the best constant picture."""
     total, count = torch.zeros(()), 0
     for clips in batches:
-        total = total + unit_range(clips).double().sum(dim=(0, 1))
-        count += clips.shape[0] * clips.shape[1]
+        frames = present_steps(unit_range(clips))  # (N, C, H, W)
+        total = total + frames.double().sum(dim=0)
+        count += len(frames)
     return (total / count).float()

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .lengths import inside
+
 PSNR_CAP = 100.0  # dB, given to a frame that is exact
 _SSIM_WINDOW = 7  # pixels
 
@@ -76,25 +78,36 @@ def _ssim(predicted: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class MetricAccumulator:
-    """Sums metrics over batches and counts the clips, so that a smaller last batch weighs what it should."""
+    """Sums metrics over batches and counts the frames, so that a smaller last batch weighs what it should."""
 
     def __init__(self) -> None:
         self.clips = 0
+        self._frames = torch.zeros(0, dtype=torch.int64)  # (T,), clips that have a frame at each step
         self._sums: dict[str, Tensor] = {}  # (T,) each, float64
 
-    def add(self, values: dict[str, Tensor]) -> None:
-        """Add per-frame values (B, T) of one batch."""
+    def add(self, values: dict[str, Tensor], lengths: Tensor | None = None) -> None:
+        """Add per-frame values (B, T) of one batch, of each clip as many as `lengths` (B,) says."""
+        some = next(iter(values.values()))
+        there = torch.ones_like(some, dtype=torch.bool) if lengths is None else inside(lengths, some.shape[1])
+        self._frames = _add(self._frames, there.sum(dim=0).cpu())
         for name, value in values.items():
-            summed = value.double().sum(dim=0).cpu()
-            self._sums[name] = self._sums.get(name, 0) + summed
-        self.clips += len(next(iter(values.values())))
+            summed = value.double().where(there, 0).sum(dim=0).cpu()
+            self._sums[name] = _add(self._sums.get(name, summed.new_zeros(0)), summed)
+        self.clips += len(some)
 
     def result(self) -> dict[str, Any]:
         """The mean of every metric, and under `per_step` its mean at each time step. What is not finite is None."""
-        curves = {name: (total / self.clips).tolist() for name, total in self._sums.items()}
-        means: dict[str, Any] = {name: _finite(sum(curve) / len(curve)) for name, curve in curves.items()}
+        frames = int(self._frames.sum())
+        means: dict[str, Any] = {name: _finite(total.sum().item() / frames) for name, total in self._sums.items()}
+        curves = {name: (total / self._frames).tolist() for name, total in self._sums.items()}
         means["per_step"] = {name: [_finite(value) for value in curve] for name, curve in curves.items()}
         return means
+
+
+def _add(total: Tensor, some: Tensor) -> Tensor:
+    """The sum of two vectors, the shorter one filled up with zeros."""
+    steps = max(len(total), len(some))
+    return functional.pad(total, (0, steps - len(total))) + functional.pad(some, (0, steps - len(some)))
 
 
 def _finite(value: float) -> float | None:

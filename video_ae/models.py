@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from .config import FUTURE, LINEAR, RECONSTRUCTION, ModelConfig
-from .patches import fold_grid, frames_to_vectors, unfold_grid, unit_range, vectors_to_frames
+from .lengths import check_lengths, clear_padding, flip_time, last_step, present_steps
+from .patches import fold_grid, fold_lengths, frames_to_vectors, unfold_grid, unit_range, vectors_to_frames
 from .recurrent import LSTM, State
 
 _LEAST_STD = 1e-2  # of the largest channel's: a channel that hardly changes is not blown up to unit variance
@@ -24,49 +25,64 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.lstm = LSTM(config.vector_size, config.hidden_size, config.layers, peephole=config.peephole)
+        self.lstm = LSTM(config.vector_size, config.hidden_sizes, peephole=config.peephole)
+        self.bottleneck: nn.Linear | None = None
+        if config.code_size is not None:
+            self.bottleneck = nn.Linear(config.hidden_sizes[-1], config.code_size * (2 if config.variational else 1))
         self.register_buffer("mean", torch.zeros(config.frame_shape[0]))
         self.register_buffer("std", torch.ones(config.frame_shape[0]))
         self.mean: Tensor
         self.std: Tensor
 
-    def forward(self, vectors: Tensor) -> tuple[Tensor, list[State]]:
-        """The top layer's hidden state at every step, and every layer's last state.
+    def forward(self, vectors: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, list[State]]:
+        """The top layer's hidden state at every step, and every layer's last state, at each sequence's own end.
 
         vectors: (B, T, D), or (B, T, rows, columns, D) patch vectors. The hidden states come back in the same shape,
         hidden_size instead of D; in the last states every patch position is a row of the batch.
         """
-        sequences = fold_grid(vectors)  # (B', T, D)
-        hidden, states = self.lstm(sequences.transpose(0, 1), None, sequences.shape[1])
+        sequences = fold_grid(clear_padding(vectors, lengths))  # (B', T, D)
+        lengths = fold_lengths(lengths, vectors.shape[2:-1])
+        hidden, states = self.lstm(sequences.transpose(0, 1), None, sequences.shape[1], lengths)
         return unfold_grid(hidden.transpose(0, 1), vectors.shape[2:-1]), states
 
     @torch.no_grad()
-    def start_from(self, clips: Tensor) -> None:
+    def start_from(self, clips: Tensor, *, least_std: float = _LEAST_STD) -> None:
         """Fit a new encoder to the scale of its data, frames (B, T, C, H, W), before the first step of training.
 
-        Channels are standardised for linear outputs, and gates see unit variance whatever the inputs' scale.
+        Shorter clips end in NaN, see `split_clips`. Channels are standardised for linear outputs, and gates see unit
+        variance whatever the inputs' scale. No channel's deviation counts as less than `least_std` of the largest
+        one's; constant ones are only centred.
         """
         if self.config.output == LINEAR:
-            std, mean = torch.std_mean(unit_range(clips), dim=(0, 1, 3, 4))  # (C,)
+            frames = present_steps(unit_range(self.to_frames(clips)))  # (N, C, H, W)
+            std, mean = torch.std_mean(frames, dim=(0, 2, 3), correction=0)  # (C,)
+            std = std.clamp(min=least_std * std.max())
             self.mean.copy_(mean)
-            self.std.copy_(std.clamp(min=_LEAST_STD * std.max()))
-        self.lstm.expect_inputs_of(_scale(self.to_vectors(clips)))
+            self.std.copy_(std.where(std > 1e-6 * mean.abs(), 1))  # less is rounding, not deviation
+        self.lstm.expect_inputs_of(_scale(present_steps(self.to_vectors(clips))))
+
+    def code(self, states: list[State]) -> Tensor:
+        """What decoders are told, (B', code_size): the top layer's last hidden state, or the bottleneck's output.
+
+        A variational model gives mean and logarithm of the variance, (B', 2 * code_size).
+        """
+        hidden = states[-1].hidden
+        return hidden if self.bottleneck is None else self.bottleneck(hidden)
 
     @torch.no_grad()
-    def encode(self, clips: Tensor) -> Tensor:
-        """The fixed-length code of every clip, (B, code_size): the top layer's last hidden state.
+    def encode(self, clips: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The fixed-length code of every clip, (B, code_size): the top layer's last hidden state, or the bottleneck.
 
-        clips: as for `to_vectors`. With patches, the positions' codes are concatenated.
+        clips: as for `to_vectors`. With patches, the positions' codes are concatenated. `lengths` (B,) says where each
+        sequence ends, if not at T; what follows does not matter.
         """
-        hidden, _ = self(self.to_vectors(clips))
-        return hidden[:, -1].flatten(1)
+        vectors = self.to_vectors(clips)
+        _, states = self(vectors, check_lengths(lengths, vectors.shape))
+        code = self.code(states)[:, : self.config.code_size]  # of a variational code the mean
+        return code.unflatten(0, (len(vectors), -1)).flatten(1)
 
-    def to_vectors(self, clips: Tensor) -> Tensor:
-        """What `forward` reads, float32, of uint8 frames (B, T, C, H, W) in 0 to 255 or float ones in 0 to 1.
-
-        Float vectors (B, T, D) of whole frames are taken as well. Frames of one pixel, such as features of a network,
-        may have any range. Raises ValueError for other shapes and types.
-        """
+    def to_frames(self, clips: Tensor) -> Tensor:
+        """(B, T, C, H, W) of what `to_vectors` takes. Raises ValueError for other shapes."""
         shape = self.config.frame_shape
         if clips.ndim == 3 and self.config.patch_size is None and clips.shape[2] == self.config.vector_size:
             clips = clips.unflatten(2, shape)
@@ -75,7 +91,15 @@ class Encoder(nn.Module):
                 f"found frames of shape {tuple(clips.shape)}, expected (clips, frames, channels, height, width) with"
                 f" {shape} at the end, the frames that this model was built for"
             )
-        frames = unit_range(clips)
+        return clips
+
+    def to_vectors(self, clips: Tensor) -> Tensor:
+        """What `forward` reads, float32, of uint8 frames (B, T, C, H, W) in 0 to 255 or float ones in 0 to 1.
+
+        Float vectors (B, T, D) of whole frames are taken as well. Frames of one pixel, such as features of a network,
+        may have any range. Raises ValueError for other shapes and types.
+        """
+        frames = unit_range(self.to_frames(clips))
         if self.config.output == LINEAR:
             frames = (frames - self.mean[:, None, None]) / self.std[:, None, None]
         return frames_to_vectors(frames, self.config.patch_size)
@@ -86,38 +110,72 @@ class Decoder(nn.Module):
 
     An unconditional decoder has no input. A conditional one reads the vector before: in free running its own output,
     under teacher forcing the true one. Callers always see time order.
+
+    It starts from the encoder's states, from states made of the code, or, with `repeat_code`, from zeros and reads the
+    code at every step.
     """
 
     def __init__(self, config: ModelConfig, *, conditional: bool = False, reverse: bool = False) -> None:
         super().__init__()
         self.conditional, self.reverse, self.output = conditional, reverse, config.output
-        input_size = config.vector_size if conditional else 0
-        self.lstm = LSTM(input_size, config.hidden_size, config.layers, peephole=config.peephole)
-        self.readout = nn.Linear(config.hidden_size, config.vector_size)
+        self.repeat_code, sizes = config.repeat_code, config.hidden_sizes
+        code_size = sizes[-1] if config.code_size is None else config.code_size
+        input_size = (config.vector_size if conditional else 0) + (code_size if config.repeat_code else 0)
+        self.lstm = LSTM(input_size, sizes, peephole=config.peephole)
+        self.from_code: nn.Linear | None = None
+        if config.code_size is not None and not config.repeat_code:
+            self.from_code = nn.Linear(code_size, 2 * sum(sizes))
+        self.readout = nn.Linear(sizes[-1], config.vector_size)
 
-    def forward(self, states: list[State], first_input: Tensor, steps: int, teacher: Tensor | None = None) -> Tensor:
-        """`steps` output vectors (B, steps, D) before the output nonlinearity.
+    def forward(
+        self,
+        states: list[State],
+        code: Tensor,
+        first_input: Tensor,
+        steps: int,
+        teacher: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
+        """`steps` output vectors (B, steps, D) before the output nonlinearity, zeros after each sequence's end.
 
         states:      the encoder's last state of every layer.
+        code:        (B, code_size), of `Encoder.code`, sampled where the model is variational.
         first_input: (B, D), what a conditional decoder reads before its first step.
         teacher:     the true vectors (B, steps, D) for teacher forcing; None lets a conditional decoder run free.
+        lengths:     (B,), how many of the steps each sequence has; None: all of them.
         """
+        states = self._first_states(states, code)
         if not self.conditional:
-            hidden, _ = self.lstm(None, states, steps)
+            repeated = code.expand(steps, -1, -1) if self.repeat_code else None  # (T, B, code_size)
+            hidden, _ = self.lstm(repeated, states, steps, lengths)
             outputs = self.readout(hidden)  # (T, B, D)
         elif teacher is not None:
-            targets = (teacher.flip(1) if self.reverse else teacher).transpose(0, 1)  # (T, B, D), in decoding order
-            hidden, _ = self.lstm(torch.cat([first_input[None], targets[:-1]]), states, steps)
+            targets = (flip_time(teacher, lengths) if self.reverse else teacher).transpose(0, 1)  # in decoding order
+            inputs = self._beside_code(torch.cat([first_input[None], targets[:-1]]), code)
+            hidden, _ = self.lstm(inputs, states, steps, lengths)
             outputs = self.readout(hidden)
         else:
-            outputs = self._run_free(states, first_input, steps)
+            outputs = self._run_free(states, code, first_input, steps)
         in_order = outputs.transpose(0, 1)  # (B, T, D)
-        return in_order.flip(1) if self.reverse else in_order
+        return clear_padding(flip_time(in_order, lengths) if self.reverse else in_order, lengths)
 
-    def _run_free(self, states: list[State], vector: Tensor, steps: int) -> Tensor:
+    def _first_states(self, states: list[State], code: Tensor) -> list[State]:
+        if self.repeat_code:
+            return [State(torch.zeros_like(state.hidden), torch.zeros_like(state.cell)) for state in states]
+        if self.from_code is None:
+            return states
+        sizes = [size for size in self.lstm.hidden_sizes for _ in State._fields]
+        parts = self.from_code(code).float().split(sizes, dim=1)
+        return [State(hidden.tanh(), cell) for hidden, cell in zip(parts[::2], parts[1::2], strict=True)]
+
+    def _beside_code(self, inputs: Tensor, code: Tensor) -> Tensor:
+        """Inputs (T, B, D) and, if it is repeated, the code at every step: (T, B, D + code_size)."""
+        return torch.cat([inputs, code.expand(len(inputs), -1, -1)], dim=2) if self.repeat_code else inputs
+
+    def _run_free(self, states: list[State], code: Tensor, vector: Tensor, steps: int) -> Tensor:
         outputs = []
         for _ in range(steps):
-            hidden, states = self.lstm(vector[None], states, 1)
+            hidden, states = self.lstm(self._beside_code(vector[None], code), states, 1)
             output = self.readout(hidden[0])  # (B, D)
             outputs.append(output)
             vector = activate(output, self.output)
@@ -149,66 +207,87 @@ class LSTMAutoencoder(nn.Module):
         )
 
     def forward(
-        self, inputs: Tensor, future: Tensor | None = None, *, teacher_forcing: bool, steps: int | None = None
+        self,
+        inputs: Tensor,
+        future: Tensor | None = None,
+        *,
+        teacher_forcing: bool,
+        steps: int | None = None,
+        lengths: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Encode, then decode in every way this model has.
 
-        inputs: (B, T, D) vectors or (B, T, rows, columns, D) patch vectors, as `Encoder.to_vectors` makes them.
-        future: what follows, of the same kind; only read by a conditional future decoder under teacher forcing.
-        steps:  how many future vectors to predict (default: as many as `future` has, or the configured number).
+        inputs:  (B, T, D) vectors or (B, T, rows, columns, D) patch vectors, as `Encoder.to_vectors` makes them.
+        future:  what follows, of the same kind; only read by a conditional future decoder under teacher forcing.
+        steps:   how many future vectors to predict (default: as many as `future` has, or the configured number).
+        lengths: (B,), where each input ends if not at T; its future follows there.
 
         Returns, per decoder, its outputs in time order before the output nonlinearity, shaped as the inputs:
-        `reconstruction` as many steps as `inputs` has, `future` `steps` of them.
+        `reconstruction` as many steps as `inputs` has, zeros after each end, `future` `steps` of them. A variational
+        model under teacher forcing, that is in training, decodes a sample of its code and adds `kl`, (B',): nats
+        between the distribution of each code and a standard Gaussian.
         """
         grid = inputs.shape[2:-1]
-        _, states = self.encoder(inputs)
+        inputs, lengths = clear_padding(inputs, lengths), fold_lengths(lengths, grid)
         sequences = fold_grid(inputs)  # (B', T, D)
+        _, states = self.encoder(sequences, lengths)
         true_future = None if future is None else fold_grid(future)
-        outputs = {}
+        code, outputs = self.encoder.code(states), {}
+        divergence = None
+        if self.config.variational:
+            mean, log_variance = code.float().chunk(2, dim=1)
+            code = mean
+            if teacher_forcing:
+                code = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+                divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
         if RECONSTRUCTION in self.decoders:
             nothing = torch.zeros_like(sequences[:, 0])
             teacher = sequences if teacher_forcing else None
-            outputs[RECONSTRUCTION] = self.decoders[RECONSTRUCTION](states, nothing, sequences.shape[1], teacher)
+            decoder = self.decoders[RECONSTRUCTION]
+            outputs[RECONSTRUCTION] = decoder(states, code, nothing, sequences.shape[1], teacher, lengths)
         if FUTURE in self.decoders:
             if steps is None:
                 steps = self.config.future_frames if true_future is None else true_future.shape[1]
             teacher = true_future if teacher_forcing else None
-            outputs[FUTURE] = self.decoders[FUTURE](states, sequences[:, -1], steps, teacher)
-        return {name: unfold_grid(output, grid) for name, output in outputs.items()}
+            last = last_step(sequences, lengths)
+            outputs[FUTURE] = self.decoders[FUTURE](states, code, last, steps, teacher)
+        outputs = {name: unfold_grid(output, grid) for name, output in outputs.items()}
+        return outputs if divergence is None else outputs | {"kl": divergence}
 
     @torch.no_grad()
-    def start_from(self, clips: Tensor) -> None:
+    def start_from(self, clips: Tensor, *, least_std: float = _LEAST_STD) -> None:
         """Fit a new model to its data, frames (B, T, C, H, W): `Encoder.start_from`, and outputs at the mean frame."""
-        self.encoder.start_from(clips)
-        vectors = self.encoder.to_vectors(clips)
+        self.encoder.start_from(clips, least_std=least_std)
+        vectors = present_steps(self.encoder.to_vectors(clips))  # (N, ..., D)
         mean = vectors.flatten(0, -2).mean(dim=0)  # (D,)
         start = mean if self.config.output == LINEAR else mean.clamp(1e-3, 1 - 1e-3).logit()
         for decoder in self.decoders.values():
             assert isinstance(decoder, Decoder)
-            decoder.lstm.expect_inputs_of(_scale(vectors))
+            if decoder.conditional and not decoder.repeat_code:
+                decoder.lstm.expect_inputs_of(_scale(vectors))
             decoder.readout.bias.copy_(start)
 
-    def encode(self, clips: Tensor) -> Tensor:
+    def encode(self, clips: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The fixed-length code of every clip, (B, code_size); see `Encoder.encode`."""
-        return self.encoder.encode(clips)
+        return self.encoder.encode(clips, lengths)
 
-    @torch.no_grad()
-    def reconstruct(self, clips: Tensor) -> Tensor:
-        """The clips as rebuilt from their code, in time order and of the same kind as `clips` (see `predict`)."""
+    def reconstruct(self, clips: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The clips as rebuilt from their code, in time order and of the same kind as `clips` (see `predict`).
+
+        With `lengths` (B,), what comes after the end of a sequence is zero.
+        """
         self._require(RECONSTRUCTION)
-        outputs = self(self.encoder.to_vectors(clips), teacher_forcing=False, steps=1)[RECONSTRUCTION]
-        return self._to_kind_of(clips, outputs)
+        return clear_padding(self._decode(RECONSTRUCTION, clips, 1, lengths), lengths)
 
-    @torch.no_grad()
-    def predict(self, clips: Tensor, steps: int | None = None) -> Tensor:
+    def predict(self, clips: Tensor, steps: int | None = None, lengths: Tensor | None = None) -> Tensor:
         """The `steps` frames that follow (default: as many as in training), free running.
 
-        clips: frames or vectors, as for `Encoder.to_vectors`. What comes back is of the same kind and in the range of
-        the data. Raises ValueError for other shapes and where there is no future decoder.
+        clips: frames or vectors, as for `Encoder.to_vectors`; `lengths` (B,) says where each sequence ends, if not at
+        T. What comes back is of the same kind and in the range of the data. Raises ValueError for other shapes and
+        where there is no future decoder.
         """
         self._require(FUTURE)
-        outputs = self(self.encoder.to_vectors(clips), teacher_forcing=False, steps=steps)[FUTURE]
-        return self._to_kind_of(clips, outputs)
+        return self._decode(FUTURE, clips, steps, lengths)
 
     def outputs_to_frames(self, outputs: Tensor) -> Tensor:
         """What `forward` returns for one decoder to frames (B, T, C, H, W) in the range of the data, not clipped."""
@@ -240,8 +319,11 @@ class LSTMAutoencoder(nn.Module):
                 f"this model has no {decoder} decoder, only {', '.join(self.decoders)}; train a composite one"
             )
 
-    def _to_kind_of(self, clips: Tensor, outputs: Tensor) -> Tensor:
-        frames = self.outputs_to_frames(outputs)
+    @torch.no_grad()
+    def _decode(self, decoder: str, clips: Tensor, steps: int | None, lengths: Tensor | None) -> Tensor:
+        vectors = self.encoder.to_vectors(clips)
+        lengths = check_lengths(lengths, vectors.shape)
+        frames = self.outputs_to_frames(self(vectors, teacher_forcing=False, steps=steps, lengths=lengths)[decoder])
         if clips.ndim == 3:
             return frames.flatten(2)
         return (frames * 255).round().clamp(0, 255).to(torch.uint8) if clips.dtype == torch.uint8 else frames

@@ -44,6 +44,11 @@ def fold_grid(vectors: Tensor) -> Tensor:
     return vectors if vectors.ndim == 3 else vectors.permute(0, 2, 3, 1, 4).flatten(0, 2)
 
 
+def fold_lengths(lengths: Tensor | None, grid: torch.Size) -> Tensor | None:
+    """Lengths (B,) of the sequences that `fold_grid` makes on a grid (rows, columns): (B * rows * columns,)."""
+    return lengths if lengths is None else lengths.repeat_interleave(grid.numel())
+
+
 def unfold_grid(sequences: Tensor, grid: torch.Size) -> Tensor:
     """The inverse of `fold_grid` for a grid (rows, columns); an empty grid changes nothing."""
     return sequences.unflatten(0, (-1, *grid)).permute(0, 3, 1, 2, 4) if grid else sequences

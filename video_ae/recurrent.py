@@ -1,9 +1,11 @@
 """The LSTM, layer by layer: what encoder, decoders and classifier are made of.
 
-Sequences are time-major here, (T, B, size), so that every step reads and writes one contiguous block.
+Sequences are time-major here, (T, B, size), so that every step reads and writes one contiguous block. Those of
+different lengths are sorted, longest first: the ones that are still running are the first rows at every step.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -49,8 +51,13 @@ class LSTMLayer(nn.Module):
         nn.init.zeros_(self.bias)
         nn.init.ones_(self.bias[self.hidden_size : 2 * self.hidden_size])
 
-    def forward(self, inputs: Tensor | None, state: State, steps: int) -> tuple[Tensor, State]:
+    def forward(
+        self, inputs: Tensor | None, state: State, steps: int, running: Sequence[int] | None = None
+    ) -> tuple[Tensor, State]:
         """Run `steps` steps from `state` over `inputs` (T, B, input_size), or over nothing where there is no input.
+
+        `running` says how many of the first rows take part in each step (default: all in all); the others keep their
+        state, so that the last one of a sequence is that of its own end.
 
         Returns the hidden states (T, B, hidden_size) and the state after the last step.
         """
@@ -61,18 +68,20 @@ class LSTMLayer(nn.Module):
         else:
             assert inputs is not None
             driven = functional.linear(inputs, self.weight_input, self.bias)  # (T, B, 4 * hidden)
-        hidden, cell = _Recurrence.apply(driven, self.weight_hidden, self.peephole, state.hidden, state.cell)
+        hidden, cell = _Recurrence.apply(driven, self.weight_hidden, self.peephole, state.hidden, state.cell, running)
         return hidden, State(hidden[-1], cell)
 
 
 class LSTM(nn.Module):
     """Layers on top of each other; the first reads the input (none with `input_size` 0), each next one the last."""
 
-    def __init__(self, input_size: int, hidden_size: int, layers: int = 1, *, peephole: bool = False) -> None:
+    def __init__(self, input_size: int, hidden_sizes: Sequence[int], *, peephole: bool = False) -> None:
         super().__init__()
-        self.hidden_size = hidden_size
-        sizes = [input_size] + [hidden_size] * (layers - 1)
-        self.layers = nn.ModuleList(LSTMLayer(size, hidden_size, peephole=peephole) for size in sizes)
+        self.layers = nn.ModuleList(
+            LSTMLayer(size, hidden_size, peephole=peephole)
+            for size, hidden_size in zip([input_size, *hidden_sizes], hidden_sizes, strict=False)
+        )
+        self.hidden_sizes = list(hidden_sizes)
 
     def expect_inputs_of(self, scale: Tensor) -> None:
         """Adapt fresh weights to inputs whose root mean square is `scale` instead of 1."""
@@ -81,22 +90,35 @@ class LSTM(nn.Module):
         if first.weight_input is not None:
             first.weight_input.div_(scale)
 
-    def forward(self, inputs: Tensor | None, states: list[State] | None, steps: int) -> tuple[Tensor, list[State]]:
+    def forward(
+        self, inputs: Tensor | None, states: list[State] | None, steps: int, lengths: Tensor | None = None
+    ) -> tuple[Tensor, list[State]]:
         """Run over `inputs` (T, B, input_size) from one state per layer (None: zeros).
 
-        Returns the top layer's hidden states (T, B, hidden_size) and every layer's last state.
+        Returns the top layer's hidden states (T, B, hidden_size) and every layer's last state. With `lengths` (B,) that
+        is the state at each sequence's own end, and the hidden states stay what they are from there on.
         """
         if states is None:
             assert inputs is not None
-            zeros = inputs.new_zeros(inputs.shape[1], self.hidden_size, dtype=next(self.parameters()).dtype)
-            states = [State(zeros, zeros)] * len(self.layers)
+            dtype = next(self.parameters()).dtype
+            zeros = (inputs.new_zeros(inputs.shape[1], size, dtype=dtype) for size in self.hidden_sizes)
+            states = [State(zero, zero) for zero in zeros]
+        running = None
+        if lengths is not None:
+            order = lengths.argsort(descending=True, stable=True)
+            running = (lengths[:, None] > torch.arange(steps, device=lengths.device)).sum(dim=0).tolist()
+            inputs = None if inputs is None else inputs[:, order]
+            states = [State(state.hidden[order], state.cell[order]) for state in states]
         last_states = []
         hidden = inputs
         for layer, state in zip(self.layers, states, strict=True):
-            hidden, last_state = layer(hidden, state, steps)
+            hidden, last_state = layer(hidden, state, steps, running)
             last_states.append(last_state)
         assert hidden is not None
-        return hidden, last_states
+        if lengths is None:
+            return hidden, last_states
+        back = order.argsort()
+        return hidden[:, back], [State(state.hidden[back], state.cell[back]) for state in last_states]
 
 
 def _compute_dtype(tensor: Tensor) -> torch.dtype:
@@ -113,51 +135,63 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, driven: Tensor, weight_hidden: Tensor, peephole: Tensor | None, hidden: Tensor, cell: Tensor
+        ctx: Any,
+        driven: Tensor,
+        weight_hidden: Tensor,
+        peephole: Tensor | None,
+        hidden: Tensor,
+        cell: Tensor,
+        running: Sequence[int] | None,
     ) -> tuple[Tensor, Tensor]:
         T, B, _ = driven.shape
+        running = running or [B] * T
         weight = weight_hidden.to(driven.dtype)
         gates = torch.empty(driven.shape, dtype=driven.dtype, device=driven.device)  # (T, B, 4 * hidden), activated
         hiddens = driven.new_empty(T + 1, B, hidden.shape[1])  # h_0 to h_T
         cells = cell.new_empty(T + 1, *cell.shape)  # c_0 to c_T
         hiddens[0], cells[0] = hidden, cell
-        for t in range(T):
-            torch.addmm(driven[t], hiddens[t], weight.T, out=gates[t])
-            i, f, g, o = gates[t].chunk(4, dim=1)
+        for t, n in enumerate(running):
+            before, after = cells[t, :n], cells[t + 1, :n]
+            torch.addmm(driven[t, :n], hiddens[t, :n], weight.T, out=gates[t, :n])
+            i, f, g, o = gates[t, :n].chunk(4, dim=1)
             if peephole is not None:
-                i += peephole[0] * cells[t]
-                f += peephole[1] * cells[t]
+                i += peephole[0] * before
+                f += peephole[1] * before
             i.sigmoid_(), f.sigmoid_(), g.tanh_()
-            torch.addcmul(f * cells[t], i, g, out=cells[t + 1])
+            torch.addcmul(f * before, i, g, out=after)
             if peephole is not None:
-                o += peephole[2] * cells[t + 1]
+                o += peephole[2] * after
             o.sigmoid_()
-            hiddens[t + 1] = o * cells[t + 1].tanh()
+            hiddens[t + 1, :n] = o * after.tanh()
+            if n < B:
+                hiddens[t + 1, n:], cells[t + 1, n:] = hiddens[t, n:], cells[t, n:]
         ctx.save_for_backward(weight, peephole, gates, hiddens, cells)
+        ctx.running = running
         return hiddens[1:], cells[T]
 
     @staticmethod
-    def backward(ctx: Any, grad_hiddens: Tensor, grad_cell: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_hiddens: Tensor, grad_last_cell: Tensor) -> tuple[Tensor | None, ...]:
         weight, peephole, gates, hiddens, cells = ctx.saved_tensors
-        T = len(gates)
         grad_gates = torch.empty_like(gates)  # before activation
-        grad_hidden = torch.zeros_like(hiddens[0])
-        for t in reversed(range(T)):
-            i, f, g, o = gates[t].chunk(4, dim=1)
-            grad_i, grad_f, grad_g, grad_o = grad_gates[t].chunk(4, dim=1)
-            tanh_cell = cells[t + 1].tanh()
-            grad_hidden = grad_hidden + grad_hiddens[t]
-            grad_o.copy_(grad_hidden * tanh_cell * o * (1 - o))
-            grad_cell = grad_cell + grad_hidden * o * (1 - tanh_cell * tanh_cell)
+        grad_hidden, grad_cell = torch.zeros_like(hiddens[0]), grad_last_cell.clone()
+        for t, n in reversed(list(enumerate(ctx.running))):
+            i, f, g, o = gates[t, :n].chunk(4, dim=1)
+            grad_i, grad_f, grad_g, grad_o = grad_gates[t, :n].chunk(4, dim=1)
+            grad_gates[t, n:] = 0
+            tanh_cell = cells[t + 1, :n].tanh()
+            grad_hidden += grad_hiddens[t]
+            grad_h, grad_c = grad_hidden[:n], grad_cell[:n]
+            grad_o.copy_(grad_h * tanh_cell * o * (1 - o))
+            grad_c += grad_h * o * (1 - tanh_cell * tanh_cell)
             if peephole is not None:
-                grad_cell = grad_cell + peephole[2] * grad_o
-            grad_i.copy_(grad_cell * g * i * (1 - i))
-            grad_f.copy_(grad_cell * cells[t] * f * (1 - f))
-            grad_g.copy_(grad_cell * i * (1 - g * g))
-            grad_cell = grad_cell * f
+                grad_c += peephole[2] * grad_o
+            grad_i.copy_(grad_c * g * i * (1 - i))
+            grad_f.copy_(grad_c * cells[t, :n] * f * (1 - f))
+            grad_g.copy_(grad_c * i * (1 - g * g))
+            grad_c *= f
             if peephole is not None:
-                grad_cell = grad_cell + peephole[0] * grad_i + peephole[1] * grad_f
-            grad_hidden = grad_gates[t] @ weight
+                grad_c += peephole[0] * grad_i + peephole[1] * grad_f
+            torch.mm(grad_gates[t, :n], weight, out=grad_h)
         flat = grad_gates.flatten(0, 1)  # (T * B, 4 * hidden)
         grad_weight = flat.T @ hiddens[:-1].flatten(0, 1)
         grad_peephole = None
@@ -165,4 +199,4 @@ class _Recurrence(torch.autograd.Function):
             grad_i, grad_f, _, grad_o = grad_gates.chunk(4, dim=2)
             rows = (grad_i * cells[:-1], grad_f * cells[:-1], grad_o * cells[1:])
             grad_peephole = torch.stack([row.sum(dim=(0, 1)) for row in rows])
-        return grad_gates, grad_weight, grad_peephole, grad_hidden, grad_cell
+        return grad_gates, grad_weight, grad_peephole, grad_hidden, grad_cell, None

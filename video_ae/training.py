@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -19,6 +20,7 @@ from .checkpoint import Progress, save_model
 from .cli import Interrupted
 from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION, TrainConfig
 from .evaluation import evaluate, predict_clips
+from .lengths import clear_padding, split_clips
 from .losses import LOSSES, total_loss
 from .models import LSTMAutoencoder
 from .run_folder import RunFolder
@@ -95,16 +97,30 @@ def train_step(
     config: TrainConfig,
     step: int,
 ) -> dict[str, float]:
-    """One step on uint8 clips (B, T, C, H, W); returns the losses per frame, the gradient norm and the rate."""
+    """One step on clips (B, T, C, H, W); returns the losses per frame, the gradient norm and the rate.
+
+    Shorter clips end in NaN, see `split_clips`. What is random depends on the seed and the step alone.
+    """
     model.train()
-    input_frames = model.config.input_frames
-    with torch.autocast(clips.device.type, torch.bfloat16, enabled=uses_bf16(config.amp, clips.device)):
-        vectors = model.encoder.to_vectors(clips)
-        targets = {RECONSTRUCTION: vectors[:, :input_frames], FUTURE: vectors[:, input_frames:]}
-        outputs = model(targets[RECONSTRUCTION], targets[FUTURE], teacher_forcing=True)
+    inputs, future, lengths = split_clips(clips, model.config.input_frames)
+    with (
+        torch.autocast(clips.device.type, torch.bfloat16, enabled=uses_bf16(config.amp, clips.device)),
+        _random_numbers_of(config.seed, step, clips.device),
+    ):
+        targets = {
+            RECONSTRUCTION: clear_padding(model.encoder.to_vectors(inputs), lengths),
+            FUTURE: model.encoder.to_vectors(future),
+        }
+        read = _corrupted(targets[RECONSTRUCTION], config)
+        outputs = model(read, targets[FUTURE], teacher_forcing=True, lengths=lengths)
         loss_function = LOSSES[model.config.output]
-        terms = {name: loss_function(output, targets[name]) for name, output in outputs.items()}
-        loss = total_loss(terms)
+        ends = {RECONSTRUCTION: lengths, FUTURE: None}
+        terms = {name: loss_function(outputs[name], targets[name], ends[name]) for name in model.decoders}
+        if "kl" in outputs:
+            frames = inputs.shape[0] * inputs.shape[1] if lengths is None else lengths.sum()
+            terms["kl"] = outputs["kl"].sum() / frames
+        weights = {RECONSTRUCTION: config.reconstruction_weight, FUTURE: config.future_weight, "kl": config.beta}
+        loss = total_loss(terms, weights)
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.zero_grad()
@@ -118,6 +134,24 @@ def train_step(
     torch.nn.utils.clip_grads_with_norm_(model.parameters(), config.clip_grad, norm)
     optimizer.step()
     return row | {"gradient_norm": gradient_norm, "lr": lr}
+
+
+def _corrupted(vectors: Tensor, config: TrainConfig) -> Tensor:
+    """What a denoising encoder reads instead of `vectors` (B, T, ...): with noise, and some steps missing."""
+    if config.noise:
+        vectors = vectors + config.noise * torch.randn_like(vectors)
+    if config.drop_frames:
+        kept = torch.rand(vectors.shape[:2], device=vectors.device) >= config.drop_frames  # (B, T)
+        vectors = vectors * kept[(..., *[None] * (vectors.ndim - 2))]
+    return vectors
+
+
+@contextmanager
+def _random_numbers_of(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Within it, random numbers are a function of (seed, step): a resumed run draws what it would have drawn."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1))
+        yield
 
 
 def validate_and_save(
