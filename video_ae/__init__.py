@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .config import ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
     from .classifier import LSTMClassifier
+    from .estimator import SequenceAutoencoder
     from .models import LSTMAutoencoder
 
 __version__ = "0.1.0"
-__all__ = ["LSTMAutoencoder", "LSTMClassifier", "ModelConfig", "TrainConfig"]
+__all__ = ["LSTMAutoencoder", "LSTMClassifier", "ModelConfig", "SequenceAutoencoder", "TrainConfig"]
+_HOMES = {"LSTMAutoencoder": "models", "LSTMClassifier": "classifier", "SequenceAutoencoder": "estimator"}
 
 
 def __getattr__(name: str) -> Any:
     """Load what needs torch only when it is asked for, so that `--help` and configs stay instant."""
-    if name == "LSTMAutoencoder":
-        from .models import LSTMAutoencoder
-
-        return LSTMAutoencoder
-    if name == "LSTMClassifier":
-        from .classifier import LSTMClassifier
-
-        return LSTMClassifier
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -129,7 +129,7 @@ class Decoder(nn.Module):
 
     def forward(
         self,
-        states: list[State],
+        states: list[State] | None,
         code: Tensor,
         first_input: Tensor,
         steps: int,
@@ -138,7 +138,7 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """`steps` output vectors (B, steps, D) before the output nonlinearity, zeros after each sequence's end.
 
-        states:      the encoder's last state of every layer.
+        states:      the encoder's last state of every layer; not read where decoders start from the code alone.
         code:        (B, code_size), of `Encoder.code`, sampled where the model is variational.
         first_input: (B, D), what a conditional decoder reads before its first step.
         teacher:     the true vectors (B, steps, D) for teacher forcing; None lets a conditional decoder run free.
@@ -159,10 +159,12 @@ class Decoder(nn.Module):
         in_order = outputs.transpose(0, 1)  # (B, T, D)
         return clear_padding(flip_time(in_order, lengths) if self.reverse else in_order, lengths)
 
-    def _first_states(self, states: list[State], code: Tensor) -> list[State]:
+    def _first_states(self, states: list[State] | None, code: Tensor) -> list[State]:
         if self.repeat_code:
-            return [State(torch.zeros_like(state.hidden), torch.zeros_like(state.cell)) for state in states]
+            zeros = (code.new_zeros(len(code), size, dtype=torch.float32) for size in self.lstm.hidden_sizes)
+            return [State(zero, zero) for zero in zeros]
         if self.from_code is None:
+            assert states is not None
             return states
         sizes = [size for size in self.lstm.hidden_sizes for _ in State._fields]
         parts = self.from_code(code).float().split(sizes, dim=1)
@@ -270,6 +272,22 @@ class LSTMAutoencoder(nn.Module):
     def encode(self, clips: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The fixed-length code of every clip, (B, code_size); see `Encoder.encode`."""
         return self.encoder.encode(clips, lengths)
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor, steps: int) -> Tensor:
+        """Float frames (B, steps, C, H, W) rebuilt from what `encode` gave, (B, code_size), without the clips.
+
+        Raises ValueError for models whose decoders start from more than the code, and for patches.
+        """
+        self._require(RECONSTRUCTION)
+        config = self.config
+        if (config.code_size is None and not config.repeat_code) or config.patch_size is not None:
+            raise ValueError(
+                "the decoders of this model start from the encoder's whole state, of which the code is a part; build it"
+                " with code_size or repeat_code, without patches, to decode from codes alone"
+            )
+        nothing = codes.new_zeros(len(codes), config.vector_size)
+        return self.outputs_to_frames(self.decoders[RECONSTRUCTION](None, codes, nothing, steps))
 
     def reconstruct(self, clips: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The clips as rebuilt from their code, in time order and of the same kind as `clips` (see `predict`).

@@ -64,7 +64,10 @@ def fit(
         batches = training_batches(progress.step)
         while (fraction := budget_used(config, progress)) < 1 and not stop:
             lr = config.lr * schedule(fraction, config.warmup)
-            row = train_step(model, optimizer, next(batches).to(device), lr, config, progress.step + 1)
+            try:
+                row = train_step(model, optimizer, next(batches).to(device), lr, config, progress.step + 1)
+            except FloatingPointError as error:
+                raise FloatingPointError(f"{error}; {_WAY_OUT}") from error
             progress.step += 1
             progress.sequences_seen += config.batch_size
             progress.seconds = before + time.monotonic() - started
@@ -99,7 +102,8 @@ def train_step(
 ) -> dict[str, float]:
     """One step on clips (B, T, C, H, W); returns the losses per frame, the gradient norm and the rate.
 
-    Shorter clips end in NaN, see `split_clips`. What is random depends on the seed and the step alone.
+    Shorter clips end in NaN, see `split_clips`. What is random depends on the seed and the step alone. Raises
+    FloatingPointError, which names the cause, before a loss or gradient that is not finite can reach the weights.
     """
     model.train()
     inputs, future, lengths = split_clips(clips, model.config.input_frames)
@@ -216,7 +220,7 @@ def _cause(model: LSTMAutoencoder, row: dict[str, float], step: int) -> str:
         if parameter.grad is not None and not parameter.grad.isfinite().all()
     ]
     found = losses[0] if losses else f"{gradients[0] if gradients else 'the gradient norm'} is not finite"
-    return f"step {step}: {found}; {_WAY_OUT}"
+    return f"step {step}: {found}"
 
 
 @contextmanager
