@@ -61,7 +61,10 @@ def test_shapes_of_everything_that_goes_in_and_out():
     series = np.sin(np.arange(50.0))
     windows = SequenceAutoencoder("composite", future_steps=2, window=12, stride=3, **SMALL).fit(series)
     assert windows.transform(series).shape == (13, 2)
+    assert windows.score_samples(series).shape == (13,)  # of windows with the two steps that follow
     assert windows.predict([series, series[:20]]).shape == (13 + 3, 2, 1)
+    forecast = windows.predict(series[-12:])  # what the last window of the series leads to
+    np.testing.assert_allclose(windows.predict(series)[-1:], forecast, rtol=1e-5)
 
 
 def test_a_list_is_its_sequences_one_by_one():
@@ -153,7 +156,7 @@ def test_it_works_in_pipelines_searches_and_pickles(tmp_path):
         ({}, [np.ones((0, 2))], "0 sample"),
         ({}, [np.array([1.0, np.nan])], "contains NaN"),
         ({}, np.full((2, 3, 1), 1e300), "beyond the range of float32"),
-        ({"window": 99}, np.ones(50), "found a series of 50 steps, expected at least the window of 99"),
+        ({"window": 99}, np.ones(50), "found a series of 50 steps, expected at least 99, one window"),
         ({"window": 5, "stride": 0}, np.ones(50), "stride 0: expected at least 1"),
         ({"objective": "predict", "future_steps": 9}, [np.ones(9)], "found a sequence of 9 steps .* at least 10"),
         ({"early_stopping": True}, [np.arange(9.0)], "holds out 1 of 1 sequences"),

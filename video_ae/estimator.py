@@ -37,15 +37,16 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     `X` is one of
       - an array (N, T, F): N sequences of T steps with F features; (N, T) stands for (N, T, 1);
       - a list of N arrays (T_i, F) or (T_i,), of different lengths;
-      - with `window`, a long series (T, F) or (T,), or a list of such: sequences are its windows of so many steps, one
-        every `stride` steps.
+      - with `window`, a long series (T, F) or (T,), or a list of such: sequences are its windows, one every `stride`
+        steps, the last one at the series' end. The encoder reads `window` steps of each; where `fit` and
+        `score_samples` need what follows, windows are `future_steps` longer.
 
     Features are standardised by what `fit` sees, and everything that comes out is in the units of `X`.
 
     Parameters
     ----------
     objective: `reconstruct`, `predict` or `composite`, both. To predict, `fit` and `score_samples` take the last
-        `future_steps` of every sequence as what follows the others.
+        `future_steps` of every sequence, or window, as what follows the others.
     hidden_size: LSTM units, or one number for each of several layers.
     code_size: length of the code, from which decoders start. None hands over the encoder's whole state instead, which
         is more than the code that `transform` returns, so that there is no way back by `inverse_transform`.
@@ -125,7 +126,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         """
         if self.objective not in OBJECTIVES:
             raise ValueError(f"objective {self.objective!r}: expected one of {', '.join(OBJECTIVES)}")
-        clips = self._clips(X, reset=True)  # (N, T, F, 1, 1)
+        clips = self._clips(X, reset=True, with_future=True)  # (N, T, F, 1, 1)
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
         config, training = self._configs(clips, seed)
@@ -189,7 +190,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         Of a composite model, the mean over all the steps that it rebuilds and predicts.
         """
         check_is_fitted(self)
-        clips = self._clips(X, reset=False)
+        clips = self._clips(X, with_future=True)
         return np.concatenate([self._scores(batch) for batch in clips.split(self._judged_at_a_time(clips))])
 
     def score(self, X: Any, y: None = None) -> float:  # noqa: N803
@@ -307,7 +308,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     def _of_batches(self, X: Any, function: Callable[[Tensor, Tensor], Any], *, any_length: bool = False) -> Any:  # noqa: N803
         """What `function` makes of frames (B, T, F, 1, 1) and their lengths (B,), for all sequences of `X`."""
         check_is_fitted(self)
-        clips = self._clips(X, reset=False, any_length=any_length)
+        clips = self._clips(X, any_length=any_length)
         parts = []
         for batch in clips.split(self._judged_at_a_time(clips)):
             lengths = (~batch.flatten(2).isnan().all(dim=2)).sum(dim=1)
@@ -319,12 +320,15 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         sequences = frames.flatten(2).cpu().numpy()
         return sequences[:, :, 0] if self._rows else sequences
 
-    def _clips(self, X: Any, *, reset: bool, any_length: bool = False) -> Tensor:  # noqa: N803
+    def _clips(self, X: Any, *, reset: bool = False, any_length: bool = False, with_future: bool = False) -> Tensor:  # noqa: N803
         """Frames (N, T, F, 1, 1) of whatever `X` may be, NaN after the end of a shorter sequence."""
         sequences, rows = self._sequences(X, reset=reset, any_length=any_length)
+        if self.window is not None:
+            follow = self.future_steps if with_future and FUTURE in OBJECTIVES[self.objective] else 0
+            sequences = _windows(sequences, self.window + follow, self.stride)
         features = sequences[0].shape[1]
         if reset:
-            self._rows, self.n_steps_ = rows, max(len(sequence) for sequence in sequences)
+            self._rows, self.n_steps_ = rows, self.window or max(len(sequence) for sequence in sequences)
             self.n_features_in_ = self.n_steps_ if rows else features
         elif features != self.model_.config.frame_shape[0]:
             raise ValueError(
@@ -359,15 +363,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
                 return list(table[:, :, None]), True
         if len({array.shape[1] for array in arrays}) > 1:
             raise ValueError(f"found sequences of {sorted({a.shape[1] for a in arrays})} features, expected one number")
-        if self.window is None:
-            return arrays, False
-        if self.window < 1 or self.stride < 1:
-            raise ValueError(f"window {self.window}, stride {self.stride}: expected at least 1")
-        short = [len(array) for array in arrays if len(array) < self.window]
-        if short:
-            raise ValueError(f"found a series of {short[0]} steps, expected at least the window of {self.window}")
-        starts = [(array, start) for array in arrays for start in range(0, len(array) - self.window + 1, self.stride)]
-        return [array[start : start + self.window] for array, start in starts], False
+        return arrays, False
 
     @staticmethod
     def _is_list(X: Any) -> bool:  # noqa: N803
@@ -382,6 +378,19 @@ def _two_dimensional(sequence: Any) -> npt.NDArray[Any]:
     array = np.asarray(sequence)
     checked: npt.NDArray[Any] = check_array(array[:, None] if array.ndim == 1 else array, dtype=np.float64)
     return checked
+
+
+def _windows(series: Sequence[npt.NDArray[Any]], steps: int, stride: int) -> list[npt.NDArray[Any]]:
+    """Windows (steps, F) of every series, one every `stride` steps, the last one at its end."""
+    if steps < 1 or stride < 1:
+        raise ValueError(f"window of {steps} steps, stride {stride}: expected at least 1")
+    windows = []
+    for array in series:
+        spare = len(array) - steps
+        if spare < 0:
+            raise ValueError(f"found a series of {len(array)} steps, expected at least {steps}, one window")
+        windows += [array[start : start + steps] for start in range(spare % stride, spare + 1, stride)]
+    return windows
 
 
 def _batches(order: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:

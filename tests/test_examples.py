@@ -1,0 +1,54 @@
+"""The examples, as a newcomer runs them."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+pytestmark = pytest.mark.filterwarnings("ignore:a code of")
+
+
+def main(name: str) -> object:
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]()
+
+
+def test_the_tutorial_is_met():
+    """Its own printed outputs are within about 0.01 of the targets for reconstruction and 0.07 for prediction."""
+    results = main("tutorial")
+    sequence = np.arange(1, 10) / 10
+    assert np.abs(results["reconstruction"] - sequence).max() < 0.01
+    assert np.abs(results["composite, reconstruction"] - sequence[:5]).max() < 0.01
+    assert np.abs(results["prediction"] - sequence[1:]).max() < 0.07
+    assert np.abs(results["composite, prediction"] - sequence[5:]).max() < 0.07
+    assert results["code"].shape == (100,)
+
+
+def test_two_features_come_back_in_their_own_units():
+    data, rebuilt, codes = main("two_features")
+    assert codes.shape == (400, 3)
+    assert (((rebuilt - data) ** 2).mean(axis=(0, 1)) < 0.01 * data.var(axis=(0, 1))).all()
+
+
+def test_different_lengths_are_rebuilt():
+    swings, rebuilt, _ = main("lengths")
+    assert len({len(swing) for swing in swings}) > 10
+    assert [made.shape for made in rebuilt] == [swing.shape for swing in swings]
+    assert np.mean([((swing - made) ** 2).mean() for swing, made in zip(swings, rebuilt, strict=True)]) < 0.02
+
+
+def test_the_forecast_lies_after_everything_seen():
+    unseen, forecast, codes = main("long_series")
+    assert codes.shape == (189, 8)
+    assert ((forecast - unseen) ** 2).mean() < 0.1 * unseen.var()
+
+
+def test_clusters_of_codes_are_the_kinds_of_event(tmp_path):
+    """As a command, in another folder, with its picture."""
+    command = [sys.executable, str(EXAMPLES / "embedding.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert float(done.stdout.split(": ")[1].split(";")[0]) > 0.7
+    assert (tmp_path / "embedding.png").stat().st_size > 5000
