@@ -38,9 +38,17 @@ class Progress:
     best_loss: float = float("inf")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a crash leaves the old one or the new one, never half of one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    _sync(partial)
+    partial.replace(path)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a crash leaves the old file or the new one, never half of one."""
-    _replace(path, (json.dumps(value, indent=2) + "\n").encode())
+    """`write_bytes` of a value as JSON."""
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
@@ -67,7 +75,10 @@ def model_folder(folder: Path) -> Path:
     for candidate in (folder, folder / "model"):
         if (candidate / WEIGHTS).is_file() and (candidate / CONFIG).is_file():
             return candidate
-    raise FileNotFoundError(f"{folder}: no {CONFIG} with {WEIGHTS}; expected a run of train.py or a saved model")
+    on_hub = "" if folder.exists() else " (a model on the Hugging Face Hub needs download=True)"
+    raise FileNotFoundError(
+        f"{folder}: no {CONFIG} with {WEIGHTS}; expected a run of train.py or a saved model{on_hub}"
+    )
 
 
 def sequences_seen(folder: Path) -> int | None:
@@ -77,8 +88,12 @@ def sequences_seen(folder: Path) -> int | None:
     return None if seen is None else int(seen)
 
 
-def load_model(cls: type[LSTMAutoencoder], folder: Path) -> LSTMAutoencoder:
+def load_model(cls: type[LSTMAutoencoder], folder: Path, *, download: bool = False) -> LSTMAutoencoder:
     """See `LSTMAutoencoder.from_pretrained`."""
+    if download and not folder.exists():
+        from .hub import download as download_model
+
+        folder = download_model(folder.as_posix())
     folder = model_folder(folder)
     model = cls(from_json(ModelConfig, read_json(folder / CONFIG), str(folder / CONFIG)))
     load_weights(model, folder / WEIGHTS)
@@ -153,7 +168,7 @@ class Checkpoints:
         _sync(self.folder)
         kept = {place.name} | {path.read_text().strip() for path in (self.folder / "last",) if path.is_file()}
         for name in ("last", "best") if best else ("last",):
-            _replace(self.folder / name, f"{place.name}\n".encode())
+            write_bytes(self.folder / name, f"{place.name}\n".encode())
         kept |= {path.read_text().strip() for path in (self.folder / "best",) if path.is_file()}
         for old in self.folder.glob("step-*"):
             if old.name not in kept:
@@ -221,10 +236,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    _sync(partial)
-    partial.replace(path)

@@ -322,14 +322,16 @@ class LSTMAutoencoder(nn.Module):
         save_model(self, Path(folder))
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str) -> LSTMAutoencoder:
+    def from_pretrained(cls, folder: Path | str, *, download: bool = False) -> LSTMAutoencoder:
         """The model in `folder`: what `save_pretrained` wrote, or a run of `train.py`.
+
+        With `download` a name that is no folder here, `user/name`, is fetched from the Hugging Face Hub.
 
         Raises FileNotFoundError where there is none, ValueError where it is damaged or of another shape.
         """
         from .checkpoint import load_model
 
-        return load_model(cls, Path(folder))
+        return load_model(cls, Path(folder), download=download)
 
     def _require(self, decoder: str) -> None:
         if decoder not in self.decoders:

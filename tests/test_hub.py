@@ -1,0 +1,194 @@
+"""What leaves the house: three files, a card without the trainer's paths, and nothing before it is asked for."""
+
+import fnmatch
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+
+import evaluate
+import train
+from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig, hub
+
+FILES = {"config.json", "model.safetensors", "README.md"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """Trained and evaluated, with a path in its config that is nobody's business."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    small = ["--image-size", "28", "--num-digits", "1", "--input-frames", "3", "--future-frames", "2", "-b", "4"]
+    sizes = ["--hidden-size", "6", "--steps", "2", "--device", "cpu", "--validation-clips", "4"]
+    assert train.command(["--composite", *small, *sizes, "--output-dir", str(folder)]) == 0
+    words = [str(folder), "--device", "cpu", "--output-dir", str(folder / "evaluation")]
+    assert evaluate.command([*words, "--clips", "6"]) == 0
+    stored = json.loads((folder / "config.json").read_text())
+    stored["data"]["data_dir"] = "/home/somebody/secret"
+    (folder / "config.json").write_text(json.dumps(stored))
+    return folder
+
+
+class Hub:
+    """The network's other end: repositories are folders. Stands for `HfApi` and for `snapshot_download`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.private, self.calls = folder, {}, 0
+
+    def create_repo(self, repo_id: str, *, private: bool | None, exist_ok: bool) -> str:
+        self.calls += 1
+        assert exist_ok
+        self.private.setdefault(repo_id, bool(private))  # an existing one stays as it is
+        return f"https://huggingface.co/{repo_id}"
+
+    def model_info(self, repo_id: str) -> SimpleNamespace:
+        return SimpleNamespace(private=self.private[repo_id])
+
+    def upload_folder(self, *, repo_id: str, folder_path: Path, allow_patterns: list[str], commit_message: str) -> None:
+        for path in Path(folder_path).rglob("*"):
+            name = path.relative_to(folder_path).as_posix()
+            if path.is_file() and any(fnmatch.fnmatchcase(name, pattern) for pattern in allow_patterns):
+                (self.folder / repo_id / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, self.folder / repo_id / name)
+
+    def snapshot_download(self, repo_id: str, *, allow_patterns: list[str]) -> str:
+        self.calls += 1
+        assert set(allow_patterns) == {"config.json", "model.safetensors"}
+        return str(self.folder / repo_id)
+
+
+@pytest.fixture
+def network(tmp_path, monkeypatch) -> Hub:
+    network = Hub(tmp_path / "network")
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda token: network)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", network.snapshot_download)
+    return network
+
+
+def small(**choices) -> LSTMAutoencoder:
+    return LSTMAutoencoder(ModelConfig(**({"frame_shape": (1, 4, 4), "hidden_size": 5} | choices)))
+
+
+def test_the_folder_holds_the_model_and_a_card_written_from_the_run(run, network, tmp_path, capsys):
+    out = tmp_path / "new" / "exported"
+    assert hub.command([str(run), "--out", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == FILES
+    assert [path.name for path in out.parent.iterdir()] == ["exported"]
+    assert network.calls == 0  # nothing is sent without --push
+    assert "written" in capsys.readouterr().out
+    clips = torch.rand(2, 3, 1, 28, 28)
+    expected = LSTMAutoencoder.from_pretrained(run).encode(clips)
+    assert torch.equal(LSTMAutoencoder.from_pretrained(out).encode(clips), expected)
+
+    _, front_matter, card = (out / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(front_matter) == {
+        "library_name": "video-ae",
+        "license": "mit",
+        "pipeline_tag": "feature-extraction",
+        "tags": ["video", "lstm", "autoencoder", "self-supervised-learning"],
+    }
+    results = json.loads((run / "evaluation" / "predict.json").read_text())
+    for fact in ("frames of 1x28x28", "6 LSTM units", "dataset: moving-mnist", "num digits: 1", "sequences seen: 8"):
+        assert fact in card
+    assert f"{results['future']['nats']:.1f}" in card
+    assert "6 test clips" in card
+    assert "secret" not in card
+    assert str(run) not in card
+
+
+def test_push_uploads_three_files_and_download_brings_them_back(run, network, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert hub.command([str(run), "--push", "somebody/digits", "--private"]) == 0
+    assert "pushed   https://huggingface.co/somebody/digits" in capsys.readouterr().out
+    stored = network.folder / "somebody" / "digits"
+    assert {path.relative_to(stored).as_posix() for path in stored.rglob("*")} == FILES
+    assert 'from_pretrained("somebody/digits", download=True)' in (stored / "README.md").read_text()
+    assert network.private == {"somebody/digits": True}
+    assert [path.name for path in tmp_path.iterdir()] == ["network"]  # no folder is left without --out
+
+    clips = torch.rand(2, 3, 1, 28, 28)
+    fetched = LSTMAutoencoder.from_pretrained("somebody/digits", download=True)
+    assert torch.equal(fetched.encode(clips), LSTMAutoencoder.from_pretrained(run).encode(clips))
+    calls = network.calls
+    with pytest.raises(FileNotFoundError, match="needs download=True"):
+        LSTMAutoencoder.from_pretrained("somebody/digits")
+    LSTMAutoencoder.from_pretrained(run, download=True)  # a folder that is there is taken
+    assert network.calls == calls
+    with pytest.raises(FileNotFoundError, match=r"no config.json with model.safetensors"):
+        LSTMAutoencoder.from_pretrained("somebody/nothing", download=True)
+
+
+def test_an_edited_card_is_pushed_as_it_is_and_other_files_stay(network, tmp_path):
+    folder = tmp_path / "exported"
+    small().save_pretrained(tmp_path / "model")
+    hub.write_folder(tmp_path / "model", folder)
+    (folder / "README.md").write_text("my words")
+    (folder / "notes.txt").write_text("secret")
+    (folder / "more").mkdir()
+    (folder / "more" / "config.json").write_text("{}")
+    assert hub.push_to_hub(folder, "somebody/other").endswith("somebody/other")
+    stored = network.folder / "somebody" / "other"
+    assert {path.relative_to(stored).as_posix() for path in stored.rglob("*")} == FILES
+    assert (stored / "README.md").read_text() == "my words"
+    assert network.private == {"somebody/other": False}
+    with pytest.raises(ValueError, match=r"exists and is public; make it private"):
+        hub.push_to_hub(folder, "somebody/other", private=True)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"decoders": ("future",), "conditional": ("future",), "patch_size": 2},
+        {"frame_shape": (8, 1, 1), "hidden_size": (6, 4), "output": "linear", "peephole": True},
+        {"code_size": 3, "variational": True, "repeat_code": True, "decoders": ("reconstruction",)},
+    ],
+)
+def test_a_card_without_a_run_says_what_the_model_is(choices, tmp_path):
+    small(**choices).save_pretrained(tmp_path)
+    card = hub.model_card(tmp_path)
+    assert ("predicts the 10 that follow" in card) == ("future" in choices.get("decoders", ["future"]))
+    assert ("vectors of 8 features" in card) == ("frame_shape" in choices)
+    assert ("3 numbers, variational" in card) == ("code_size" in choices)
+    assert "Training" not in card
+    assert "None" not in card
+
+
+def test_what_cannot_be_exported_is_one_line(run, network, tmp_path, monkeypatch, capsys):
+    def error(*words: str) -> str:
+        assert hub.command(list(words)) == 1
+        return capsys.readouterr().err
+
+    assert "not an empty folder; choose another --out" in error(str(run), "--out", str(run))
+    assert "no config.json with model.safetensors" in error(str(tmp_path / "none"), "--out", str(tmp_path / "out"))
+    classifier = tmp_path / "classifier"
+    LSTMClassifier.from_encoder(small().encoder, ("a", "b")).save_pretrained(classifier)
+    assert "unknown keys" in error(str(classifier), "--push", "somebody/classifier")
+
+    old = tmp_path / "old"
+    shutil.copytree(run, old)
+    path = old / "evaluation" / "predict.json"
+    results = json.loads(path.read_text())
+    path.write_text(json.dumps(results | {"sequences_seen": 4}))
+    assert "an evaluation of 4 sequences, not 8; say evaluate.py" in error(str(old), "--push", "somebody/old")
+    path.write_text(json.dumps(results | {"num_digits": 3}))
+    assert "an evaluation of other num_digits" in error(str(old), "--out", str(tmp_path / "out"))
+    path.unlink()
+    assert "Not evaluated." in hub.model_card(old)
+    (old / "model" / "model.safetensors").write_bytes(b"damaged")
+    assert "damaged" in error(str(old), "--push", "somebody/old")
+    assert network.calls == 0
+    assert not (tmp_path / "out").exists()
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r'huggingface_hub is not installed; pip install "video-ae\[hub\]"'):
+        hub.push_to_hub(run, "somebody/run")
+
+
+@pytest.mark.parametrize("words", [[], ["--out", "x", "--private"]])
+def test_flags_that_do_nothing_are_refused(words):
+    with pytest.raises(SystemExit):
+        hub.parse_arguments(["run", *words])

@@ -1,0 +1,88 @@
+"""Write the model as ONNX files and check them against PyTorch on test clips."""
+
+import argparse
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checkpoint import write_json
+from ..config import FUTURE, RECONSTRUCTION
+from ..export import export_onnx, run_onnx
+from ..extras import import_extra
+from ..lengths import split_clips
+from ..models import LSTMAutoencoder
+from ..patches import unit_range
+from .opened import Opened, start_folder
+
+_CHECKED_CLIPS = 4
+_TOLERANCE = 1e-4  # of the largest value, or of 1 where values are smaller
+
+
+def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write `export-encoder.onnx`, `export-model.onnx` and `export.json`; print how far their outputs are from ours.
+
+    Raises ValueError where a difference exceeds 1e-4 of the largest value (of 1 where values are smaller).
+    """
+    model, folder = opened.model, opened.folder
+    import_extra("onnxruntime", "export")  # what is missing is said before the old files are gone
+    frames, lengths = _inputs(opened, arguments)
+    expected = _expected(model, frames.to(opened.device), lengths.to(opened.device))
+    start_folder(folder, "export")
+    results: dict[str, Any] = {"tolerance": _TOLERANCE, "clips": len(frames), "lengths": lengths.tolist()}
+    rows = []
+    for name in ("encoder", "model"):
+        path = folder / f"export-{name}.onnx"
+        export_onnx(model, path, encoder_only=name == "encoder")
+        found = run_onnx(path, frames, lengths, model.config.future_frames)
+        results[name] = {output: _difference(value, expected[output]) for output, value in found.items()}
+        rows += [(path, output, values) for output, values in results[name].items()]
+    write_json(folder / "export.json", results | opened.facts(arguments))
+
+    print(f"{'largest difference to PyTorch':<31}{'absolute':>12}{'largest value':>15}")
+    for path, output, values in rows:
+        name = path.stem.removeprefix("export-")
+        print(f"{name + ', ' + output:<31}{values['difference']:>12.1e}{values['largest']:>15.3g}")
+    print(f"\n{len(frames)} clips of {' and '.join(map(str, sorted(set(lengths.tolist()))))} frames in one batch")
+    for path in dict.fromkeys(path for path, _, _ in rows):
+        print(f"ONNX     {path}")
+    print(f"metrics  {folder / 'export.json'}")
+    for path, output, values in rows:
+        if not values["difference"] <= _TOLERANCE * max(1, values["largest"]):  # also where it is NaN
+            raise ValueError(
+                f"{path}: {output} differs by {values['difference']:.1e} from PyTorch, expected at most {_TOLERANCE:g}"
+                f" of {max(1, values['largest']):.3g}; do not use this file"
+            )
+    return results
+
+
+def _inputs(opened: Opened, arguments: argparse.Namespace) -> tuple[Tensor, Tensor]:
+    """A few test clips, float (B, T, ...), and lengths (B,): every other clip is cut to half, NaN follows each end."""
+    config = opened.model.config
+    clips, count = opened.test_clips(arguments, config.frames)
+    batch = clips.__getitems__([number % count for number in range(_CHECKED_CLIPS)])
+    frames, _, lengths = split_clips(unit_range(batch), config.input_frames)
+    if lengths is None:
+        lengths = torch.full((len(frames),), frames.shape[1])
+    lengths[1::2] = (lengths[1::2] + 1) // 2
+    for clip, length in zip(frames, lengths.tolist(), strict=True):
+        clip[length:] = torch.nan
+    return (frames.flatten(2) if config.features and config.patch_size is None else frames), lengths
+
+
+@torch.no_grad()
+def _expected(model: LSTMAutoencoder, frames: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+    """What the model itself gives, by the names of the outputs."""
+    outputs = {"code": model.encode(frames, lengths)}
+    if RECONSTRUCTION in model.decoders:
+        outputs[RECONSTRUCTION] = model.reconstruct(frames, lengths)
+    if FUTURE in model.decoders:
+        outputs[FUTURE] = model.predict(frames, lengths=lengths)
+    return {name: output.cpu() for name, output in outputs.items()}
+
+
+def _difference(found: Tensor, expected: Tensor) -> dict[str, float]:
+    """The largest absolute difference, and the largest value for comparison. Raises ValueError for another shape."""
+    if found.shape != expected.shape:
+        raise ValueError(f"found an output of shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
+    return {"difference": float((found - expected).abs().max()), "largest": float(expected.abs().max())}
