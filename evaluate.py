@@ -3,7 +3,7 @@
 python evaluate.py runs/demo                                         # predict: metrics, GIFs, a strip, curves
 python evaluate.py runs/demo --tasks classify --labels direction     # accuracy against labelled clips per class
 python evaluate.py runs/demo --tasks probe                           # what the code contains without fine-tuning
-python evaluate.py runs/demo --tasks export                          # ONNX files, checked against PyTorch
+python evaluate.py runs/series --tasks encode --data-dir series.csv --out codes.npz
 python evaluate.py --compare runs/one runs/other                     # which pretraining
 python evaluate.py runs/mnist --dataset moving-mnist-file --data-dir mnist_test_seq.npy
 """
@@ -23,11 +23,12 @@ from video_ae import cli
 from video_ae.config import FineTuning, add_fine_tuning_flags, from_json
 from video_ae.tasks.opened import GENERATED_CLIPS, SEEDS, Opened
 
-TASKS = ("predict", "classify", "probe", "export")  # modules of video_ae.tasks, each with `run(opened, arguments)`
+TASKS = ("predict", "classify", "probe", "encode")  # modules of video_ae.tasks, each with `run(opened, arguments)`
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     "future_frames": {"predict"},
     "labels": {"classify", "probe"},
+    "out": {"encode"},
     **{name: {"classify"} for name in ("labels_per_class", "num_seeds", "two_stream", *_RECIPE)},
 }
 
@@ -57,6 +58,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         metavar="FOLDER",
         help="(default: RUN/evaluation, or a folder in it that is named after what the flags change)",
     )
+    parser.add_argument("--out", type=Path, metavar="FILE.npz", help="where encode writes codes and ids")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     group = parser.add_argument_group("classify and probe")
     group.add_argument(
@@ -83,6 +85,8 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     if arguments.compare and (arguments.tasks or arguments.two_stream):
         parser.error("--compare predicts and classifies with every run: leave out --tasks and --two-stream")
     arguments.tasks = arguments.tasks or (["predict", "classify"] if arguments.compare else ["predict"])
+    if "encode" in arguments.tasks and arguments.out is None:
+        parser.error("say where the codes go: --out FILE.npz")
     for name, tasks in _TASKS_OF_FLAG.items():
         if vars(arguments).get(name) is not None and not tasks & set(arguments.tasks):
             flag = "--" + name.replace("_", "-")
@@ -109,7 +113,7 @@ def refuse_other_split(trained_on: DataConfig, data: DataConfig) -> None:
     """Raises ValueError where what tests here may have trained there: another division of the same videos."""
     if data.data_dir is None or data.data_dir != trained_on.data_dir or data.generated or trained_on.generated:
         return  # a folder of digits, such as `data`, may hold the public test file too
-    for name in ("dataset", "annotation_path", "fold", "group"):
+    for name in ("dataset", "annotation_path", "fold", "group", "id_column", "time_column"):
         if getattr(data, name) != getattr(trained_on, name):
             flag = "--" + name.replace("_", "-")
             raise ValueError(

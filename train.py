@@ -3,6 +3,7 @@
 python train.py --composite                                          # bundled digits, six minutes
 python train.py --composite --digits mnist --data-dir data --download
 python train.py --predict --conditional --steps 5000 --output-dir runs/future
+python train.py --composite --dataset sequences --data-dir series.csv --hidden-size 64
 python train.py --resume --output-dir runs/future                    # go on where it stopped
 """
 
@@ -42,7 +43,9 @@ _SUITABLE: dict[str, dict[str, Any]] = {  # what a data set asks of its model, w
     "hmdb51": _FILM,
     "video-patches": _PAPER_CLIPS,
     "percepts": _PAPER_CLIPS,
+    "sequences": _FILM,
 }
+_START: dict[str, dict[str, Any]] = {"sequences": {"least_std": 0.0}}  # features may be of scales far from each other
 _BUDGET = ("steps", "max_minutes")  # the only choices that --resume may change
 
 
@@ -94,8 +97,14 @@ def configure(given: dict[str, Any]) -> tuple[ModelConfig, DataConfig, TrainConf
     lengths: dict[str, Any] = {
         name: given[name] for name in ("decoders", "input_frames", "future_frames") if name in given
     }
-    frames = change_model(ModelConfig(**preset), lengths).frames
-    channels, height, width = data.open("train", frames)[0].shape[1:]
+    asked = change_model(ModelConfig(**preset), lengths)
+    future = asked.frames - asked.input_frames
+    frames = asked.frames
+    data = data.settled(windows="input_frames" in given)
+    if data.whole:
+        frames = data.longest(future + 1)
+        preset |= {"input_frames": frames - future}
+    channels, height, width = data.open("train", frames, shortest=future + 1)[0].shape[1:]
     model = change_model(ModelConfig(frame_shape=(channels, height, width), **preset), given)
     if "future_frames" in given and FUTURE not in model.decoders:
         raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
@@ -155,8 +164,9 @@ def main(arguments: argparse.Namespace) -> None:
     # Everything that can be wrong shows before the first file is written.
     device = cli.choose_device(arguments.device)
     painted_on = "cpu" if arguments.workers else device
-    clips = data.open("train", model_config.frames, seed=training.seed, device=painted_on)
-    validation_clips = data.open("validation", model_config.frames)
+    shortest = model_config.frames - model_config.input_frames + 1
+    clips = data.open("train", model_config.frames, seed=training.seed, device=painted_on, shortest=shortest)
+    validation_clips = data.open("validation", model_config.frames, shortest=shortest)
     torch.manual_seed(training.seed)
     if training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS refuses to be deterministic without it
@@ -166,7 +176,8 @@ def main(arguments: argparse.Namespace) -> None:
         load_weights(model, model_folder(Path(arguments.init_from)) / WEIGHTS)
     else:
         every_clip = _START_CLIPS if clips.endless else len(clips)
-        model.start_from(clips.__getitems__(spread_indices(every_clip, _START_CLIPS)).cpu())
+        first_clips = clips.__getitems__(spread_indices(every_clip, _START_CLIPS)).cpu()
+        model.start_from(first_clips, **_START.get(data.dataset, {}))
     config: dict[str, Any] = {"model": model_config, "data": data, "training": training}
     stored = {name: dataclasses.asdict(value) for name, value in config.items()}
     run.update(stored) if resuming else run.create(stored)

@@ -1,7 +1,11 @@
-"""Frames that are already in one `.npy` file: the public Moving MNIST test file and anybody's own arrays."""
+"""NumPy files, and frames that are already in one: the public Moving MNIST test file and anybody's own arrays."""
 
-from collections.abc import Sequence
+import math
+import zipfile
+import zlib
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,20 +13,52 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-_SPLIT_BOUNDS = {"train": (0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1), "all": (0, 1)}
-_VIDEOS_TO_SPLIT = 10  # at least, to set whole videos aside
+SPLIT_BOUNDS = {"train": (0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1), "all": (0, 1)}
+VIDEOS_TO_SPLIT = 10  # at least, to set whole videos aside
 
 
 def open_npy(path: Path | str) -> npt.NDArray[np.generic]:
     """Memory-map a `.npy` file. Raises FileNotFoundError, or ValueError where it is no whole array of plain numbers."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected a .npy file of uint8 frames")
+        raise FileNotFoundError(f"{path}: no such file; expected a .npy file")
     try:
         array: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path}: not a whole .npy array of numbers ({error}); write it with numpy.save") from error
     return array
+
+
+def read_npz(path: Path, limit: int, names: Collection[str] = ()) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a `.npz` file, or those of `names` that are there, in the file's order.
+
+    Raises ValueError where it is no whole archive of plain arrays, and, from the headers, before anything is read,
+    where they exceed `limit` bytes together.
+    """
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    arrays = {}
+    left = limit
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                if name == member.filename or (names and name not in names):
+                    continue
+                with archive.open(member) as file:
+                    shape, _, dtype = read_header[np.lib.format.read_magic(file)](file)
+                size = math.prod(shape) * dtype.itemsize
+                if size > min(left, member.file_size):
+                    raise ValueError(f"{name} of {size:,} bytes, {member.file_size:,} are there, {left:,} are allowed")
+                left -= size
+                with archive.open(member) as file:
+                    arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+    # What zipfile and numpy raise for damaged archives; RuntimeError is an encrypted one and, with NotImplementedError
+    # below it, a kind of compression that this Python does not know.
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: not a whole .npz file of plain arrays ({error}); fetch it again, or write it with numpy.savez"
+        ) from error
+    return arrays
 
 
 class FrameArray(Dataset[Tensor]):
@@ -42,8 +78,8 @@ class FrameArray(Dataset[Tensor]):
     augmented = False  # see VideoClips
 
     def __init__(self, videos: npt.NDArray[np.generic], split: str, *, frames: int = 20, name: str = "array") -> None:
-        if split not in _SPLIT_BOUNDS:
-            raise ValueError(f"unknown split {split!r}: expected one of {', '.join(_SPLIT_BOUNDS)}")
+        if split not in SPLIT_BOUNDS:
+            raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLIT_BOUNDS)}")
         if videos.dtype != np.uint8:
             raise ValueError(f"{name}: found {videos.dtype} values, expected uint8 (0 to 255); convert the array")
         if videos.ndim not in (4, 5) or (videos.ndim == 5 and videos.shape[4] not in (1, 3)):
@@ -53,8 +89,8 @@ class FrameArray(Dataset[Tensor]):
         if 0 in videos.shape:
             raise ValueError(f"{name}: found shape {videos.shape}, which holds nothing; expected at least one video")
         count, length = videos.shape[0], videos.shape[1]
-        by_video = count >= _VIDEOS_TO_SPLIT
-        first, stop = (round((count if by_video else length) * bound) for bound in _SPLIT_BOUNDS[split])
+        by_video = count >= VIDEOS_TO_SPLIT
+        first, stop = (round((count if by_video else length) * bound) for bound in SPLIT_BOUNDS[split])
         videos_used, frames_used = ((first, stop), (0, length)) if by_video else ((0, count), (first, stop))
         self.first_video: int = videos_used[0]
         self.first_frame: int = frames_used[0]
@@ -80,6 +116,11 @@ class FrameArray(Dataset[Tensor]):
         if not 0 <= index < self.clips:
             raise IndexError(f"clip {index}: expected 0 to {self.clips - 1}")
         return self.__getitems__([index])[0]
+
+    def name(self, index: int) -> str:
+        """Which frames clip `index` is of: the number of the video, "@" and that of the first frame."""
+        video, part = divmod(index, self.per_video)
+        return f"{self.first_video + video}@{self.first_frame + part * self.frames}"
 
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
         """Clips `indices` as one batch (B, frames, C, H, W) uint8."""

@@ -37,6 +37,7 @@ _FIELDS = {
     "hmdb51": (*_FILMS, "random_crop", "annotation_path", "fold"),
     "video-patches": (*_FILMS, "group"),
     "percepts": ("annotation_path", "fold"),
+    "sequences": ("id_column", "time_column", "columns", "whole"),
 }
 DATASETS = tuple(_FIELDS)
 _PATHS = ("data_dir", "annotation_path")
@@ -62,11 +63,16 @@ class DataConfig:
     annotation_path: str | None = None  # folder of official train and test lists
     fold: int = 1
     skip_unreadable: bool = False
+    id_column: str | None = None  # of a .csv file of sequences, as the next two; None: `id`, if it is there
+    time_column: str | None = None  # None: the first of `time`, `timestamp` and `date`
+    columns: tuple[str, ...] = ()  # the features and their order; see `settled`
+    whole: bool = False  # whether clips are whole sequences, not windows; see `settled`
 
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
             raise ValueError(f"unknown data set {self.dataset!r}: expected one of {', '.join(DATASETS)}")
-        object.__setattr__(self, "speed", tuple(self.speed))  # JSON gives a list
+        for name in ("speed", "columns"):  # JSON gives lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def fields(self) -> set[str]:
@@ -76,6 +82,8 @@ class DataConfig:
             fields.add("data_dir")
         if self.dataset == "percepts" and self.annotation_path is None:
             fields.discard("fold")  # of lists that are not there
+        if self.dataset == "sequences" and not str(self.data_dir).endswith(".csv"):
+            fields -= {"id_column", "time_column", "columns"}
         return fields
 
     @property
@@ -99,27 +107,63 @@ class DataConfig:
             config = dataclasses.replace(config, data_dir=str(Path("data").resolve()))
         idle = [name for name in chosen if name not in ("dataset", *config.fields) and name in given]
         if idle:
-            digits = " with the bundled digits" if idle == ["data_dir"] else ""
+            case = " with the bundled digits" if idle == ["data_dir"] else ""
+            case = " but for .csv files" if config.dataset == "sequences" and idle[0].endswith("column") else case
             flag = "--" + idle[0].replace("_", "-")
-            raise ValueError(f"{flag} changes nothing for --dataset {config.dataset}{digits}; leave it out")
+            raise ValueError(f"{flag} changes nothing for --dataset {config.dataset}{case}; leave it out")
         return config
 
     def facts(self) -> dict[str, Any]:
         """This config for a report: None for what its data set does not read."""
         return {name: value if name in ("dataset", *self.fields) else None for name, value in vars(self).items()}
 
+    def settled(self, *, windows: bool) -> DataConfig:
+        """This config with what a file of sequences decides, so that other files are read as this one was.
+
+        That is the order of the columns and, unless `windows` are asked for, whether clips are whole sequences: where
+        there are enough of them to set whole ones aside. Other data sets decide nothing.
+        """
+        if self.dataset != "sequences":
+            return self
+        from .sequences import split_by_time
+
+        sequences = self._sequences()
+        whole = not windows and not split_by_time(sequences)
+        steps = sorted(record.frames for record in sequences.videos)
+        cut = "each is a clip; --input-frames N cuts windows" if whole else "clips are windows"
+        _note(f"{self.data_dir}: {len(steps)} sequences of {steps[0]} to {steps[-1]} steps; {cut}")
+        return dataclasses.replace(self, columns=tuple(sequences.facts["columns"]), whole=whole)
+
+    def longest(self, shortest: int) -> int:
+        """Steps of the longest sequence. Raises ValueError, naming it, where one has fewer than `shortest`."""
+        from .sequences import longest
+
+        return longest(self._sequences(), shortest)
+
     def open(
-        self, split: str, frames: int, *, seed: int = 0, device: torch.device | str = "cpu"
+        self,
+        split: str,
+        frames: int,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        shortest: int | None = None,
     ) -> MovingMNIST | FrameArray | VideoClips:
         """The clips of `split`, `frames` frames each. `seed` and `device` matter to generated clips, which are endless.
 
-        Real videos are decoded into the user's cache the first time. Raises FileNotFoundError or ValueError with the
-        way out where the data cannot be used.
+        Sequences of fewer frames, but at least `shortest`, end in NaN; None is for those that have all. Other data are
+        never padded. Real videos are decoded into the user's cache the first time.
+
+        Raises FileNotFoundError or ValueError with the way out where the data cannot be used.
         """
         if self.generated:
             return self._digits(split, frames, self.num_digits, seed, device)
         if self.dataset in ("array", "moving-mnist-file"):
             return self._frame_array(split, frames)
+        if self.dataset == "sequences":
+            from .sequences import sequence_clips
+
+            return sequence_clips(self._sequences(), split, frames, shortest=shortest or frames, whole=self.whole)
         from .video_arrays import VideoClips
 
         arrays, chosen = self._videos(split, frames)
@@ -145,7 +189,7 @@ class DataConfig:
         if self.generated:
             digits = "train" if split == "development" else split
             return label_digits(self._digits(digits, frames, 1, seed, "cpu"), task, clips)
-        if self.dataset in ("array", "moving-mnist-file", "video-patches"):
+        if self.dataset in ("array", "moving-mnist-file", "video-patches", "sequences"):
             raise ValueError(
                 f"--dataset {self.dataset} has no classes; evaluate on another data set of the same frames"
             )
@@ -184,6 +228,13 @@ class DataConfig:
         path = self._place()
         return FrameArray(open_npy(path), split, frames=frames, name=path.name)
 
+    def _sequences(self) -> VideoArrays:
+        from .sequences import open_sequences
+
+        return open_sequences(
+            self._place(), id_column=self.id_column, time_column=self.time_column, columns=self.columns
+        )
+
     def _videos(self, split: str, frames: int) -> tuple[VideoArrays, list[int]]:
         """The arrays of all videos of this data set, and which of them are in `split`."""
         from .hmdb51 import hmdb51_videos, official_parts
@@ -204,7 +255,9 @@ class DataConfig:
             everything = [video for part in parts for video in part.videos]
             if missing := sum(len(part.missing) for part in parts):
                 _note(f"{place}: {len(everything)} of the {len(everything) + missing} listed videos are there")
-            wanted = read_lists(place, self.annotation_path, self.fold, split).videos
+            wanted = everything
+            if split != "all":
+                wanted = read_lists(place, self.annotation_path, self.fold, split).videos
         else:
             everything = find_videos(place, group=self.group)
             wanted = split_videos(everything, split)
@@ -245,7 +298,8 @@ class DataConfig:
 
     def _place(self) -> Path:
         if self.data_dir is None:
-            kind = "file: --data-dir FILE.npy" if self.dataset == "array" else "folder: --data-dir FOLDER"
+            files = {"array": "FILE.npy", "sequences": "FILE.npy, .npz or .csv"}
+            kind = f"file: --data-dir {files[self.dataset]}" if self.dataset in files else "folder: --data-dir FOLDER"
             raise ValueError(f"the data set {self.dataset!r} needs its {kind}")
         return Path(self.data_dir)
 
@@ -260,7 +314,7 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of `DataConfig`. A flag that is not given is absent from the namespace, so that it can be inherited."""
     group = parser.add_argument_group("data", argument_default=argparse.SUPPRESS)
     group.add_argument("--dataset", choices=DATASETS, help="where clips come from (default: moving-mnist, generated)")
-    group.add_argument("--data-dir", metavar="PATH", help="folder of MNIST/raw (default: data), of videos, .npy file")
+    group.add_argument("--data-dir", metavar="PATH", help="folder of MNIST/raw (default: data), of videos, or a file")
     group.add_argument("--digits", choices=DIGITS, help="images that move (default: optical, bundled, not MNIST)")
     group.add_argument("--num-digits", type=int, metavar="N", help="digits per clip (default: 2)")
     group.add_argument(
@@ -286,4 +340,10 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--fold", type=int, choices=(1, 2, 3), help="official split (default: 1)")
     group.add_argument(
         "--skip-unreadable", action="store_true", help="list videos that cannot be read instead of stopping"
+    )
+    group.add_argument(
+        "--id-column", metavar="NAME", help="which sequence of a .csv file a row is of (default: id, if it is there)"
+    )
+    group.add_argument(
+        "--time-column", metavar="NAME", help="what orders its rows (default: time, timestamp or date, likewise)"
     )

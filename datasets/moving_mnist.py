@@ -96,6 +96,10 @@ class MovingMNIST(Dataset[Tensor]):
             raise IndexError(f"clip {index}: expected 0 to {self.clips}")
         return self.__getitems__([index])[0]
 
+    def name(self, index: int) -> str:
+        """Which clip this is: its number in the split."""
+        return str(index)
+
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
         """Clips `indices` as one batch (B, T, 1, H, W) uint8, painted on `device`."""
         trajectories = self.trajectories(indices)

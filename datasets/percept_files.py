@@ -1,15 +1,12 @@
 """Features of videos in the layouts in which they come: our own, and those of others without conversion."""
 
-import math
-import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import open_npy
+from .arrays import open_npy, read_npz
 from .video_arrays import MappedFiles, VideoArrays, VideoRecord, open_arrays
 from .video_folder import OFFICIAL_SPLITS, groups_of, split_development, split_videos
 from .videos import Video
@@ -74,7 +71,9 @@ def _open_archives(paths: list[Path]) -> VideoArrays:
     arrays: list[npt.NDArray[Any]] = []
     left = MAX_BYTES
     for path in paths:
-        members = _read_archive(path, left)
+        members = read_npz(path, left, ("features", "names", "split1"))
+        if not {"features", "names"} <= members.keys():
+            raise ValueError(f"{path}: found {', '.join(sorted(members)) or 'neither'}, expected features and names")
         features, names = members["features"], members["names"]
         marks = members.get("split1")
         left -= features.nbytes
@@ -116,28 +115,3 @@ def _record(label: str, stem: str, array: npt.NDArray[Any], official: str = "") 
 def _with_groups(videos: list[VideoRecord]) -> list[VideoRecord]:
     groups = groups_of([(video.label, PurePosixPath(video.name).name) for video in videos])
     return [video._replace(group=group) for video, group in zip(videos, groups, strict=True)]
-
-
-def _read_archive(path: Path, limit: int) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an .npz file that percepts have, refused by their headers where they exceed `limit` bytes."""
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    arrays = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            there = archive.namelist()
-            for name in [name for name in ("features", "names", "split1") if f"{name}.npy" in there]:
-                member = archive.getinfo(f"{name}.npy")
-                with archive.open(member) as file:
-                    shape, _, dtype = read_header[np.lib.format.read_magic(file)](file)
-                size = math.prod(shape) * dtype.itemsize
-                if size > min(limit, member.file_size):
-                    raise ValueError(f"{name} of {size:,} bytes, {member.file_size:,} are there, {limit:,} are allowed")
-                with archive.open(member) as file:
-                    arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
-    # What zipfile and numpy raise for damaged archives; RuntimeError is an encrypted one and, with NotImplementedError
-    # below it, a kind of compression that this Python does not know.
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-        raise ValueError(f"{path}: not a whole .npz file of percepts ({error}); fetch or extract it again") from error
-    if not {"features", "names"} <= arrays.keys():
-        raise ValueError(f"{path}: found {', '.join(sorted(arrays)) or 'neither'}, expected features and names")
-    return arrays

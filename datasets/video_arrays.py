@@ -34,6 +34,7 @@ class VideoRecord(NamedTuple):
 
     shape: (T, H, W, C) of frames, (T, D) of features, or (K, T, H, W, C) of K clips that were cut beforehand.
     official: the part that the makers of the data set put it in, `train` or `test`; empty where they did not say.
+    first: the number of its first frame, where it is a part of a longer one.
     """
 
     name: str
@@ -42,6 +43,7 @@ class VideoRecord(NamedTuple):
     shape: tuple[int, ...]
     dtype: str
     official: str = ""
+    first: int = 0
 
     @property
     def frames(self) -> int:
@@ -228,6 +230,8 @@ class VideoClips(Dataset[Tensor]):
     (`seed`, item) alone and the same for all frames of a clip. Then items go on after the last clip: with n clips, item
     k * n + i is clip i, cropped anew.
 
+    With `pad`, which is for features only, a video shorter than `frames` is one clip that ends in NaN.
+
     Raises ValueError for videos shorter than `frames`, frames smaller than `crop`, arrays of other or mixed shapes or
     types, nothing chosen.
     """
@@ -245,6 +249,7 @@ class VideoClips(Dataset[Tensor]):
         crop: int | None = None,
         random_crop: bool = False,
         seed: int = 0,
+        pad: bool = False,
     ) -> None:
         if step is not None and clips_per_video is not None:
             raise ValueError("found both a step and a number of clips per video; expected one of them")
@@ -253,7 +258,7 @@ class VideoClips(Dataset[Tensor]):
         records = [arrays.videos[index] for index in chosen]
         _check_alike(records)
         short = [record for record in records if record.frames < frames]
-        if short:
+        if short and not pad:
             raise ValueError(
                 f"{short[0].name}: found {short[0].frames} frames, expected at least {frames} (input + future frames);"
                 f" {len(short)} of {len(records)} videos are too short: ask for fewer with --input-frames and"
@@ -274,6 +279,9 @@ class VideoClips(Dataset[Tensor]):
         self._room = height - self.crop[0], width - self.crop[1]
         self.frame_shape = (channels, *self.crop)
         self.dtype = np.uint8 if size else np.float32
+        if pad and size:
+            raise ValueError(f"{records[0].name}: found frames {_frame_shape(records[0])}, expected features to pad")
+        self._whole = pad and max(record.frames for record in records) <= frames
         self.starts = np.concatenate(starts)
         self.videos: npt.NDArray[np.int64] = np.repeat(np.arange(len(records), dtype=np.int64), per_video)
         self.labels = np.array([classes[record.label] for record in records], np.int64)[self.videos]
@@ -290,15 +298,28 @@ class VideoClips(Dataset[Tensor]):
             raise IndexError(f"clip {index}: expected 0 to {len(self) - 1}")
         return self.__getitems__([index])[0]
 
+    def name(self, index: int) -> str:
+        """Which frames item `index` is of, such as `walk/daria_walk@16`: the video and the number of the first frame.
+
+        Of clips that were cut beforehand it is the number of the clip. Where padding makes every clip a whole video,
+        the video's name is enough.
+        """
+        which = index % len(self)
+        record = self.arrays.videos[self.chosen[self.videos[which]]]
+        return record.name if self._whole else f"{record.name}@{record.first + self.starts[which]}"
+
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
         """Items `indices` as one batch (B, frames, C, H, W) uint8, or (B, frames, D, 1, 1) float32 of features."""
         clips = np.empty((len(indices), self.frames, *self.frame_shape), self.dtype)
         for clip, index in zip(clips, indices, strict=True):
-            clip[:] = self._clip(index)
+            frames = self._clip(index)
+            clip[: len(frames)] = frames
+            if len(frames) < len(clip):
+                clip[len(frames) :] = np.nan
         return torch.from_numpy(clips)
 
     def _clip(self, index: int) -> npt.NDArray[Any]:
-        """(frames, C, H, W) or (frames, D, 1, 1), a view of the array."""
+        """(frames, C, H, W) or (frames, D, 1, 1), a view of the array; fewer frames of a video that has fewer."""
         which = index % len(self) if self.augmented else index
         array, start = self.arrays.array(self.chosen[self.videos[which]]), self.starts[which]
         clip = array[start, : self.frames] if array.ndim == 5 else array[start : start + self.frames]
@@ -315,7 +336,7 @@ def _starts(record: VideoRecord, frames: int, step: int, clips_per_video: int | 
     """First frame of every clip of a video, or the number of every clip that was cut beforehand."""
     if len(record.shape) == 5:
         return np.arange(min(record.shape[0], clips_per_video or record.shape[0]), dtype=np.int64)
-    last = record.frames - frames
+    last = max(0, record.frames - frames)
     if clips_per_video is None:
         return np.arange(0, last + 1, step, dtype=np.int64)
     return np.unique(np.rint(np.linspace(0, last, clips_per_video)).astype(np.int64))

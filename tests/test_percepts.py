@@ -227,7 +227,7 @@ def save_archive(folder: Path, name: str, **changed: np.ndarray | None) -> Path:
         ({"features": np.ones((3, 4), np.float16)}, r"found features float16 \(3, 4\)"),
         ({"features": None}, "found names, expected features and names"),
         ({"names": np.array(["x"])}, r"found names <U1 \(1,\), expected 2 of text"),
-        ({"names": np.array([{}, {}], object)}, "not a whole .npz file of percepts .*allow_pickle"),
+        ({"names": np.array([{}, {}], object)}, "not a whole .npz file of plain arrays .*allow_pickle"),
         ({"split1": np.array([1, 0])}, "found split1"),
     ],
 )

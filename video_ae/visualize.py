@@ -17,6 +17,8 @@ _INPUT, _FUTURE = (96, 165, 250), (251, 146, 60)  # blue: seen by the model; ora
 _AGREES, _DIFFERS = (74, 222, 128), (248, 113, 113)  # green, red
 _PANEL = 224  # least height of a GIF panel, pixels
 _MARGIN = 10
+_TRUTH = "0.45"  # a grey
+_FEATURES = 4  # at most, of a series
 _STYLES: dict[str, Any] = {"floor": ":", "copy_last": "--", "mean_frame": "-.", "black": (0, (1, 3))}  # of lines
 
 
@@ -27,6 +29,16 @@ class Clip(NamedTuple):
     future: Frames  # may have no frames
     reconstruction: Frames | None
     prediction: Frames | None
+
+
+class Series(NamedTuple):
+    """One sequence of features (T, D), and what a model made of it, as in `Clip`."""
+
+    name: str
+    inputs: npt.NDArray[np.float32]
+    future: npt.NDArray[np.float32]  # may have no steps
+    reconstruction: npt.NDArray[np.float32] | None
+    prediction: npt.NDArray[np.float32] | None
 
 
 def save_clip_gif(path: Path, clip: Clip, *, milliseconds: int = 250) -> None:
@@ -118,6 +130,45 @@ def save_error_curves(
             )
     axes.set_ylim(bottom=0)
     _save(figure, axes, path)
+
+
+def save_series(path: Path, series: Sequence[Series], names: Sequence[str] = ()) -> None:
+    """Lines over time, a column of panels per sequence, a row per feature: the truth and what the model made of it.
+
+    names: of all D features; without, they are numbered. The first four are drawn.
+    """
+    from matplotlib.figure import Figure
+
+    width = series[0].inputs.shape[1]
+    rows = min(width, _FEATURES)
+    figure = Figure(figsize=(1 + 3.2 * len(series), 0.9 + 1.7 * rows), layout="constrained")
+    panels = figure.subplots(rows, len(series), sharex="col", sharey="row", squeeze=False)
+    for column, one in enumerate(series):
+        end = len(one.inputs)
+        truth = np.concatenate([one.inputs, one.future])
+        parts = [("truth", _TRUTH, truth, 0), ("reconstruction", "tab:blue", one.reconstruction, 0)]
+        parts.append(("prediction", "tab:orange", one.prediction, end))
+        for row in range(rows):
+            axes = panels[row, column]
+            for label, style, steps, first in parts:
+                if steps is not None and len(steps):
+                    dots = "o" if len(steps) == 1 else None  # one step is no line
+                    xs = range(first + 1, first + 1 + len(steps))
+                    axes.plot(xs, steps[:, row], color=style, marker=dots, markersize=3, linewidth=1.4, label=label)
+            if len(one.future):
+                axes.axvspan(end + 0.5, len(truth) + 0.5, color="tab:orange", alpha=0.08, linewidth=0)
+            axes.grid(alpha=0.3)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if column == 0:
+                axes.set_ylabel(names[row] if names else f"feature {row + 1} of {width}", parse_math=False)
+        panels[0, column].set_title(one.name, fontsize=10, parse_math=False)  # a name may have a $
+        panels[-1, column].set_xlabel("step")
+    figure.align_ylabels(panels[:, 0])
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
 
 
 def _made(clip: Clip) -> list[npt.NDArray[np.float32] | None]:

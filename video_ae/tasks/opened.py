@@ -29,6 +29,7 @@ class Clips(Protocol):
     @property
     def endless(self) -> bool: ...
     def __len__(self) -> int: ...
+    def name(self, index: int) -> str: ...
     def __getitems__(self, indices: Sequence[int]) -> torch.Tensor: ...
 
 
@@ -41,8 +42,13 @@ class Data(Protocol):
     def data_dir(self) -> str | None: ...
     @property
     def generated(self) -> bool: ...
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+    @property
+    def whole(self) -> bool: ...
+    def longest(self, shortest: int) -> int: ...
     def facts(self) -> dict[str, Any]: ...
-    def open(self, split: str, frames: int, *, seed: int = 0) -> Clips: ...
+    def open(self, split: str, frames: int, *, seed: int = 0, shortest: int | None = None) -> Clips: ...
     def open_labelled(self, split: str, frames: int, *, task: str, clips: int, seed: int = 0) -> LabelledVideos: ...
 
 
@@ -65,9 +71,8 @@ class Opened(NamedTuple):
     def split(self) -> str:
         """Which part of the data to evaluate on: never a clip that the model was trained on."""
         data, trained_on = self.data, self.trained_on
-        if data.dataset == "moving-mnist-file":
-            return "all"
-        if data.dataset == "array" and (data.dataset, data.data_dir) != (trained_on.dataset, trained_on.data_dir):
+        elsewhere = (data.dataset, data.data_dir) != (trained_on.dataset, trained_on.data_dir)
+        if data.dataset == "moving-mnist-file" or (elsewhere and data.dataset in ("array", "sequences")):
             return "all"
         return "test"
 
@@ -77,12 +82,19 @@ class Opened(NamedTuple):
 
         return {"sequences_seen": sequences_seen(self.run.path), "seed": arguments.seed} | self.data.facts()
 
-    def test_clips(self, arguments: argparse.Namespace, frames: int) -> tuple[Clips, int]:
-        """The clips to evaluate on and how many of them. Raises ValueError where there are fewer than `--clips`."""
-        clips = self.data.open(self.split, frames, seed=arguments.seed)
+    def test_clips(self, arguments: argparse.Namespace, frames: int, shortest: int | None = None) -> tuple[Clips, int]:
+        """The clips to evaluate on and how many of them; shorter ones, of at least `shortest` frames, end in NaN.
+
+        Raises ValueError where there are fewer than `--clips`.
+        """
+        return self.clips(self.split, arguments, frames, shortest)
+
+    def clips(self, split: str, arguments: argparse.Namespace, frames: int, shortest: int | None) -> tuple[Clips, int]:
+        """As `test_clips`, of another split."""
+        clips = self.data.open(split, frames, seed=arguments.seed, shortest=shortest)
         count = arguments.clips or (GENERATED_CLIPS if clips.endless else len(clips))
         if not clips.endless and count > len(clips):
-            raise ValueError(f"--clips {count}: found {len(clips)} {self.split} clips; ask for at most as many")
+            raise ValueError(f"--clips {count}: found {len(clips)} {split} clips; ask for at most as many")
         return clips, count
 
 

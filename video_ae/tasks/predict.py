@@ -4,24 +4,29 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..checkpoint import write_json
-from ..config import FUTURE, LOSS_NAMES
+from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION
 from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
+from ..lengths import split_clips
 from ..tables import table
-from ..visualize import save_clip_gif, save_error_curves, save_strip
+from ..visualize import Series, save_clip_gif, save_error_curves, save_series, save_strip
 from .opened import DRAWN_CLIPS, Clips, Opened, batches, start_folder
+
+_DRAWN_SERIES = 4
 
 
 def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write `predict.json`, curves by step and, of pictures, GIFs and a strip; print a table and their paths."""
+    """Write `predict.json`, curves by step, GIFs and a strip or, of features, lines; print a table and their paths."""
     model, device, folder = opened.model, opened.device, opened.folder
     if arguments.future_frames and FUTURE not in model.decoders:
         raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
     future_frames = arguments.future_frames or model.config.future_frames
-    frames = model.config.input_frames + (future_frames if FUTURE in model.decoders else 0)
-    clips, count = opened.test_clips(arguments, frames)
+    future_frames = future_frames if FUTURE in model.decoders else 0
+    frames = model.config.input_frames + future_frames
+    clips, count = opened.test_clips(arguments, frames, shortest=future_frames + 1)
 
     def loaded(what: str) -> Iterator[Tensor]:
         return batches(clips, range(count), arguments.batch_size, what)
@@ -46,7 +51,9 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     clips_of = "clip" if count == 1 else "clips"
     where = f"{opened.data.dataset} ({opened.split})"
     print(f"\n{count}{of_all} {clips_of} of {where}; the baselines are judged on the {judged} frames")
-    if not model.config.features:
+    if model.config.features:
+        _draw_series(opened, clips, count)
+    else:
         _draw(opened, clips, min(count, DRAWN_CLIPS))
     print(f"by step  {folder / 'predict-steps.png'}\nmetrics  {folder / 'predict.json'}")
     return results
@@ -60,3 +67,28 @@ def _draw(opened: Opened, clips: Clips, count: int) -> None:
     save_strip(opened.folder / "predict-strip.png", drawn[:4])
     print(f"GIFs     {opened.folder / 'predict-00.gif'} to {count - 1:02d}")
     print(f"strip    {opened.folder / 'predict-strip.png'}")
+
+
+@torch.inference_mode()
+def _draw_series(opened: Opened, clips: Clips, count: int) -> None:
+    """A few of the first `count` sequences, evenly spread, and what the model made of them."""
+    model, shown = opened.model, min(count, _DRAWN_SERIES)
+    indices = [index * count // shown for index in range(shown)]
+    batch = clips.__getitems__(indices).to(opened.device)
+    inputs, future, lengths = split_clips(batch, model.config.input_frames)
+    outputs = model(model.encoder.to_vectors(inputs), teacher_forcing=False, steps=future.shape[1], lengths=lengths)
+    made = {name: model.outputs_to_frames(output).flatten(2).cpu().numpy() for name, output in outputs.items()}
+    read, follows = inputs.flatten(2).cpu().numpy(), future.flatten(2).cpu().numpy()  # (B, T, D) each
+    ends = [inputs.shape[1]] * shown if lengths is None else lengths.tolist()
+    drawn = [
+        Series(
+            clips.name(index),
+            read[row, : ends[row]],
+            follows[row],
+            made[RECONSTRUCTION][row, : ends[row]] if RECONSTRUCTION in made else None,
+            made[FUTURE][row] if FUTURE in made else None,
+        )
+        for row, index in enumerate(indices)
+    ]
+    save_series(opened.folder / "predict-series.png", drawn, opened.data.columns)
+    print(f"series   {opened.folder / 'predict-series.png'}")

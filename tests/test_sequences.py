@@ -1,0 +1,501 @@
+"""Anybody's own sequences: every layout, every way in which a file can be wrong, training on them, and their codes."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import evaluate
+import train
+from datasets.config import DataConfig
+from datasets.sequences import longest, open_sequences, sequence_clips, split_sequences
+from datasets.video_arrays import VideoArrays, VideoClips, VideoRecord
+from video_ae import LSTMAutoencoder
+
+TRAINING = ["-b", "4", "--steps", "3", "--hidden-size", "6", "--device", "cpu", "--dataset", "sequences"]
+
+
+def contents(sequences: VideoArrays) -> dict[str, list]:
+    for index, record in enumerate(sequences.videos):
+        array = sequences.array(index)
+        assert (array.shape, array.dtype, record.dtype) == (record.shape, np.float32, "float32")
+    return {record.name: sequences.array(index).tolist() for index, record in enumerate(sequences.videos)}
+
+
+def numbered(lengths: list[int]) -> VideoArrays:
+    """Sequences of the features (sequence, step), so that a clip says where it is from."""
+    arrays = [np.stack([np.full(T, n), np.arange(T)], axis=1).astype(np.float32) for n, T in enumerate(lengths)]
+    records = [VideoRecord(f"s{n}", "", f"s{n}", array.shape, "float32") for n, array in enumerate(arrays)]
+    return VideoArrays(records, arrays.__getitem__)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode())
+    return path
+
+
+def test_arrays_of_any_rank_and_type_are_float32_sequences(tmp_path):
+    """Catches a batch of series read as one, and features read as steps."""
+    path = tmp_path / "mine.npy"
+    np.save(path, np.arange(4))
+    assert contents(open_sequences(path)) == {"mine": [[0], [1], [2], [3]]}
+    np.save(path, np.arange(6.0).reshape(3, 2))
+    assert contents(open_sequences(path)) == {"mine": [[0, 1], [2, 3], [4, 5]]}  # and the file was read again
+    np.save(path, np.arange(12, dtype=np.float32).reshape(2, 3, 2))
+    found = open_sequences(path)
+    assert contents(found) == {"0": [[0, 1], [2, 3], [4, 5]], "1": [[6, 7], [8, 9], [10, 11]]}
+    assert isinstance(found.array(1), np.memmap)  # float32 stays on disk
+
+
+def test_archives_hold_an_array_per_sequence_or_all_in_one(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, b=np.arange(3), a=np.ones((2, 1), np.float16))
+    assert contents(open_sequences(path)) == {"b": [[0], [1], [2]], "a": [[1], [1]]}
+    padded = np.full((2, 3, 1), np.nan)
+    padded[0, :2], padded[1] = 1, 2
+    np.savez_compressed(path, sequences=padded, lengths=np.array([2, 3]), names=np.array(["x/1", "y"]))
+    assert contents(open_sequences(path)) == {"x/1": [[1], [1]], "y": [[2], [2], [2]]}
+    np.savez(path, sequences=padded[1:])
+    assert contents(open_sequences(path)) == {"0": [[2], [2], [2]]}
+    np.savez(path, sequences=np.arange(2))
+    assert contents(open_sequences(path)) == {"sequences": [[0], [1]]}
+
+
+def test_a_wide_table_is_one_series_ordered_by_its_time(tmp_path):
+    path = write(
+        tmp_path / "mine.csv", '\ufeffDate,temp,"a, b"\r\n2024-03-02,3,-4e2\r\n\r\n2024-03-01T23:00, 1 ,"2"\r\n'
+    )
+    found = open_sequences(path)
+    assert contents(found) == {"mine": [[1, 2], [3, -400]]}
+    assert found.facts == {"columns": ["temp", "a, b"]}
+    path = write(tmp_path / "mine.csv", "0,1\n5,6\n7,8\n")  # as pandas numbers columns without names
+    assert contents(open_sequences(path)) == {"mine": [[5, 6], [7, 8]]}
+
+
+def test_a_long_table_has_sequences_by_id_in_any_order_of_rows(tmp_path):
+    """Catches times that are ordered as text, ids that are read as numbers, and rows that go to another sequence."""
+    rows = "id,time,x,y\nb,10,1,2\n007,1,3,4\nb,9,5,6\nb,-1e1,7,8\n"
+    path = write(tmp_path / "mine.csv", rows)
+    expected = {"b": [[7, 8], [5, 6], [1, 2]], "007": [[3, 4]]}
+    assert contents(open_sequences(path)) == expected
+    write(path, rows.replace("id,time", "who,when"))
+    assert contents(open_sequences(path, id_column="who", time_column="when")) == expected
+    write(path, "id,x\nb,1\na,2\nb,3\n")
+    assert contents(open_sequences(path)) == {"b": [[1], [3]], "a": [[2]]}
+    write(path, "y,id,x\n1,a,2\n")
+    assert contents(open_sequences(path, columns=("x", "y"))) == {"a": [[2, 1]]}
+    write(path, "time,x\n2024-01-01T01:00+01:00,1\n2023-12-31T23:59Z,2\n")
+    assert contents(open_sequences(path)) == {"mine": [[2], [1]]}
+
+
+@given(
+    table=st.lists(
+        st.tuples(st.sampled_from(["a", 'b"', "c,d", "é"]), st.floats(width=32, allow_nan=False, allow_infinity=False)),
+        min_size=1,
+    )
+)
+def test_what_the_csv_module_writes_is_read_exactly(tmp_path_factory, table):
+    path = tmp_path_factory.mktemp("tables") / "mine.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("id", "x"), *table])
+    expected: dict[str, list] = {}
+    for name, value in table:
+        expected.setdefault(name, []).append([value])
+    assert contents(open_sequences(path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,temp\n1,2\n3,abc\n", "found 'abc' in column temp, line 3, expected a number"),
+        ("x,temp\n1,2\n\n3,\n", "found '' in column temp, line 4, expected a number"),
+        ("x\nnan\n", "found 'nan' in column x, line 2"),
+        ("x\n-inf\n", "found '-inf' in column x, line 2"),
+        ("x\n1e39\n", "found '1e39' in column x, line 2.*finite float32"),
+        ("x\n20_24\n", "found '20_24' in column x, line 2"),
+        ("x,y\n1,2\n3\n", "found 1 cells in line 3, expected 2 as in the header"),
+        ("1.5,2\n3,4\n", "found numbers in line 1, expected a header"),
+        (",x\n0,1\n", "expected a different name for every column"),
+        ("x,x\n0,1\n", "expected a different name for every column"),
+        ("", r"found the header \[\]"),
+        ("x\n", "holds no sequences"),
+        ("id,time\na,1\n", "found only id, time, expected columns of numbers as well"),
+        ("id,x\n,1\n", "found no id in line 2"),
+        ("time,x\nsoon,1\n", "found 'soon' as time in line 2, expected a number or a date"),
+        ("time,x\nnan,1\n", "found 'nan' as time in line 2"),
+        ("id,time,x\na,1,1\nb,2,2\na,1.0,3\n", "found one time in lines 2 and 4 of a, expected a time for every step"),
+        ('x\n1\n"2\n', r"not a table with commas in UTF-8 after line 3"),
+        ("x\n1\n\0\n", "found '\\\\x00' in column x, line 3"),
+    ],
+)
+def test_tables_that_do_not_fit_are_named_with_the_line(tmp_path, text, message):
+    path = write(tmp_path / "mine.csv", text)
+    with pytest.raises(ValueError, match=f"{path}: .*{message}"):
+        open_sequences(path)
+
+
+def test_columns_that_are_not_there_are_named(tmp_path):
+    path = write(tmp_path / "mine.csv", "x,y\n1,2\n")
+    for flags, message in (
+        ({"id_column": "who"}, r"found the columns x, y, expected who among them \(--id-column\)"),
+        ({"time_column": "when"}, "expected when among them"),
+        ({"columns": ("x", "z")}, "found the columns x, y, expected x, z, as in training"),
+    ):
+        with pytest.raises(ValueError, match=f"{path}: .*{message}"):
+            open_sequences(path, **flags)
+    path.write_bytes(b"x\n\xff\n")
+    with pytest.raises(ValueError, match="not a table with commas in UTF-8"):
+        open_sequences(path)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([[1, 2], [3, np.nan]]), r"found nan in mine, step 1, feature 1 \(from 0\), expected finite"),
+        (np.array([[[1.0]], [[np.inf]]]), "found inf in 1, step 0, feature 0"),
+        (np.array([1e39]), r"found 1e\+39 in mine, step 0"),
+        (np.ones((2, 3, 4, 5)), r"found shape \(2, 3, 4, 5\), expected \(N, T, F\)"),
+        (np.ones(()), r"found shape \(\)"),
+        (np.ones((2, 0, 1)), "found 0 steps of 1 features in 0"),
+        (np.ones((0, 2, 1)), "holds no sequences"),
+        (np.array(["1"]), "found <U1 .* in mine, expected numbers"),
+        (np.array([1j]), "found complex128"),
+        (np.array([{}], object), r"not a whole \.npy array"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named_with_the_place(tmp_path, array, message):
+    path = tmp_path / "mine.npy"
+    np.save(path, array)
+    with pytest.raises(ValueError, match=f"{path}: .*{message}"):
+        open_sequences(path)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a": np.ones(3), "b": np.ones((3, 2))}, "found 3 steps of 2 features in b, expected at least one of 1"),
+        ({"a": np.ones((2, 2, 2))}, r"found float64 \(2, 2, 2\) in a, expected numbers \(T, F\)"),
+        ({"a": np.array([{}], object)}, "not a whole .npz file .*allow_pickle"),
+        ({"sequences": np.ones((2, 3, 1)), "lengths": np.array([3, 4])}, "found lengths int64"),
+        ({"sequences": np.ones((2, 3, 1)), "lengths": np.array([3.0, 2.0])}, "found lengths float64"),
+        ({"sequences": np.ones((2, 3, 1)), "names": np.array(["a", "a"])}, "expected 2 different ones"),
+        ({"sequences": np.ones((2, 3, 1)), "names": np.arange(2)}, "found names int64"),
+        ({"sequences": np.ones((2, 3, 1)), "more": np.ones(2)}, "found more beside sequences"),
+        ({"sequences": np.full((1, 3, 1), np.nan), "lengths": np.array([1])}, "found nan in 0, step 0"),
+        ({}, "holds no sequences"),
+    ],
+)
+def test_archives_that_do_not_fit_are_named(tmp_path, members, message):
+    path = tmp_path / "mine.npz"
+    np.savez(path, **members)
+    with pytest.raises(ValueError, match=f"{path}: .*{message}"):
+        open_sequences(path)
+
+
+def test_what_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    """Limits hold for the members of an archive together."""
+    monkeypatch.setattr("datasets.sequences.MAX_BYTES", 100)
+    np.save(tmp_path / "a.npy", np.ones(26))
+    np.savez_compressed(tmp_path / "a.npz", a=np.ones(20, np.float32), b=np.ones(20, np.float32))
+    write(tmp_path / "a.csv", "x\n" + 26 * "1\n")
+    for suffix, message in ((".npy", "26 numbers are too many"), (".npz", "b of 80 bytes"), (".csv", "too many numb")):
+        with pytest.raises(ValueError, match=f"a{suffix}: .*{message}"):
+            open_sequences(tmp_path / f"a{suffix}")
+    np.save(tmp_path / "a.npy", np.ones(99, np.float32))  # is not read into memory
+    assert open_sequences(tmp_path / "a.npy").videos[0].frames == 99
+    with pytest.raises(FileNotFoundError, match="no such file; expected sequences"):
+        open_sequences(tmp_path / "b.csv")
+    with pytest.raises(ValueError, match=r"found a \.txt file, expected \.npy"):
+        open_sequences(write(tmp_path / "a.txt", "1"))
+
+
+@given(lengths=st.lists(st.integers(10, 60), min_size=1, max_size=25))
+def test_no_step_is_in_two_splits_and_none_is_lost(lengths):
+    """By the numbers in the data. Sequences that are added later leave the others in their splits."""
+    sequences = numbered(lengths)
+    parts = {split: split_sequences(sequences, split) for split in ("train", "validation", "test", "all")}
+    steps = {
+        split: [tuple(step) for index in range(len(part.videos)) for step in part.array(index).tolist()]
+        for split, part in parts.items()
+    }
+    everything = [(n, t) for n, length in enumerate(lengths) for t in range(length)]
+    assert steps["all"] == everything
+    assert sorted(steps["train"] + steps["validation"] + steps["test"]) == everything
+    if len(lengths) < 10:
+        assert [record.first for record in parts["test"].videos] == [round(0.9 * length) for length in lengths]
+        assert {n for n, _ in steps["train"]} == set(range(len(lengths)))
+    else:
+        more = split_sequences(numbered([*lengths, 10, 10]), "test")
+        assert [record.name for record in parts["test"].videos] == [f"s{n}" for n in range(9, len(lengths), 10)]
+        assert [record.name for record in more.videos][: len(parts["test"].videos)] == [
+            record.name for record in parts["test"].videos
+        ]
+    with pytest.raises(ValueError, match="unknown split 'rest'"):
+        split_sequences(sequences, "rest")
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_windows_of_sequences_shorter_ones_are_padded(split):
+    """Training windows overlap, others do not; a sequence that is shorter than a window ends in NaN."""
+    lengths = [23, 5, 8] * 6 + [30, 9]
+    clips = sequence_clips(numbered(lengths), split, 8, shortest=5, whole=False)
+    chosen = [n for n in range(20) if (n % 10 == 8) == (split == "validation") and n % 10 != 9]
+    step = 2 if split == "train" else 8
+    expected = [(n, first) for n in chosen for first in range(0, max(1, lengths[n] - 7), step)]
+    assert [clips.name(index) for index in range(len(clips))] == [f"s{n}@{first}" for n, first in expected]
+    found = clips.__getitems__(range(len(clips)))[..., 0, 0].numpy()
+    for clip, (n, first) in zip(found, expected, strict=True):
+        there = min(8, lengths[n])
+        assert clip[:there].tolist() == [[n, first + t] for t in range(there)]
+        assert np.isnan(clip[there:]).all()
+
+
+def test_whole_sequences_are_a_clip_each_with_their_own_names():
+    lengths = [3, 7, 4, 5, 6, 3, 7, 3, 4, 5]
+    sequences = numbered(lengths)
+    assert longest(sequences, 3) == 7
+    clips = sequence_clips(sequences, "train", 7, shortest=3, whole=True)
+    assert [clips.name(index) for index in range(len(clips))] == [f"s{n}" for n in range(8)]
+    present = (~clips.__getitems__(range(8)).isnan()).all(dim=2).sum(dim=1).flatten()
+    assert present.tolist() == lengths[:8]
+    with pytest.raises(ValueError, match=r"s0: found 3 steps, expected at least 4 .* 3 of 10 are too short: ask for f"):
+        longest(sequences, 4)
+    with pytest.raises(ValueError, match="s0: found 3 steps, expected at least 4"):
+        sequence_clips(sequences, "train", 7, shortest=4, whole=True)
+    with pytest.raises(ValueError, match="s1: found 7 steps, expected at most 6, the longest whole sequence"):
+        sequence_clips(sequences, "train", 6, shortest=1, whole=True)
+    with pytest.raises(ValueError, match="the test part of s0: found 2 steps, expected at least 3"):
+        sequence_clips(numbered([20]), "test", 3, shortest=1, whole=False)
+    films = VideoArrays([VideoRecord("v", "", "v", (3, 4, 4, 1), "uint8")], lambda index: np.zeros((3, 4, 4, 1)))
+    with pytest.raises(ValueError, match=r"v: found frames \(4, 4, 1\), expected features to pad"):
+        VideoClips(films, [0], 5, pad=True)
+
+
+@pytest.fixture
+def table(tmp_path) -> Path:
+    """Twenty sequences of 6 to 15 steps of two features whose scales differ by eight orders of magnitude."""
+    random = np.random.default_rng(0)
+    steps = [(n, t) for n in range(20) for t in range(6 + 7 * n % 10)]
+    rows = [f"s{n:02d},{t},{1e5 * np.sin(t + n)},{1e-3 * random.normal()}\n" for n, t in steps]
+    rows[1:] = random.permutation(rows[1:]).tolist()
+    return write(tmp_path / "mine.csv", "id,time,large,small\n" + "".join(rows))
+
+
+def stored(run: Path, part: str) -> dict:
+    return json.loads((run / "config.json").read_text())[part]
+
+
+def test_from_a_table_of_different_lengths_to_codes_and_pictures(table, tmp_path, capsys, monkeypatch):
+    """The README's commands. What is drawn is what the model says, cut to each sequence's own length."""
+    run, out = tmp_path / "run", tmp_path / "new" / "codes.npz"
+    words = [*TRAINING, "--composite", "--data-dir", str(table), "--future-frames", "4", "--output-dir", str(run)]
+    assert train.command(words) == 0
+    assert "20 sequences of 6 to 15 steps; each is a clip; --input-frames N cuts windows" in capsys.readouterr().err
+    model = LSTMAutoencoder.from_pretrained(run)
+    assert (model.config.frame_shape, model.config.input_frames, model.config.output) == ((2, 1, 1), 11, "linear")
+    assert (stored(run, "data")["columns"], stored(run, "data")["whole"]) == (["large", "small"], True)
+    assert model.encoder.std[1] < 0.01  # the small feature is standardised too, and so counts in the loss
+    assert train.command([*words, "--resume", "--steps", "4"]) == 0
+
+    drawn = []
+    monkeypatch.setattr(
+        "video_ae.tasks.predict.save_series", lambda path, series, names: drawn.extend([names, *series])
+    )
+    assert evaluate.command([str(run), "--device", "cpu"]) == 0
+    results = json.loads((run / "evaluation" / "predict.json").read_text())
+    assert (results["clips"], results["split"], results["whole"]) == (2, "test", True)
+    names, *series = drawn
+    sequences = open_sequences(table)
+    ids = [record.name for record in sequences.videos]  # in the order in which they first come
+    assert (names, [one.name for one in series]) == (("large", "small"), [ids[9], ids[19]])
+    assert sorted(ids) == [f"s{n:02d}" for n in range(20)] != ids
+    model = LSTMAutoencoder.from_pretrained(run)
+    for one, index in zip(series, (9, 19), strict=True):
+        steps = torch.from_numpy(sequences.array(index).copy())[None]  # (1, T, 2)
+        inputs = steps[:, :-4]
+        np.testing.assert_array_equal(one.inputs, inputs[0])
+        np.testing.assert_array_equal(one.future, steps[0, -4:])
+        np.testing.assert_allclose(one.reconstruction, model.reconstruct(inputs)[0], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(one.prediction, model.predict(inputs)[0], rtol=1e-4, atol=1e-4)
+
+    assert evaluate.command([str(run), "--tasks", "encode", "--out", str(out), "-b", "3", "--device", "cpu"]) == 0
+    assert f"20 codes of sequences, {table} (every part of it)\ncodes    {out}" in capsys.readouterr().out
+    with np.load(out, allow_pickle=False) as archive:
+        codes = archive["codes"]
+        assert (codes.dtype, archive["ids"].tolist()) == (np.float32, ids)
+    for index, code in enumerate(codes):  # the whole sequence, alone and without padding
+        steps = torch.from_numpy(sequences.array(index).copy())[None]
+        np.testing.assert_allclose(code, model.encode(steps)[0], atol=1e-6)
+
+
+def test_codes_of_other_files_longer_sequences_and_columns_in_another_order(table, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train.command([*TRAINING, "--composite", "--data-dir", str(table), "--output-dir", str(run)]) == 1
+    assert "found 6 steps, expected at least 11 (input + future); 10 of 20 are too short" in capsys.readouterr().err
+    words = ["--future-frames", "3", "--data-dir", str(table), "--output-dir", str(run)]
+    assert train.command([*TRAINING, "--composite", *words]) == 0
+    model = LSTMAutoencoder.from_pretrained(run)
+    steps = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    rows = "".join(f"{small},{large}\n" for large, small in steps.tolist())
+    other = write(tmp_path / "other.csv", f"small,large\n{rows}")
+    encode = [str(run), "--tasks", "encode", "--device", "cpu"]
+    assert evaluate.command([*encode, "--data-dir", str(other), "--out", str(tmp_path / "a.npz")]) == 0
+    np.save(tmp_path / "other.npy", steps)
+    assert evaluate.command([*encode, "--data-dir", str(tmp_path / "other.npy"), "--out", str(tmp_path / "b.npz")]) == 0
+    for name in ("a", "b"):
+        with np.load(tmp_path / f"{name}.npz") as archive:
+            assert archive["ids"].tolist() == ["other"]
+            np.testing.assert_allclose(archive["codes"], model.encode(torch.from_numpy(steps)[None]), atol=1e-6)
+    capsys.readouterr()
+    assert evaluate.command([str(run), "--data-dir", str(other), "--device", "cpu"]) == 1
+    assert "other: found 40 steps, expected at most 15, the longest whole sequence" in capsys.readouterr().err
+    write(other, "small,huge\n1,2\n")
+    assert evaluate.command([*encode, "--data-dir", str(other), "--out", str(tmp_path / "c.npz")]) == 1
+    assert "found the columns small, huge, expected large, small, as in training" in capsys.readouterr().err
+    assert evaluate.command([*encode, "--id-column", "time", "--out", str(tmp_path / "c.npz")]) == 1
+    assert "--id-column divides the videos of this run otherwise" in capsys.readouterr().err
+    assert not (tmp_path / "c.npz").exists()
+
+
+def test_windows_of_one_long_series(tmp_path, capsys):
+    """Training, validation and test are consecutive parts of it; codes are of windows one after the other."""
+    series = np.random.default_rng(0).normal(size=(300, 2)).cumsum(axis=0)
+    np.save(tmp_path / "mine.npy", series)
+    run, out = tmp_path / "run", tmp_path / "codes.npz"
+    frames = ["--input-frames", "6", "--future-frames", "3", "--data-dir", str(tmp_path / "mine.npy")]
+    assert train.command([*TRAINING, "--composite", *frames, "--output-dir", str(run)]) == 0
+    assert "1 sequences of 300 to 300 steps; clips are windows" in capsys.readouterr().err
+    assert stored(run, "data")["whole"] is False
+    assert evaluate.command([str(run), "--device", "cpu"]) == 0
+    folder = run / "evaluation"
+    assert json.loads((folder / "predict.json").read_text())["clips"] == 30 // 9
+    assert (folder / "predict-series.png").stat().st_size > 10_000
+    assert "predict-series.png" in capsys.readouterr().out
+    assert evaluate.command([str(run), "--tasks", "encode", "--out", str(out), "--device", "cpu"]) == 0
+    windows = torch.from_numpy(series).float().unflatten(0, (50, 6))
+    with np.load(out) as archive:
+        assert archive["ids"].tolist() == [f"mine@{first}" for first in range(0, 300, 6)]
+        expected = LSTMAutoencoder.from_pretrained(run).encode(windows)
+        np.testing.assert_allclose(archive["codes"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("decoder", ["--reconstruct", "--predict"])
+def test_models_with_one_decoder_and_default_windows(decoder, tmp_path):
+    """Few sequences are cut in time and into windows of the default size, though nobody asked for windows."""
+    np.savez(tmp_path / "mine.npz", a=np.sin(np.arange(300)), b=np.cos(np.arange(240)))
+    run = tmp_path / "run"
+    assert train.command([*TRAINING, decoder, "--data-dir", str(tmp_path / "mine.npz"), "--output-dir", str(run)]) == 0
+    assert stored(run, "model")["input_frames"] == 10
+    assert evaluate.command([str(run), "--device", "cpu"]) == 0
+    assert (run / "evaluation" / "predict-series.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "the data set 'sequences' needs its file: --data-dir FILE.npy, .npz or .csv"),
+        (["--data-dir", "x.npy", "--id-column", "a"], "--id-column changes nothing for --dataset sequences but for .c"),
+        (["--data-dir", "x.csv", "--grey"], "--grey changes nothing for --dataset sequences"),
+        (["--data-dir", "missing.csv"], "missing.csv: no such file"),
+    ],
+)
+def test_flags_that_do_not_fit(words, message, capsys, tmp_path):
+    assert train.command([*TRAINING, "--composite", *words, "--output-dir", str(tmp_path / "run")]) == 1
+    assert message in capsys.readouterr().err
+    with pytest.raises(ValueError, match="--dataset sequences has no classes"):
+        DataConfig(dataset="sequences", data_dir="x.csv").open_labelled("test", 3, task="", clips=1)
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "run"
+    small = ["--image-size", "28", "--num-digits", "1", "--input-frames", "3", "--future-frames", "2"]
+    training = ["-b", "4", "--steps", "2", "--hidden-size", "6", "--device", "cpu", "--validation-clips", "4"]
+    assert train.command(["--composite", *small, *training, "--output-dir", str(run)]) == 0
+    return run
+
+
+def test_codes_of_digits_arrays_and_videos(digits_run, tmp_path, monkeypatch, capsys):
+    """Whatever the batches: never more than one is in memory, and the codes are those of the model."""
+    model = LSTMAutoencoder.from_pretrained(digits_run)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    read = []
+    whole_batches = VideoClips.__getitems__
+    monkeypatch.setattr(VideoClips, "__getitems__", lambda self, i: read.append(len(i)) or whole_batches(self, i))
+
+    def encode(name: str, *words: str) -> tuple[np.ndarray, list[str]]:
+        out = tmp_path / f"{name}.npz"
+        words = (str(digits_run), "--tasks", "encode", "--out", str(out), "--device", "cpu", *words)
+        assert evaluate.command([*words]) == 0
+        with np.load(out, allow_pickle=False) as archive:
+            assert archive.files == ["codes", "ids"]
+            return archive["codes"], archive["ids"].tolist()
+
+    codes, ids = encode("digits", "--clips", "12")
+    assert ids == [str(index) for index in range(12)]
+    clips = DataConfig(image_size=28, num_digits=1).open("test", 3)
+    np.testing.assert_allclose(codes, model.encode(clips.__getitems__(range(12))), atol=1e-6)
+    assert "12 codes of moving-mnist (the first 12 test clips)" in capsys.readouterr().out
+
+    videos = np.random.default_rng(0).integers(0, 256, (11, 7, 28, 28), dtype=np.uint8)
+    np.save(tmp_path / "videos.npy", videos)
+    codes, ids = encode("array", "--dataset", "array", "--data-dir", str(tmp_path / "videos.npy"))
+    assert ids == [f"{video}@{first}" for video in range(11) for first in (0, 3)]
+    pieces = torch.from_numpy(videos[:, :6].reshape(22, 3, 1, 28, 28))
+    np.testing.assert_allclose(codes, model.encode(pieces), atol=1e-6)
+
+    for name in ("walk/daria_walk", "run/daria_run", "run/eli_run"):  # two groups: too few to split
+        path = tmp_path / "films" / f"{name}.avi"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (28, 28))
+        for t in range(8):
+            writer.write(np.full((28, 28, 3), 20 * t, np.uint8))
+        writer.release()
+    words = ("--dataset", "video-folder", "--data-dir", str(tmp_path / "films"), "--image-size", "28", "--grey")
+    found = {size: encode(f"films-{size}", *words, "-b", str(size)) for size in (1, 4, 50)}
+    assert found[4][1] == [
+        f"{name}@{t}" for name in ("run/daria_run", "run/eli_run", "walk/daria_walk") for t in (0, 3)
+    ]
+    assert read == [1] * 6 + [4, 2] + [6]
+    for codes, _ in found.values():
+        np.testing.assert_allclose(codes, found[50][0], atol=1e-6)
+
+
+def test_an_interrupted_encoding_leaves_nothing(digits_run, tmp_path, monkeypatch, capsys):
+    encode = [str(digits_run), "--tasks", "encode", "--clips", "9", "-b", "2", "--device", "cpu"]
+    out = tmp_path / "codes.npz"
+    calls = []
+
+    def stop(self, clips, lengths=None):
+        calls.append(os.listdir(tmp_path))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return torch.zeros(len(clips), 6)
+
+    monkeypatch.setattr(LSTMAutoencoder, "encode", stop)
+    assert evaluate.command([*encode, "--out", str(out)]) == 130
+    assert (len(calls[2]), os.listdir(tmp_path)) == (1, [])
+    calls.extend([[]] * 9)
+    assert evaluate.command([*encode, "--out", str(out)]) == 0
+    capsys.readouterr()
+    for path, message in (
+        (out, "exists already; choose another name, or delete it"),
+        (tmp_path / "codes.npy", "expected a file with the suffix .npz"),
+        (out / "below.npz", "File exists"),
+    ):
+        assert evaluate.command([*encode, "--out", str(path)]) == 1
+        assert message in capsys.readouterr().err
+    for words, message in (
+        ([*encode], "say where the codes go: --out FILE.npz"),
+        ([encode[0], "--out", "x"], "changes"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            evaluate.command(words)
+        assert message in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""Codes of everything that a data set holds, with names, in one file: for retrieval, clustering or a database."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..lengths import split_clips
+from .opened import Clips, Opened, batches
+
+_NAMES = 4096  # that are in memory at a time
+
+
+def run(opened: Opened, arguments: argparse.Namespace) -> None:
+    """Write `codes` (N, code_size) float32 and `ids` (N,) text into `--out`, a batch at a time.
+
+    Of files that is all there are, whatever they were used for; of moving digits the first test clips. The encoder
+    reads clips as in training, one after the other without overlap, or whole sequences of any length.
+
+    Raises ValueError or FileExistsError where the file cannot be written.
+    """
+    path = _free_place(arguments.out)
+    data, config = opened.data, opened.model.config
+    frames = data.longest(1) if data.whole else config.input_frames
+    split = "test" if data.generated else "all"
+    clips, count = opened.clips(split, arguments, frames, shortest=1)
+    _write_npz(path, _codes(opened, clips, count, arguments.batch_size), clips, count)
+    what = f"the first {count} {split} clips" if clips.endless or count < len(clips) else "every part of it"
+    where = data.dataset if data.data_dir is None else f"{data.dataset}, {data.data_dir}"
+    print(f"{count} codes of {where} ({what})\ncodes    {path}")
+
+
+def _free_place(out: Path) -> Path:
+    if out.suffix != ".npz":
+        raise ValueError(f"--out {out}: expected a file with the suffix .npz")
+    if out.exists():
+        raise FileExistsError(f"--out {out}: exists already; choose another name, or delete it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _codes(opened: Opened, clips: Clips, count: int, batch_size: int) -> Iterator[npt.NDArray[np.float32]]:
+    """The codes of the first `count` clips, (B, code_size) at a time."""
+    for batch in batches(clips, range(count), batch_size, "encoding"):
+        inputs, _, lengths = split_clips(batch.to(opened.device), batch.shape[1])
+        yield opened.model.encode(inputs, lengths).float().cpu().numpy()
+
+
+def _write_npz(path: Path, codes: Iterable[npt.NDArray[np.float32]], clips: Clips, count: int) -> None:
+    """What `numpy.savez` writes, without ever holding it all; a file that is not whole never has the name `path`."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with zipfile.ZipFile(partial, "w") as archive:
+            _write_member(archive, "codes", codes, count)
+            width = max(len(clips.name(index)) for index in range(count))
+            starts = range(0, count, _NAMES)
+            ids = (np.array([clips.name(i) for i in range(s, min(s + _NAMES, count))], f"<U{width}") for s in starts)
+            _write_member(archive, "ids", ids, count)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)  # after an error or Ctrl-C; a whole file is not there any more
+
+
+def _write_member(archive: zipfile.ZipFile, name: str, parts: Iterable[npt.NDArray[Any]], count: int) -> None:
+    """An array of `count` rows that comes in parts."""
+    rows = 0
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        for part in parts:
+            if rows == 0:
+                about = {"descr": part.dtype.str, "fortran_order": False, "shape": (count, *part.shape[1:])}
+                np.lib.format.write_array_header_1_0(file, about)
+            file.write(part.tobytes())
+            rows += len(part)
+    if rows != count:
+        raise ValueError(f"found {rows} {name}, expected {count}: the data set is not what it says")
