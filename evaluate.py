@@ -3,6 +3,7 @@
 python evaluate.py runs/demo                                         # predict: metrics, GIFs, a strip, curves
 python evaluate.py runs/demo --tasks classify --labels direction     # accuracy against labelled clips per class
 python evaluate.py runs/demo --tasks probe                           # what the code contains without fine-tuning
+python evaluate.py runs/demo --tasks export                          # ONNX files, checked against PyTorch
 python evaluate.py runs/series --tasks encode --data-dir series.csv --out codes.npz
 python evaluate.py --compare runs/one runs/other                     # which pretraining
 python evaluate.py runs/mnist --dataset moving-mnist-file --data-dir mnist_test_seq.npy
@@ -23,7 +24,7 @@ from video_ae import cli
 from video_ae.config import FineTuning, add_fine_tuning_flags, from_json
 from video_ae.tasks.opened import GENERATED_CLIPS, SEEDS, Opened
 
-TASKS = ("predict", "classify", "probe", "encode")  # modules of video_ae.tasks, each with `run(opened, arguments)`
+TASKS = ("predict", "classify", "probe", "encode", "export")  # modules of video_ae.tasks with `run(opened, arguments)`
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     "future_frames": {"predict"},
