@@ -5,6 +5,7 @@ python evaluate.py runs/demo --tasks classify --labels direction     # accuracy 
 python evaluate.py runs/demo --tasks probe                           # what the code contains without fine-tuning
 python evaluate.py runs/demo --tasks export                          # ONNX files, checked against PyTorch
 python evaluate.py runs/series --tasks encode --data-dir series.csv --out codes.npz
+python evaluate.py runs/one_digit --tasks anomaly --num-digits 2 --all-odd  # what is odd, and when
 python evaluate.py --compare runs/one runs/other                     # which pretraining
 python evaluate.py runs/mnist --dataset moving-mnist-file --data-dir mnist_test_seq.npy
 """
@@ -24,12 +25,14 @@ from video_ae import cli
 from video_ae.config import FineTuning, add_fine_tuning_flags, from_json
 from video_ae.tasks.opened import GENERATED_CLIPS, SEEDS, Opened
 
-TASKS = ("predict", "classify", "probe", "encode", "export")  # modules of video_ae.tasks with `run(opened, arguments)`
+# Modules of video_ae.tasks, each with `run(opened, arguments)`.
+TASKS = ("predict", "classify", "probe", "anomaly", "encode", "export")
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     "future_frames": {"predict"},
     "labels": {"classify", "probe"},
     "out": {"encode"},
+    **{name: {"anomaly"} for name in ("quantile", "source", "labels_file", "all_odd", "per_series")},
     **{name: {"classify"} for name in ("labels_per_class", "num_seeds", "two_stream", *_RECIPE)},
 }
 
@@ -77,6 +80,18 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     group.add_argument(
         "--two-stream", type=Path, metavar="RUN", help="average the scores with this run's, classified before"
+    )
+    group = parser.add_argument_group("anomaly")
+    group.add_argument(
+        "--source", choices=("reconstruction", "future", "both"), help="of the scores (default: all there are)"
+    )
+    group.add_argument(
+        "--quantile", type=float, metavar="Q", help="of the scores of normal data, the threshold (default: 0.99)"
+    )
+    group.add_argument("--per-series", action="store_true", default=None, help="a threshold for each series or video")
+    group.add_argument("--labels-file", type=Path, metavar="FILE.csv", help="id, label (1: odd), perhaps step: curves")
+    group.add_argument(
+        "--all-odd", action="store_true", default=None, help="all clips of the data named here are odd: curves"
     )
     add_fine_tuning_flags(parser)
     add_data_flags(parser)
@@ -127,6 +142,7 @@ def difference(given: dict[str, Any]) -> str:
     """A folder name for what the flags change about the standard evaluation, empty where they change nothing."""
     names = [field.name for field in dataclasses.fields(DataConfig) if field.name != "download"]
     names += ["future_frames", "clips", "labels", "labels_per_class", "num_seeds", *_RECIPE, "seed"]
+    names += ["source", "quantile", "per_series", "all_odd"]
     standard = {"labels": DIGIT_LABELS[0], "num_seeds": SEEDS, "seed": 0}
     changes = [f"{name}-{given[name]}" for name in names if given.get(name) not in (None, standard.get(name))]
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(changes)).strip("-.")

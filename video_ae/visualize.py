@@ -41,6 +41,15 @@ class Series(NamedTuple):
     prediction: npt.NDArray[np.float32] | None
 
 
+class ScoredSeries(NamedTuple):
+    """How odd each step of a sequence is, and above which score that is too odd."""
+
+    name: str
+    steps: npt.NDArray[np.int64]  # (N,)
+    scores: npt.NDArray[np.float64]  # (N,)
+    threshold: float
+
+
 def save_clip_gif(path: Path, clip: Clip, *, milliseconds: int = 250) -> None:
     """An animation of three panels: the truth, what the model made of it, and the absolute error.
 
@@ -167,6 +176,54 @@ def save_series(path: Path, series: Sequence[Series], names: Sequence[str] = ())
     figure.align_ylabels(panels[:, 0])
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def save_scored_series(path: Path, series: Sequence[ScoredSeries]) -> None:
+    """A panel per sequence: its scores over the steps, the threshold, and dots where they are above it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 0.8 + 1.6 * len(series)), layout="constrained")
+    panels = figure.subplots(len(series), 1, squeeze=False)[:, 0]
+    for axes, one in zip(panels, series, strict=True):
+        odd = one.scores > one.threshold
+        axes.plot(one.steps, one.scores, color="tab:blue", linewidth=1.2, label="score")
+        axes.plot(one.steps[odd], one.scores[odd], "o", color="tab:red", markersize=3.5, label="odd")
+        axes.axhline(one.threshold, color="tab:red", linestyle="--", linewidth=1, label="threshold")
+        axes.axhline(1, color="grey", linestyle=":", linewidth=1, label="mean of normal data")
+        axes.set_ylim(0, 1.08 * max(one.threshold, 1, *one.scores))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_title(one.name, fontsize=10, loc="left", parse_math=False)  # a name may have a $
+    panels[-1].set_xlabel("step")
+    figure.supylabel("error, in units of the normal one", fontsize=10)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def save_detection_curves(path: Path, curves: Mapping[str, Mapping[str, Any]]) -> None:
+    """ROC and precision-recall curves side by side, of clips and of steps: per name what `anomaly.detection` gives."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+    roc, pr = figure.subplots(1, 2)
+    for name, curve in curves.items():
+        roc.plot(*curve["roc"], label=f"{name}, area {curve['roc_auc']:.3f}")
+        precision = f"{name}, average precision {curve['average_precision']:.3f}"
+        pr.plot(*curve["pr"], drawstyle="steps-pre", label=precision)
+        pr.axhline(curve["odd"] / curve["count"], color=pr.lines[-1].get_color(), linestyle=":", linewidth=1)
+    roc.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
+    roc.set(xlabel="share of the normal that is flagged", ylabel="share of the odd that is flagged", title="ROC")
+    pr.set(xlabel="recall: share of the odd that is flagged", ylabel="precision", title="precision and recall")
+    for axes in (roc, pr):
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, loc="lower right" if axes is roc else "lower left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 

@@ -1,0 +1,405 @@
+"""Scores against brute force, thresholds against numpy, curves against scikit-learn, and the task from end to end."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import evaluate
+import train
+from video_ae import LSTMAutoencoder, ModelConfig
+from video_ae.anomaly import (
+    Scorer,
+    Thresholds,
+    average_windows,
+    choose_source,
+    detection,
+    join_scores,
+    normal_levels,
+    present,
+    relative_errors,
+    sequence_scores,
+    step_errors,
+    step_scores,
+    window_starts,
+)
+from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
+
+NAN = float("nan")
+
+
+def build(**choices: object) -> LSTMAutoencoder:
+    shape = {"frame_shape": (3, 1, 1), "hidden_size": 6, "input_frames": 5, "future_frames": 2, "output": "linear"}
+    return LSTMAutoencoder(ModelConfig(**(shape | choices)))
+
+
+def padded(sequences: list[torch.Tensor], steps: int) -> torch.Tensor:
+    batch = torch.full((len(sequences), steps, *sequences[0].shape[1:]), torch.nan)
+    for row, sequence in zip(batch, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return batch
+
+
+def same(found: torch.Tensor, expected: object) -> None:
+    torch.testing.assert_close(found, torch.as_tensor(expected), equal_nan=True)
+
+
+# Errors.
+
+
+def test_linear_errors_are_in_standardised_units():
+    """A model that puts out zeros says the mean: its error is the mean square of the standard score."""
+    model = build()
+    clips = torch.randn(4, 7, 3, 1, 1) * torch.tensor([1.0, 10, 0.1])[:, None, None] + 5
+    model.start_from(clips)
+    for decoder in model.decoders.values():
+        torch.nn.init.zeros_(decoder.readout.weight)
+        torch.nn.init.zeros_(decoder.readout.bias)
+    errors = step_errors(model, clips)
+    z = ((clips - clips.mean(dim=(0, 1))) / clips.flatten(0, 1).std(dim=0, correction=0)).square().mean(dim=(2, 3, 4))
+    same(errors[RECONSTRUCTION], z[:, :5])
+    same(errors[FUTURE], z[:, 5:])
+
+
+def test_logistic_errors_are_divergences():
+    """Of uint8 pictures, against the closed form at an output of one half: log 2 less the entropy of the truth."""
+    model = build(frame_shape=(1, 4, 4), output="logistic", patch_size=2)
+    for decoder in model.decoders.values():
+        torch.nn.init.zeros_(decoder.readout.weight)
+        torch.nn.init.zeros_(decoder.readout.bias)
+    clips = torch.randint(0, 256, (2, 7, 1, 4, 4), dtype=torch.uint8)
+    p = (clips.double() / 255).clamp(1e-12, 1 - 1e-12)
+    expected = (np.log(2) + p * p.log() + (1 - p) * (1 - p).log()).mean(dim=(2, 3, 4)).float()
+    same(step_errors(model, clips)[RECONSTRUCTION], expected[:, :5])
+    grey = torch.full((1, 7, 1, 4, 4), 0.5)
+    assert step_errors(model, grey)[FUTURE].abs().max() < 1e-6  # perfect, although its entropy is the largest
+
+
+@settings(max_examples=15, deadline=None)
+@given(lengths=st.lists(st.integers(3, 7), min_size=1, max_size=4))
+def test_shorter_sequences_have_the_errors_that_they_have_alone(lengths):
+    model = build(code_size=4)
+    frames = [torch.randn(length, 3, 1, 1) for length in lengths]
+    errors = step_errors(model, padded(frames, 7))
+    assert errors[RECONSTRUCTION].shape == (len(frames), 5)
+    for row, clip in enumerate(frames):
+        alone = step_errors(model, clip[None], future_frames=2)
+        same(errors[RECONSTRUCTION][row], torch.cat([alone[RECONSTRUCTION][0], torch.full((7 - len(clip),), NAN)]))
+        same(errors[FUTURE][row], alone[FUTURE][0])
+
+
+def test_models_of_one_decoder():
+    clips = torch.randn(2, 9, 3, 1, 1)
+    rebuilt = step_errors(build(decoders=(RECONSTRUCTION,)), clips)
+    assert {name: tuple(values.shape) for name, values in rebuilt.items()} == {RECONSTRUCTION: (2, 9)}
+    predicted = step_errors(build(decoders=(FUTURE,)), clips)
+    assert {name: tuple(values.shape) for name, values in predicted.items()} == {FUTURE: (2, 4)}
+    assert step_errors(build(), clips, future_frames=0).keys() == {RECONSTRUCTION}
+
+
+def test_clips_that_cannot_be_scored():
+    with pytest.raises(ValueError, match="found clips of 4 steps"):
+        step_errors(build(), torch.randn(1, 4, 3, 1, 1))
+    with pytest.raises(ValueError, match="some for a future decoder alone"):
+        step_errors(build(decoders=(FUTURE,)), torch.randn(1, 5, 3, 1, 1))
+    holes = torch.randn(2, 7, 3, 1, 1)
+    holes[1, 2, 0] = torch.nan
+    with pytest.raises(ValueError, match="NaN in some channels only"):
+        step_errors(build(), holes)
+
+
+# Scores.
+
+
+def test_levels_count_in_decoding_order():
+    """Reconstruction counts back from each sequence's own end; steps beyond normal data's take the last level."""
+    levels = normal_levels(
+        [
+            {RECONSTRUCTION: torch.tensor([[4.0, 3, 2], [5, 4, NAN]]), FUTURE: torch.tensor([[1.0, 3], [3, 5]])},
+            {RECONSTRUCTION: torch.tensor([[6.0, NAN]]), FUTURE: torch.tensor([[2.0, 4]])},
+        ]
+    )
+    same(levels[RECONSTRUCTION], [4.0, 4, 4])  # (2 + 4 + 6) / 3, (3 + 5) / 2, 4
+    same(levels[FUTURE], [2.0, 4])
+    levels[RECONSTRUCTION] = torch.tensor([2.0, 4, 8])
+    errors = {RECONSTRUCTION: torch.tensor([[8.0, 8, 8, 8], [8, 8, NAN, NAN]]), FUTURE: torch.tensor([[4.0], [2]])}
+    relative = relative_errors(errors, levels)
+    same(relative[RECONSTRUCTION], [[1.0, 1, 2, 4], [2, 4, NAN, NAN]])
+    same(relative[FUTURE], [[2.0], [1]])
+
+
+def test_a_step_that_is_always_right_makes_no_other_infinitely_odd():
+    levels = normal_levels([{FUTURE: torch.tensor([[0.0, 1.0]])}])
+    same(relative_errors({FUTURE: torch.tensor([[0.0, 1.0]])}, levels)[FUTURE], [[0.0, 1]])
+    assert levels[FUTURE][0] == pytest.approx(0.0005)
+    assert normal_levels([{FUTURE: torch.zeros(1, 2)}])[FUTURE].min() > 0
+    with pytest.raises(ValueError, match="no normal sequences"):
+        normal_levels([])
+
+
+def test_scores_lie_along_the_steps_of_the_clip():
+    errors = {
+        RECONSTRUCTION: torch.tensor([[1.0, 2, 3], [1, NAN, NAN]]),
+        FUTURE: torch.tensor([[10.0, 20], [30, 40]]),
+    }
+    there = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()
+    same(step_scores(errors, there, "both"), [[1.0, 2, 3, 10, 20], [1, 30, 40, NAN, NAN]])
+    same(step_scores(errors, there, RECONSTRUCTION), [[1.0, 2, 3, NAN, NAN], [1, NAN, NAN, NAN, NAN]])
+    same(step_scores(errors, there, FUTURE), [[NAN, NAN, NAN, 10.0, 20], [NAN, 30, 40, NAN, NAN]])
+    same(sequence_scores(errors, RECONSTRUCTION), [2.0, 1])
+    same(sequence_scores(errors, FUTURE), [15.0, 35])
+    same(sequence_scores(errors, "both"), [8.5, 18])
+
+
+@pytest.mark.parametrize("source", [RECONSTRUCTION, FUTURE, "both"])
+def test_the_scorer_is_its_parts_and_normal_data_score_one(source):
+    model = build()
+    clips = padded([torch.randn(length, 3, 1, 1) for length in (7, 7, 4, 6)], 7)
+    scorer, normal = Scorer.fit(model, [clips[:2], clips[2:]], source)
+    errors = step_errors(model, clips)
+    relative = relative_errors(errors, normal_levels([errors]))
+    same(normal.steps, step_scores(relative, present(clips), source))
+    same(normal.sequences, sequence_scores(relative, source))
+    same(scorer(clips).steps, normal.steps)
+    same(join_scores([scorer(clips[:1]), scorer(clips[1:])]).sequences, normal.sequences)
+    whole = clips[:2]
+    assert Scorer.fit(model, [whole], source)[1].sequences.mean() == pytest.approx(1, rel=1e-5)
+
+
+def test_sources_are_those_of_the_model():
+    assert choose_source(None, DECODERS) == "both"
+    assert choose_source(None, [FUTURE]) == FUTURE
+    with pytest.raises(ValueError, match="'both': this model can be scored by reconstruction"):
+        choose_source("both", [RECONSTRUCTION])
+
+
+# Windows.
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps=st.integers(1, 30), width=st.integers(1, 9), stride=st.integers(1, 12), seed=st.integers(0, 99))
+def test_windows_are_averaged_as_by_hand(steps, width, stride, seed):
+    width = min(width, steps)
+    starts = window_starts(steps, width, stride)
+    assert starts[0] == 0
+    assert starts[-1] == steps - width
+    assert stride > width or (np.diff(starts) <= stride).all()
+    rng = np.random.default_rng(seed)
+    scores = rng.random((len(starts), width))
+    scores[rng.random(scores.shape) < 0.2] = NAN
+    expected = []
+    for step in range(steps):
+        covering = [row[step - start] for row, start in zip(scores, starts, strict=True) if 0 <= step - start < width]
+        known = [score for score in covering if not np.isnan(score)]
+        expected.append(np.mean(known) if known else NAN)
+    np.testing.assert_allclose(average_windows(scores, starts, steps), expected)
+
+
+def test_windows_that_cannot_be():
+    with pytest.raises(ValueError, match="a series of 4 steps, expected at least the 5"):
+        window_starts(4, 5, 1)
+    with pytest.raises(ValueError, match="windows score steps 3 to 5: expected 0 to 4"):
+        average_windows(np.ones((1, 3)), [3], 5)
+
+
+# Thresholds.
+
+
+@pytest.mark.parametrize("quantile", [0.5, 0.9, 0.99])
+def test_thresholds_are_quantiles(quantile):
+    scores = np.random.default_rng(0).random((50, 20))
+    groups = ["a", "b"] * 25
+    thresholds = Thresholds.fit(scores, quantile, groups)
+    assert thresholds.values["a"] == np.quantile(scores[::2], quantile)
+    assert thresholds.values["b"] == np.quantile(scores[1::2], quantile)
+    flags = thresholds.flag(scores, groups)
+    assert flags[::2].mean() == pytest.approx(1 - quantile, abs=2e-3)
+    np.testing.assert_array_equal(flags[1::2], scores[1::2] > thresholds.values["b"])
+    assert Thresholds.fit(scores[:, 0], 0.5).values == {"": np.median(scores[:, 0])}
+
+
+def test_what_has_no_score_is_neither_counted_nor_flagged():
+    scores = np.array([[1.0, NAN], [2, NAN], [3, 4]])
+    thresholds = Thresholds.fit(scores, 0.5)
+    assert thresholds.values[""] == 2.5
+    assert thresholds.flag(scores).tolist() == [[False, False], [False, False], [True, True]]
+
+
+@pytest.mark.parametrize("quantile", [0.9, 0.95, 0.99, 0.999])
+def test_a_quantile_needs_one_score_that_may_be_above_it(quantile):
+    """Catches rounding: 1 / (1 - 0.9) is a little more than 10."""
+    needed = round(1 / (1 - quantile))
+    Thresholds.fit(np.arange(needed), quantile)
+    with pytest.raises(ValueError, match=f"found {needed - 1} normal scores, expected at least {needed}"):
+        Thresholds.fit(np.arange(needed - 1), quantile)
+
+
+def test_groups_must_be_known():
+    thresholds = Thresholds.fit(np.arange(40), 0.9, ["m1", "m2"] * 20)
+    with pytest.raises(ValueError, match=r"no threshold for group 'm3': normal data had 'm1', 'm2'"):
+        thresholds.flag([1.0, 2], ["m1", "m3"])
+    with pytest.raises(ValueError, match="found 1 groups of 2 scores"):
+        thresholds.flag([1.0, 2], ["m1"])
+    with pytest.raises(ValueError, match="found 2 normal scores of group 'b', expected at least 10"):
+        Thresholds.fit(np.arange(40), 0.9, ["a"] * 38 + ["b"] * 2)
+    with pytest.raises(ValueError, match="quantile 1: expected more than 0 and less than 1"):
+        Thresholds.fit(np.arange(40), 1)
+
+
+def test_detection_ranks():
+    """The area under ROC is the share of pairs in the right order, ties half."""
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 2, 80), rng.integers(0, 9, 80).astype(float)
+    odd, normal = scores[labels == 1], scores[labels == 0]
+    pairs = np.sign(odd[:, None] - normal) / 2 + 0.5
+    result = detection([*labels, 1], [*scores, NAN])
+    assert result["roc_auc"] == pytest.approx(pairs.mean())
+    assert (result["odd"], result["count"]) == (labels.sum(), 80)
+    false_rates, true_rates = result["roc"]
+    assert np.trapezoid(true_rates, false_rates) == pytest.approx(pairs.mean())
+    recalls, precisions = result["pr"]
+    assert -np.sum(np.diff(recalls) * precisions[:-1]) == pytest.approx(result["average_precision"])
+    with pytest.raises(ValueError, match=r"found labels \[1\], expected both"):
+        detection([1, 1], [1, 2])
+
+
+# The task.
+
+TRAINING = ["-b", "4", "--steps", "2", "--hidden-size", "6", "--device", "cpu", "--validation-clips", "8"]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    small = ["--image-size", "28", "--num-digits", "1", "--input-frames", "3", "--future-frames", "2"]
+    assert train.command(["--composite", *small, *TRAINING, "--output-dir", str(folder)]) == 0
+    return folder
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_digits_beside_other_digits(digits, tmp_path, capsys):
+    words = [str(digits), "--tasks", "anomaly", "--num-digits", "3", "--all-odd", "--clips", "60"]
+    assert evaluate.command([*words, "--output-dir", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "anomaly.json").read_text())
+    assert (results["clips"], results["steps"], results["normal_clips"]) == (120, 600, 1000)
+    assert (results["source"], results["quantile"], results["num_digits"]) == ("both", 0.99, 3)
+    assert results["detection"]["clips"]["roc_auc"] > 0.6  # they hide each other, and the model knows little
+    steps, clips = table(tmp_path / "anomaly.csv"), table(tmp_path / "anomaly-clips.csv")
+    assert len(steps) == 600
+    assert [row["step"] for row in steps[:6]] == ["0", "1", "2", "3", "4", "0"]
+    assert sum(int(row["flagged"]) for row in steps) == results["steps_flagged"]
+    assert sum(int(row["flagged"]) for row in clips) == results["clips_flagged"]
+    threshold = results["thresholds"]["clips"][""]
+    assert all((float(row["score"]) > threshold) == (row["flagged"] == "1") for row in clips)
+    assert {row["id"] for row in clips} >= {"0", "normal/0", "59", "normal/59"}
+    for name in ("anomaly.png", "anomaly-curves.png", "anomaly-strip.png", "anomaly-oddest.gif"):
+        assert (tmp_path / name).stat().st_size > 1000
+    assert "of 60 odd among 120 clips: ROC-AUC" in capsys.readouterr().out
+
+
+def test_labels_from_a_file(digits, tmp_path, capsys):
+    words = [str(digits), "--tasks", "anomaly", "--clips", "4", "--source", "future", "--output-dir", str(tmp_path)]
+    labels = tmp_path / "labels.csv"
+
+    def answer(text: str) -> str:
+        labels.write_text(text)
+        code = evaluate.command([*words, "--labels-file", str(labels)])
+        printed = capsys.readouterr()
+        return printed.err.strip() if code else printed.out
+
+    assert "of 1 odd among 4 clips" in answer("id,label\n0,0\n1,0\n2,1\n3,0\n")
+    by_step = "".join(f"{clip},{step},{int(clip == step == 3)}\n" for clip in range(4) for step in range(5))
+    printed = answer("id,step,label\n" + by_step)
+    assert "of 1 odd among 8 steps" in printed  # two predicted ones of each
+    assert "of 1 odd among 4 clips" in printed
+    assert "line 2: found the label 'x', expected 0 (normal) or 1 (odd)" in answer("id,label\n0,x\n")
+    assert "line 3: found the step '', expected a whole number" in answer("id,step,label\n0,0,1\n0,,1\n")
+    assert "found the columns name, label" in answer("name,label\n0,1\n")
+    assert "found the labels 0 and 1 for one thing" in answer("id,label\n0,1\n0,0\n")
+    assert "found no label for 3, expected" in answer("id,label\n0,0\n1,0\n2,1\n")
+    assert "found only the label 0" in answer("id,label\n0,0\n1,0\n2,0\n3,0\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--quantile", "1.5"], "quantile 1.5: expected more than 0 and less than 1"),
+        (["--all-odd"], "--all-odd is for other data than the run was trained on"),
+        (["--quantile", "0.9999"], "found 5000 normal scores, expected at least 10000"),
+        (["--per-series"], "found 5 normal scores of group '0', expected at least 100"),
+        (["--labels-file", "nowhere.csv"], "nowhere.csv"),
+    ],
+)
+def test_flags_that_cannot_be(digits, flags, message, capsys):
+    assert evaluate.command([str(digits), "--tasks", "anomaly", "--clips", "4", *flags]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_few_normal_clips_leave_the_steps_a_threshold(tmp_path, capsys):
+    """An array of 20 videos: two validate, which is too few for a quantile of clips, not of steps."""
+    videos = np.random.default_rng(0).integers(0, 256, (20, 30, 8, 8), np.uint8)
+    np.save(tmp_path / "videos.npy", videos)
+    shape = ["--reconstruct", "--input-frames", "6", *TRAINING, "--output-dir", str(tmp_path / "run")]
+    assert train.command(["--dataset", "array", "--data-dir", str(tmp_path / "videos.npy"), *shape]) == 0
+    other = tmp_path / "other.npy"
+    np.save(other, np.concatenate([videos[:2], 255 - videos[:2, ::-1]]))
+    words = ["--tasks", "anomaly", "--data-dir", str(other), "--quantile", "0.95", "--output-dir", str(tmp_path)]
+    assert evaluate.command([str(tmp_path / "run"), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "no threshold for whole clips: found 10 normal scores, expected at least 20" in printed
+    results = json.loads((tmp_path / "anomaly.json").read_text())
+    assert (results["clips"], results["steps"], results["split"]) == (20, 120, "all")
+    steps = table(tmp_path / "anomaly.csv")
+    assert [row["step"] for row in steps if row["id"] == "0"] == [str(step) for step in range(30)]
+    assert {row["flagged"] for row in table(tmp_path / "anomaly-clips.csv")} == {""}
+
+
+def write_series(path: Path, steps: int, *, stuck: slice = slice(0, 0), machines: str = "ab") -> None:
+    """Two machines with a sine and a cosine each, of which one sensor is stuck for a while."""
+    rng = np.random.default_rng(steps)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "time", "sine", "cosine"])
+        for machine in machines:
+            values = np.stack([np.sin(np.arange(steps) / 3), np.cos(np.arange(steps) / 3)], axis=1)
+            values += 0.05 * rng.normal(size=values.shape)
+            values[stuck, 0] = 1.5
+            writer.writerows([machine, step, *row] for step, row in enumerate(values.round(4).tolist()))
+
+
+def test_series_from_csv_to_csv(tmp_path, capsys):
+    write_series(tmp_path / "normal.csv", 600)
+    write_series(tmp_path / "new.csv", 130, stuck=slice(60, 70))
+    shape = ["--composite", "--input-frames", "8", "--future-frames", "2", "--hidden-size", "12", "-b", "16"]
+    training = ["--steps", "60", "--device", "cpu", "--output-dir", str(tmp_path / "run")]
+    source = ["--dataset", "sequences", "--data-dir", str(tmp_path / "normal.csv")]
+    assert train.command([*source, *shape, *training]) == 0
+    labels = [f"{machine},{step},{int(60 <= step < 70)}" for machine in "ab" for step in range(130)]
+    (tmp_path / "labels.csv").write_text("id,step,label\n" + "\n".join(labels))
+    words = [str(tmp_path / "run"), "--tasks", "anomaly", "--data-dir", str(tmp_path / "new.csv"), "--per-series"]
+    words += ["--quantile", "0.98", "--labels-file", str(tmp_path / "labels.csv"), "--output-dir", str(tmp_path)]
+    assert evaluate.command(words) == 0
+    results = json.loads((tmp_path / "anomaly.json").read_text())
+    assert results["thresholds"]["steps"].keys() == {"a", "b"}
+    assert results["detection"]["steps"]["odd"] == 20
+    assert results["detection"]["steps"]["roc_auc"] > 0.9
+    steps = table(tmp_path / "anomaly.csv")
+    assert [(row["id"], int(row["step"])) for row in steps] == [(name, step) for name in "ab" for step in range(130)]
+    for row in steps:
+        assert float(row["threshold"]) == pytest.approx(results["thresholds"]["steps"][row["id"]], rel=1e-5)
+    flagged = {(row["id"], int(row["step"])) for row in steps if row["flagged"] == "1"}
+    assert {(name, step) for name in "ab" for step in range(61, 69)} <= flagged
+    assert not (tmp_path / "anomaly-oddest.gif").exists()
+    write_series(tmp_path / "new.csv", 130, machines="ac")
+    capsys.readouterr()
+    assert evaluate.command(words) == 1
+    assert "no threshold for group 'c': normal data had 'a', 'b'" in capsys.readouterr().err

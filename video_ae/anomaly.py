@@ -1,0 +1,344 @@
+"""How odd sequences are: errors of a trained model to scores, scores to thresholds and curves. Trains nothing.
+
+    scorer, normal = Scorer.fit(model, normal_batches)              # held-out normal data
+    thresholds = Thresholds.fit(normal.sequences, quantile=0.99)
+    odd = thresholds.flag(scorer(clips).sequences)
+
+A score is an error in units of the normal one: 1 is as wrong as the model usually is on normal data, 3 three
+times that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .config import DECODERS, FUTURE, LOGISTIC, RECONSTRUCTION
+from .lengths import flip_time, inside, split_clips
+from .metrics import entropy_floor, nats
+from .models import LSTMAutoencoder
+from .patches import unit_range, vectors_to_frames
+
+BOTH = "both"
+SOURCES = (*DECODERS, BOTH)
+QUANTILE = 0.99
+_LEAST_LEVEL = 1e-3  # of the decoder's mean level: a step that is always right by luck does not make all others odd
+
+Floats = npt.NDArray[np.float64]
+
+
+class Scores(NamedTuple):
+    """`steps` (B, T), NaN where a step has no score and after each end, and `sequences` (B,)."""
+
+    steps: Tensor
+    sequences: Tensor
+
+
+@torch.inference_mode()
+def step_errors(model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | None = None) -> dict[str, Tensor]:
+    """The error of every step, per decoder: `reconstruction` (B, T_in) and `future` (B, F), float32 on the CPU.
+
+    Linear outputs: mean squared error per value, in standardised units. Logistic ones: nats per value above the
+    entropy floor, the divergence between the true grey and the one put out. That is the loss that was trained, less
+    what depends on the truth alone: a frame of much grey is not odd for being grey. 0 is perfect in both.
+
+    clips:         frames (B, T, C, H, W); shorter ones end in NaN, see `split_clips`, and so do their errors.
+    future_frames: F, how many of the last steps are to be predicted. None: those after the configured input frames,
+                   and none without a future decoder: then sequences of any length are rebuilt.
+
+    Raises ValueError for clips that are too short, and for steps that are NaN in some channels only.
+    """
+    config = model.config
+    model.eval()
+    clips = unit_range(clips.to(model.encoder.mean.device))
+    T = clips.shape[1]
+    if FUTURE not in config.decoders:
+        future_frames = 0
+    elif future_frames is None:
+        future_frames = T - config.input_frames
+    if not 0 <= future_frames < T or (future_frames == 0 and RECONSTRUCTION not in config.decoders):
+        raise ValueError(
+            f"found clips of {T} steps, the last {future_frames} of them to predict: expected steps that the model"
+            f" reads, {config.input_frames} unless said otherwise, and after them some for a future decoder alone"
+        )
+    inputs, future, lengths = split_clips(clips, T - future_frames)
+    truth = {RECONSTRUCTION: inputs, FUTURE: future}
+    steps = max(1, future_frames)
+    outputs = model(model.encoder.to_vectors(inputs), teacher_forcing=False, steps=steps, lengths=lengths)
+    errors = {}
+    for name in config.decoders:
+        if not truth[name].shape[1]:
+            continue
+        if config.output == LOGISTIC:
+            logits = vectors_to_frames(outputs[name].float(), config.frame_shape, config.patch_size)
+            wrong = (nats(logits, truth[name]) - entropy_floor(truth[name])).clamp(min=0)  # below it is rounding
+            wrong = wrong / truth[name][0, 0].numel()
+        else:
+            wrong = (outputs[name].float() - model.encoder.to_vectors(truth[name])).square().flatten(2).mean(dim=2)
+        if not bool(wrong.isfinite().all()):
+            raise ValueError(
+                "found errors that are not finite: a step is NaN in some channels only, or infinite; fill in or leave"
+                " out such steps"
+            )
+        if name == RECONSTRUCTION:
+            if lengths is not None:
+                wrong = wrong.where(inside(lengths, wrong.shape[1]), torch.nan)
+            wrong = _pad(wrong, T - future_frames)
+        errors[name] = wrong.cpu()
+    return errors
+
+
+def normal_levels(errors: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """What errors are normal: per decoder the mean (steps,) over all sequences, at each step in decoding order.
+
+    errors: of `step_errors`, batch by batch. Errors grow with the steps that a decoder has made, so each of these has
+    its own level: `reconstruction` counts back from a sequence's last input step, `future` on from the first predicted.
+    """
+    gathered: dict[str, list[Tensor]] = {}
+    for batch in errors:
+        for name, values in batch.items():
+            gathered.setdefault(name, []).append(_decoding_order(name, values))
+    if not gathered:
+        raise ValueError("found no normal sequences, expected at least one to tell what errors are normal")
+    levels = {}
+    for name, parts in gathered.items():
+        level = _stack(parts).double().nanmean(dim=0)
+        level = level[~level.isnan()]  # steps that no sequence has
+        levels[name] = level.clamp(min=max(_LEAST_LEVEL * level.mean().item(), torch.finfo(torch.float32).tiny)).float()
+    return levels
+
+
+def relative_errors(errors: Mapping[str, Tensor], levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Errors of `step_errors` in units of the normal level of their decoder and step.
+
+    Steps beyond those of the normal sequences have the level of the last one.
+    """
+    relative = {}
+    for name, values in errors.items():
+        ordered, level = _decoding_order(name, values), levels[name]
+        more = max(0, ordered.shape[1] - len(level))
+        level = torch.cat([level, level[-1:].expand(more)])[: ordered.shape[1]]
+        relative[name] = _decoding_order(name, ordered / level)
+    return relative
+
+
+def choose_source(source: str | None, decoders: Sequence[str]) -> str:
+    """`source`, or both decoders where there are both. Raises ValueError for what these decoders cannot give."""
+    possible = SOURCES if set(DECODERS) <= set(decoders) else tuple(decoders)
+    if source is None:
+        return possible[-1]
+    if source not in possible:
+        raise ValueError(f"source {source!r}: this model can be scored by {', '.join(possible)}")
+    return source
+
+
+def present(clips: Tensor) -> Tensor:
+    """(B, T) bool on the CPU: which steps of clips (B, T, ...) are there, that is not NaN throughout."""
+    if not clips.is_floating_point():
+        return torch.ones(clips.shape[:2], dtype=torch.bool)
+    return ~clips.flatten(2).isnan().all(dim=2).cpu()
+
+
+def step_scores(errors: Mapping[str, Tensor], there: Tensor, source: str) -> Tensor:
+    """Relative errors laid along the steps of the whole clips: (B, T), NaN where `source` has no score.
+
+    there: (B, T), of `present`. `reconstruction` scores the input steps, `future` those that follow; `both` scores all.
+    """
+    ends = there.sum(dim=1)  # (B,), of the whole sequences
+    scores = torch.full(there.shape, torch.nan)
+    if source in (RECONSTRUCTION, BOTH):
+        scores[:, : errors[RECONSTRUCTION].shape[1]] = errors[RECONSTRUCTION]
+    if source in (FUTURE, BOTH):
+        future = errors[FUTURE]
+        steps = ends[:, None] - future.shape[1] + torch.arange(future.shape[1])  # (B, F)
+        scores.scatter_(1, steps, future)
+    return scores
+
+
+def sequence_scores(errors: Mapping[str, Tensor], source: str) -> Tensor:
+    """The mean relative error of each sequence's steps, (B,); of `both`, the mean of the two decoders' means."""
+    names = DECODERS if source == BOTH else (source,)
+    return torch.stack([errors[name].nanmean(dim=1) for name in names]).mean(dim=0)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Clips (B, T, C, H, W) to `Scores`: what `step_errors`, `relative_errors` and the two above do, one after another.
+
+    levels: of `normal_levels`. source: one of `SOURCES` that the model has. future_frames: see `step_errors`.
+    """
+
+    model: LSTMAutoencoder
+    levels: Mapping[str, Tensor]
+    source: str
+    future_frames: int | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        model: LSTMAutoencoder,
+        batches: Iterable[Tensor],
+        source: str | None = None,
+        *,
+        future_frames: int | None = None,
+    ) -> tuple[Scorer, Scores]:
+        """A scorer whose levels are those of held-out normal clips, and their scores, for `Thresholds.fit`.
+
+        source: None takes both decoders where the model has both. Raises ValueError for one that it lacks.
+        """
+        source = choose_source(source, model.config.decoders)
+        judged = [(step_errors(model, clips, future_frames=future_frames), present(clips)) for clips in batches]
+        scorer = cls(model, normal_levels(errors for errors, _ in judged), source, future_frames)
+        return scorer, join_scores([scorer._of(errors, there) for errors, there in judged])
+
+    def __call__(self, clips: Tensor) -> Scores:
+        """The scores of one batch, float32 on the CPU. Raises ValueError as `step_errors` does."""
+        return self._of(step_errors(self.model, clips, future_frames=self.future_frames), present(clips))
+
+    def _of(self, errors: Mapping[str, Tensor], there: Tensor) -> Scores:
+        relative = relative_errors(errors, self.levels)
+        return Scores(step_scores(relative, there, self.source), sequence_scores(relative, self.source))
+
+
+def join_scores(parts: Sequence[Scores]) -> Scores:
+    """The scores of several batches as those of one; shorter clips are filled up with NaN."""
+    return Scores(_stack([part.steps for part in parts]), torch.cat([part.sequences for part in parts]))
+
+
+def window_starts(steps: int, width: int, stride: int) -> npt.NDArray[np.int64]:
+    """Where windows of `width` steps begin in a series of `steps`: every `stride`, the last one at the series' end.
+
+    Raises ValueError for a series that is shorter than a window.
+    """
+    if not 1 <= width <= steps or stride < 1:
+        raise ValueError(f"found a series of {steps} steps, expected at least the {width} of a window; stride {stride}")
+    return np.append(np.arange(0, steps - width, stride), steps - width)
+
+
+def average_windows(scores: npt.ArrayLike, starts: npt.ArrayLike, steps: int) -> Floats:
+    """One score per step of a long series, (steps,): the mean over the windows that cover it and have a score there.
+
+    scores: (N, W) of N windows, NaN for no score. starts: (N,), the step of the series at which each begins. Steps that
+    no window scores are NaN. Raises ValueError for windows that reach beyond the series.
+    """
+    values, first = np.asarray(scores, np.float64), np.asarray(starts, np.int64)
+    places = first[:, None] + np.arange(values.shape[1])  # (N, W)
+    there = ~np.isnan(values)
+    places, values = places[there], values[there]
+    if len(places) and not 0 <= places.min() <= places.max() < steps:
+        raise ValueError(f"windows score steps {places.min()} to {places.max()}: expected 0 to {steps - 1}")
+    total, count = np.bincount(places, values, steps), np.bincount(places, minlength=steps)
+    return np.divide(total, count, out=np.full(steps, np.nan), where=count > 0)
+
+
+def check_quantile(quantile: float) -> float:
+    """`quantile`. Raises ValueError for one that is none."""
+    if not 0 < quantile < 1:
+        raise ValueError(f"quantile {quantile:g}: expected more than 0 and less than 1")
+    return quantile
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Above which a score is odd: a quantile of normal scores, one for all (`values[""]`) or one per group."""
+
+    quantile: float
+    values: Mapping[str, float]
+
+    @classmethod
+    def fit(
+        cls, scores: npt.ArrayLike, quantile: float = QUANTILE, groups: Sequence[object] | None = None
+    ) -> Thresholds:
+        """From scores (N,) or (N, T) of held-out normal data; NaN does not count. groups: N names, one per row.
+
+        Raises ValueError where a group has too few scores to tell the quantile: at least 1 / (1 - quantile), so that
+        one of them may be expected above it.
+        """
+        check_quantile(quantile)
+        values = np.asarray(scores, np.float64)
+        values = values.reshape(len(values), -1)
+        names = _names(groups, len(values))
+        chosen = {}
+        for name in dict.fromkeys(names.tolist()):
+            normal = values[names == name]
+            normal = normal[~np.isnan(normal)]
+            needed = int(np.ceil(1 / (1 - quantile) - 1e-6))
+            if len(normal) < needed:
+                of_group = f" of group {name!r}" if groups is not None else ""
+                raise ValueError(
+                    f"found {len(normal)} normal scores{of_group}, expected at least {needed} for the quantile"
+                    f" {quantile:g}; use more normal data or a lower quantile"
+                )
+            chosen[name] = float(np.quantile(normal, quantile))
+        return cls(quantile, chosen)
+
+    def of(self, count: int, groups: Sequence[object] | None = None) -> Floats:
+        """The threshold of each of `count` rows, (count,). Raises ValueError for a group without one."""
+        names = _names(groups, count)
+        for name in dict.fromkeys(names.tolist()):
+            if name not in self.values:
+                known = ", ".join(map(repr, list(self.values)[:9]))
+                raise ValueError(f"no threshold for group {name!r}: normal data had {known}; fit with all groups")
+        return np.array([self.values[name] for name in names.tolist()], np.float64)
+
+    def flag(self, scores: npt.ArrayLike, groups: Sequence[object] | None = None) -> npt.NDArray[np.bool_]:
+        """Which scores (N,) or (N, T) are above their threshold. NaN never is."""
+        values = np.asarray(scores, np.float64)
+        return values > self.of(len(values), groups).reshape(-1, *[1] * (values.ndim - 1))
+
+
+def detection(labels: npt.ArrayLike, scores: npt.ArrayLike) -> dict[str, Any]:
+    """How well scores tell odd (label 1) from normal (0): numbers and the points of both curves, by scikit-learn.
+
+    `roc_auc`, `average_precision`, `odd` and `count`; `roc`: false and true positive rates; `pr`: recalls and
+    precisions. Where a score is NaN there is nothing to judge. Raises ValueError unless there are both kinds.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+    truth, values = np.asarray(labels).ravel(), np.asarray(scores, np.float64).ravel()
+    truth, values = truth[~np.isnan(values)], values[~np.isnan(values)]
+    if not set(truth.tolist()) == {0, 1}:
+        raise ValueError(f"found labels {sorted(set(truth.tolist()))[:9]}, expected both 0 (normal) and 1 (odd)")
+    false_rates, true_rates, _ = roc_curve(truth, values)
+    precisions, recalls, _ = precision_recall_curve(truth, values)
+    return {
+        "roc_auc": float(roc_auc_score(truth, values)),
+        "average_precision": float(average_precision_score(truth, values)),
+        "odd": int(truth.sum()),
+        "count": len(truth),
+        "roc": (false_rates, true_rates),
+        "pr": (recalls, precisions),
+    }
+
+
+def _decoding_order(decoder: str, errors: Tensor) -> Tensor:
+    """Errors (B, T) as their decoder made them, first step first, and back again: it is its own inverse."""
+    if decoder == FUTURE:
+        return errors
+    return flip_time(errors[:, :, None], (~errors.isnan()).sum(dim=1))[:, :, 0]
+
+
+def _stack(parts: Sequence[Tensor]) -> Tensor:
+    """Values (B, T) of several batches as one, filled up with NaN to the longest T."""
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([_pad(part, longest) for part in parts])
+
+
+def _pad(values: Tensor, steps: int) -> Tensor:
+    """(B, T) to (B, steps), filled up with NaN."""
+    return functional.pad(values, (0, steps - values.shape[1]), value=torch.nan)
+
+
+def _names(groups: Sequence[object] | None, count: int) -> npt.NDArray[np.str_]:
+    """The group of each of `count` rows, (count,), empty names without groups."""
+    names = np.array([""] * count if groups is None else [str(group) for group in groups])
+    if len(names) != count:
+        raise ValueError(f"found {len(names)} groups of {count} scores: expected one per score")
+    return names
