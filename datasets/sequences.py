@@ -10,6 +10,7 @@ series.csv   a row per step under a header, a number in every column: one long s
 import csv
 import math
 from array import array
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -214,7 +215,7 @@ class _Rows:
 def _of_table(
     path: Path, id_column: str | None, time_column: str | None, names: tuple[str, ...]
 ) -> tuple[dict[str, Numbers], tuple[str, ...]]:
-    sequences: dict[str, _Rows] = {}
+    sequences: defaultdict[str, _Rows] = defaultdict(_Rows)
     size = 0
     rows = _rows(path)
     columns = _find_columns(path, next(rows, (1, []))[1], id_column, time_column, names)
@@ -226,7 +227,7 @@ def _of_table(
         name = path.stem if columns.sequence is None else row[columns.sequence]
         if not name:
             raise ValueError(f"{path}: found no id in line {line}, expected the name of a sequence")
-        sequence = sequences.setdefault(name, _Rows())
+        sequence = sequences[name]
         sequence.values.extend(_numbers(path, line, row, columns))
         if columns.time is not None:
             sequence.times.append(_time(path, line, row[columns.time]))
@@ -286,11 +287,12 @@ def _find(path: Path, header: list[str], wanted: str | None, usual: tuple[str, .
 
 def _numbers(path: Path, line: int, row: list[str], columns: _Columns) -> list[float]:
     values = [_number(row[column]) for column in columns.features]
-    for value, column, name in zip(values, columns.features, columns.names, strict=True):
-        if math.isnan(value):
-            raise ValueError(
-                f"{path}: found {row[column]!r} in column {name}, line {line}, expected a number (a finite float32)"
-            )
+    if math.isnan(sum(values)):
+        wrong = [math.isnan(value) for value in values].index(True)
+        column, name = columns.features[wrong], columns.names[wrong]
+        raise ValueError(
+            f"{path}: found {row[column]!r} in column {name}, line {line}, expected a number (a finite float32)"
+        )
     return values
 
 

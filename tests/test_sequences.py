@@ -466,6 +466,12 @@ def test_codes_of_digits_arrays_and_videos(digits_run, tmp_path, monkeypatch, ca
     assert read == [1] * 6 + [4, 2] + [6]
     for codes, _ in found.values():
         np.testing.assert_allclose(codes, found[50][0], atol=1e-6)
+    (tmp_path / "trainlist01.txt").write_text("run/daria_run.avi 1\nwalk/daria_walk.avi 2\n")
+    (tmp_path / "testlist01.txt").write_text("run/eli_run.avi\n")
+    official = ["ucf101" if word == "video-folder" else word for word in words]
+    codes, ids = encode("official", *official, "--annotation-path", str(tmp_path))
+    np.testing.assert_array_equal(codes, found[50][0])  # of both lists
+    assert ids == found[50][1]
 
 
 def test_an_interrupted_encoding_leaves_nothing(digits_run, tmp_path, monkeypatch, capsys):

@@ -1,10 +1,20 @@
 """Pictures: as many frames as the clip, for as long as they should, showing what they say."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from video_ae.visualize import Clip, save_clip_gif, save_error_curves, save_strip, save_training_curves
+from video_ae.visualize import (
+    Clip,
+    Series,
+    save_clip_gif,
+    save_error_curves,
+    save_series,
+    save_strip,
+    save_training_curves,
+)
 
 
 def clip(channels: int = 1, inputs: int = 4, future: int = 3, *, made: bool = True) -> Clip:
@@ -80,3 +90,21 @@ def test_curves_are_drawn_from_rows_as_runs_write_them(tmp_path):
     for name in ("training.png", "steps.png"):
         with Image.open(tmp_path / name) as picture:
             assert np.unique(np.asarray(picture.convert("L"))).size > 10
+
+
+def coloured(path: Path, colour: tuple[int, int, int]) -> int:
+    """How many pixels of a picture have a colour."""
+    with Image.open(path) as picture:
+        return int((np.abs(np.asarray(picture.convert("RGB"), int) - colour).max(axis=2) < 8).sum())
+
+
+def test_series_show_the_truth_beside_what_was_made_of_it(tmp_path):
+    """Catches a truth that the prediction hides, sequences of one step, and names that are no TeX."""
+    steps = np.zeros((6, 5), np.float32)
+    grey, blue, orange = (115, 115, 115), (31, 119, 180), (255, 127, 14)
+    series = Series("$\\no", steps[:4], steps[4:], steps[:4] + 1, steps[4:] + 1)
+    save_series(tmp_path / "all.png", [series, series._replace(inputs=steps[:1], reconstruction=steps[:1])], "abcde")
+    save_series(tmp_path / "truth.png", [series._replace(reconstruction=None, prediction=None)])
+    save_series(tmp_path / "half.png", [series._replace(future=steps[:0], prediction=None)])
+    for name, lines in (("all", [True, True, True]), ("truth", [True, False, False]), ("half", [True, True, False])):
+        assert [coloured(tmp_path / f"{name}.png", colour) > 500 for colour in (grey, blue, orange)] == lines
