@@ -26,7 +26,7 @@ from video_ae.config import FineTuning, add_fine_tuning_flags, from_json
 from video_ae.tasks.opened import GENERATED_CLIPS, SEEDS, Opened
 
 # Modules of video_ae.tasks, each with `run(opened, arguments)`.
-TASKS = ("predict", "classify", "probe", "anomaly", "encode", "export")
+TASKS = ("predict", "classify", "probe", "anomaly", "encode", "architecture", "export")
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     "future_frames": {"predict"},

@@ -11,7 +11,8 @@ import torch
 import evaluate
 import train
 from datasets.config import DataConfig
-from video_ae import LSTMAutoencoder, LSTMClassifier
+from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig
+from video_ae.tasks.architecture import describe
 from video_ae.transfer import video_scores
 
 TRAINING = ["-b", "4", "--steps", "2", "--hidden-size", "6", "--device", "cpu", "--validation-clips", "8"]
@@ -83,6 +84,34 @@ def test_probe_compares_the_code_with_raw_frames_and_an_untrained_encoder(run, s
     assert 0 <= results["retrieval"]["precision_at_5"] <= 1
     assert (folder / "probe-retrieval.png").stat().st_size > 1000
     assert "R2" in capsys.readouterr().out
+
+
+def test_the_architecture_is_that_of_the_model(run, capsys):
+    """The numbers in the picture are counted, not computed from flags."""
+    assert evaluate.command([str(run), "--tasks", "architecture"]) == 0
+    parameters = result(run / "evaluation", "architecture")["parameters"]
+    model = LSTMAutoencoder.from_pretrained(run)
+    assert parameters["all"] == sum(weight.numel() for weight in model.parameters())
+    assert parameters["all"] == parameters["encoder"] + parameters["reconstruction"] + parameters["future"]
+    assert (run / "evaluation" / "architecture.png").stat().st_size > 10_000
+    assert f"{parameters['encoder']:,} parameters" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [
+        ({}, ["LSTM, 6 units", "hidden and cell of the layer", "reads nothing"]),
+        ({"hidden_size": (6, 4), "code_size": 3}, ["LSTM, 4 units", "code, 3 numbers"]),
+        (
+            {"repeat_code": True, "conditional": ("future",)},
+            ["hidden, of the top layer", "its frame before and the code"],
+        ),
+        ({"patch_size": 4}, ["4 sequences of patches of 16 values"]),
+    ],
+)
+def test_the_picture_says_what_decoders_read(choices, expected):
+    text = str(describe(LSTMAutoencoder(ModelConfig(**({"frame_shape": (1, 8, 8), "hidden_size": 6} | choices)))))
+    assert all(words in text for words in expected)
 
 
 def test_compare_puts_runs_side_by_side(run, small_pools, tmp_path, capsys):

@@ -45,7 +45,7 @@ def run(main: Callable[[], None], *, debug: bool) -> int:
         if debug:
             raise
         message = " ".join(str(error).split()) or type(error).__name__
-        expected = isinstance(error, (ValueError, OSError, FloatingPointError))
+        expected = isinstance(error, (ValueError, OSError, FloatingPointError, ImportError))
         kind = "error" if expected else f"error: {type(error).__name__}"
         print(f"{kind}: {message}{'' if expected else ' (--debug shows where)'}", file=sys.stderr)
         return 1

@@ -304,3 +304,59 @@ def save_retrieval(path: Path, rows: Sequence[Sequence[tuple[Frames, str, bool]]
             draw.text((x + cell // 2, y + cell + caption // 2 + 2), label, fill=colour, font=font, anchor="mm")
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
+
+
+def save_architecture(path: Path, encoder: Sequence[str], code: str, decoders: Mapping[str, Sequence[str]]) -> None:
+    """A model as boxes from top to bottom: the encoder's parts, the code, the decoders' parts beside each other.
+
+    A part is a title and, after line breaks, what there is to say about it.
+    """
+    from matplotlib.figure import Figure
+
+    width, height, gap, top = 3.3, 0.9, 0.35, 0.4  # inches
+    figure_width = max(2, len(decoders)) * (width + gap) + gap
+    depth = len(encoder) + 1 + max(len(parts) for parts in decoders.values())
+    figure = Figure(figsize=(figure_width, depth * (height + gap) + 2 * top + 0.1))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, figure.get_figwidth()), ylim=(figure.get_figheight(), 0))
+    axes.axis("off")
+
+    middle = figure_width / 2
+
+    def chain(parts: Sequence[str], x: float, y: float, colour: str, name: str) -> float:
+        """Draws boxes below each other, centred at `x`, from `y` down; returns where the last one ends."""
+        side, align = (1, "right") if x > middle else (-1, "left")  # the outer one, clear of the arrow
+        axes.text(x + side * width / 2, y - 0.1, name, color=colour, weight="bold", size=10, ha=align)
+        for number, part in enumerate(parts):
+            if number:
+                _arrow(axes, (x, y - gap), (x, y))
+            _box(axes, part, (x - width / 2, y), (width, height), colour)
+            y += height + gap
+        return y - gap
+
+    y = chain(encoder, middle, top, "tab:blue", "encoder")
+    _arrow(axes, (middle, y), (middle, y + gap))
+    y = chain([code], middle, y + gap, "tab:purple", "")
+    for column, (name, parts) in enumerate(decoders.items()):
+        x = middle + (column - (len(decoders) - 1) / 2) * (width + gap)
+        _arrow(axes, (middle, y), (x, y + gap + top))
+        chain(parts, x, y + gap + top, "tab:orange", f"{name} decoder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def _box(axes: Any, text: str, corner: tuple[float, float], size: tuple[float, float], colour: str) -> None:
+    from matplotlib.colors import to_rgba
+    from matplotlib.patches import FancyBboxPatch
+
+    style = "round,pad=0,rounding_size=0.1"
+    axes.add_patch(FancyBboxPatch(corner, *size, boxstyle=style, fc=to_rgba(colour, 0.12), ec=colour))
+    title, *details = text.split("\n")
+    x, y, line = corner[0] + size[0] / 2, corner[1] + size[1] / 2, 0.19
+    axes.text(x, y - len(details) * line / 2, title, ha="center", va="center", size=11)
+    for number, detail in enumerate(details):
+        below = (number + 1 - len(details) / 2) * line + 0.03
+        axes.text(x, y + below, detail, ha="center", va="center", size=8.5, color="0.3")
+
+
+def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": "0.35", "shrinkA": 0, "shrinkB": 0})

@@ -1,0 +1,77 @@
+"""A picture of the model, drawn from the model itself."""
+
+import argparse
+from typing import Any
+
+from torch import nn
+
+from ..checkpoint import write_json
+from ..config import RECONSTRUCTION, ModelConfig
+from ..models import Decoder, LSTMAutoencoder
+from ..visualize import save_architecture
+from .opened import Opened, start_folder
+
+
+def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write `architecture.png`, and `architecture.json` with the parameters of every part; print both paths."""
+    model, folder = opened.model, opened.folder
+    start_folder(folder, "architecture")
+    encoder, code, decoders = describe(model)
+    save_architecture(folder / "architecture.png", encoder, code, decoders)
+    parameters = {name: _count(part) for name, part in model.named_children() if name != "decoders"}
+    parameters |= {name: _count(decoder) for name, decoder in model.decoders.items()}
+    results = {"parameters": parameters | {"all": _count(model)}}
+    write_json(folder / "architecture.json", results)
+    print("".join(f"{name:<16}{count:>14,} parameters\n" for name, count in results["parameters"].items()))
+    print(f"picture  {folder / 'architecture.png'}\nsizes    {folder / 'architecture.json'}")
+    return results
+
+
+def describe(model: LSTMAutoencoder) -> tuple[list[str], str, dict[str, list[str]]]:
+    """The parts of encoder, code and decoders, from what goes in to what comes out: a title, then details, each."""
+    config, encoder = model.config, model.encoder
+    frames = [f"{config.input_frames} frames, {_shape(config)}\n{_vectors(config)}"]
+    layers = [
+        f"LSTM, {layer.hidden_size:,} units\n{_count(layer):,} parameters{', peepholes' if config.peephole else ''}"
+        for layer in encoder.lstm.layers
+    ]
+    if encoder.bottleneck is None:
+        every = "every layer" if config.layers > 1 else "the layer"
+        code = f"last state\n{'hidden, of the top layer' if config.repeat_code else f'hidden and cell of {every}'}"
+    else:
+        kind = "a Gaussian's mean and variance" if config.variational else "linear"
+        code = f"code, {config.code_size:,} numbers\n{kind}, {_count(encoder.bottleneck):,} parameters"
+    return frames + layers, code, {name: _decoder(decoder, config, name) for name, decoder in model.decoders.items()}
+
+
+def _decoder(decoder: nn.Module, config: ModelConfig, name: str) -> list[str]:
+    assert isinstance(decoder, Decoder)
+    read = ["its frame before"] if decoder.conditional else []
+    read += ["the code"] if decoder.repeat_code else []
+    reads = f"reads {' and '.join(read)} at every step" if read else "reads nothing, only its state evolves"
+    steps = config.input_frames if name == RECONSTRUCTION else config.future_frames
+    order = "the last frame first" if name == RECONSTRUCTION else "what follows the input"
+    return [
+        f"LSTM, {layer.hidden_size:,} units\n{_count(layer):,} parameters{'' if number else chr(10) + reads}"
+        for number, layer in enumerate(decoder.lstm.layers)
+    ] + [
+        f"{config.output} output, {config.vector_size:,} values\n{_count(decoder.readout):,} parameters",
+        f"{steps} frames\n{order}",
+    ]
+
+
+def _vectors(config: ModelConfig) -> str:
+    if config.patch_size is None:
+        return f"a vector of {config.vector_size:,} values each"
+    _, height, width = config.frame_shape
+    positions = height * width // config.patch_size**2
+    return f"{positions} sequences of patches of {config.vector_size:,} values"
+
+
+def _shape(config: ModelConfig) -> str:
+    channels, height, width = config.frame_shape
+    return f"{channels} features" if config.features else f"{channels} x {height} x {width}"
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
