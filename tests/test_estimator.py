@@ -60,9 +60,11 @@ def test_shapes_of_everything_that_goes_in_and_out():
 
     series = np.sin(np.arange(50.0))
     windows = SequenceAutoencoder("composite", future_steps=2, window=12, stride=3, **SMALL).fit(series)
-    assert windows.transform(series).shape == (13, 2)
+    assert windows.transform(series).shape == (14, 2)  # from 0, 3, ..., 36, and the last one, from 38
     assert windows.score_samples(series).shape == (13,)  # of windows with the two steps that follow
-    assert windows.predict([series, series[:20]]).shape == (13 + 3, 2, 1)
+    assert windows.predict([series, series[:20]]).shape == (14 + 4, 2, 1)
+    assert windows.score_steps(series).shape == (50,)
+    assert [scores.shape for scores in windows.score_steps([series, series[:20]])] == [(50,), (20,)]
     forecast = windows.predict(series[-12:])  # what the last window of the series leads to
     np.testing.assert_allclose(windows.predict(series)[-1:], forecast, rtol=1e-5)
 
@@ -91,6 +93,8 @@ def test_units_and_scores_are_those_of_the_data():
     by_hand = -(((plain.reconstruct(data) - data) / deviation) ** 2).mean(axis=(1, 2))
     np.testing.assert_allclose(plain.score_samples(data), by_hand, rtol=1e-4)
     assert plain.score(data) == pytest.approx(by_hand.mean(), rel=1e-4)
+    of_steps = -(((plain.reconstruct(data) - data) / deviation) ** 2).mean(axis=2)
+    np.testing.assert_allclose(plain.score_steps(data), of_steps, rtol=1e-3, atol=1e-5)
 
 
 def test_it_learns_what_a_linear_code_cannot():
@@ -156,8 +160,8 @@ def test_it_works_in_pipelines_searches_and_pickles(tmp_path):
         ({}, [np.ones((0, 2))], "0 sample"),
         ({}, [np.array([1.0, np.nan])], "contains NaN"),
         ({}, np.full((2, 3, 1), 1e300), "beyond the range of float32"),
-        ({"window": 99}, np.ones(50), "found a series of 50 steps, expected at least 99, one window"),
-        ({"window": 5, "stride": 0}, np.ones(50), "stride 0: expected at least 1"),
+        ({"window": 99}, np.ones(50), "found a series of 50 steps, expected at least the 99 of a window"),
+        ({"window": 5, "stride": 0}, np.ones(50), "found a series of 50 steps.*stride 0"),
         ({"objective": "predict", "future_steps": 9}, [np.ones(9)], "found a sequence of 9 steps .* at least 10"),
         ({"early_stopping": True}, [np.arange(9.0)], "holds out 1 of 1 sequences"),
         ({"noise": -1.0}, ROWS, "noise is -1.0"),

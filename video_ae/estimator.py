@@ -17,9 +17,9 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 from tqdm import tqdm
 
+from .anomaly import average_windows, choose_source, present, step_errors, step_scores, window_starts
 from .config import DECODERS, FUTURE, LINEAR, RECONSTRUCTION, ModelConfig, TrainConfig
 from .evaluation import evaluate
-from .lengths import inside, split_clips
 from .models import LSTMAutoencoder
 from .training import schedule, train_step
 
@@ -189,9 +189,32 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
 
         Of a composite model, the mean over all the steps that it rebuilds and predicts.
         """
+        return self._all_scores(X)[0]
+
+    def score_steps(self, X: Any) -> Floats | list[Floats]:  # noqa: N803
+        """How normal each step is: (N, T), NaN where it is not scored, or a list of (T_i,) for a list.
+
+        Of long series, the mean over the windows that cover a step: (T,), or a list of such. Without reconstruction
+        only what was predicted is scored.
+        """
+        _, steps = self._all_scores(X)
+        if self.window is None:
+            return [row[: len(given)] for row, given in zip(steps, X, strict=True)] if self._is_list(X) else steps
+        series = X if self._is_list(X) else [X]
+        windows = [window_starts(len(array), steps.shape[1], self.stride) for array in series]
+        parts = np.split(steps, np.cumsum([len(starts) for starts in windows])[:-1])
+        averages = [
+            average_windows(part, starts, len(array)).astype(np.float32)
+            for part, starts, array in zip(parts, windows, series, strict=True)
+        ]
+        return averages if self._is_list(X) else averages[0]
+
+    def _all_scores(self, X: Any) -> tuple[Floats, Floats]:  # noqa: N803
         check_is_fitted(self)
         clips = self._clips(X, with_future=True)
-        return np.concatenate([self._scores(batch) for batch in clips.split(self._judged_at_a_time(clips))])
+        parts = [self._scores(batch) for batch in clips.split(self._judged_at_a_time(clips))]
+        of_sequences, of_steps = zip(*parts, strict=True)
+        return np.concatenate(of_sequences), np.concatenate(of_steps)
 
     def score(self, X: Any, y: None = None) -> float:  # noqa: N803
         """The mean of `score_samples`: higher is better."""
@@ -284,26 +307,13 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         weights = {RECONSTRUCTION: training.reconstruction_weight, FUTURE: training.future_weight}
         return sum(weights[name] * results[name]["squared_error"] for name in self.model_.decoders)
 
-    @torch.no_grad()
-    def _scores(self, clips: Tensor) -> Floats:
-        config, encoder = self.model_.config, self.model_.encoder
-        # Longer or shorter sequences than those of `fit` are scored as well: what follows are always the last steps.
-        future_frames = config.future_frames if FUTURE in config.decoders else 0
-        inputs, future, lengths = split_clips(clips.to(self.device), clips.shape[1] - future_frames)
-        truth = {RECONSTRUCTION: encoder.to_vectors(inputs), FUTURE: encoder.to_vectors(future)}
-        outputs = self.model_(
-            truth[RECONSTRUCTION], teacher_forcing=False, steps=future.shape[1] or None, lengths=lengths
-        )
-        errors, count = torch.zeros(len(clips)), torch.zeros(len(clips))
-        for name in config.decoders:
-            wrong = (outputs[name] - truth[name]).square().mean(dim=2)  # (B, T)
-            there = torch.ones_like(wrong, dtype=torch.bool)
-            if name == RECONSTRUCTION and lengths is not None:
-                there = inside(lengths, wrong.shape[1])
-            errors += wrong.where(there, 0).sum(dim=1).cpu()
-            count += there.sum(dim=1).cpu()
-        scores: Floats = -(errors / count).numpy()
-        return scores
+    def _scores(self, clips: Tensor) -> tuple[Floats, Floats]:
+        """Of frames (B, T, F, 1, 1) the scores (B,), and those of every step (B, T), NaN after each end."""
+        future_frames = self.model_.config.future_frames if FUTURE in self.model_.decoders else 0
+        errors = step_errors(self.model_, clips, future_frames=future_frames)
+        of_sequences = torch.cat(list(errors.values()), dim=1).nanmean(dim=1)
+        source = choose_source(None, self.model_.config.decoders)
+        return -of_sequences.numpy(), -step_scores(errors, present(clips), source).numpy()
 
     def _of_batches(self, X: Any, function: Callable[[Tensor, Tensor], Any], *, any_length: bool = False) -> Any:  # noqa: N803
         """What `function` makes of frames (B, T, F, 1, 1) and their lengths (B,), for all sequences of `X`."""
@@ -381,16 +391,10 @@ def _two_dimensional(sequence: Any) -> npt.NDArray[Any]:
 
 
 def _windows(series: Sequence[npt.NDArray[Any]], steps: int, stride: int) -> list[npt.NDArray[Any]]:
-    """Windows (steps, F) of every series, one every `stride` steps, the last one at its end."""
-    if steps < 1 or stride < 1:
-        raise ValueError(f"window of {steps} steps, stride {stride}: expected at least 1")
-    windows = []
-    for array in series:
-        spare = len(array) - steps
-        if spare < 0:
-            raise ValueError(f"found a series of {len(array)} steps, expected at least {steps}, one window")
-        windows += [array[start : start + steps] for start in range(spare % stride, spare + 1, stride)]
-    return windows
+    """Windows (steps, F) of every series."""
+    return [
+        array[start : start + steps] for array in series for start in window_starts(len(array), steps, stride).tolist()
+    ]
 
 
 def _batches(order: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:
