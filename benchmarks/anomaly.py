@@ -39,7 +39,7 @@ _REGIME_STEPS = (150, 400)  # steps between changes of speed
 _NOISE = 0.1
 _LAGS, _GAINS = (1, 3, 5), (1.5, -1.5, 0.8)  # of the second sensor's answer to the first, at each speed
 _TRAIN, _VALIDATION, _TEST = 8000, 400, 1600  # windows
-_STEPS = 1500  # these settings, and the 97 % of PCA, were chosen on seeds 100 to 102, by what they find
+_STEPS = 1500  # these settings, and the 97 % of PCA, were chosen by what they find on seeds 100 to 102
 _MODEL = ModelConfig(
     frame_shape=(SENSORS, 1, 1), input_frames=24, future_frames=WINDOW - 24, hidden_size=128, output="linear"
 )
