@@ -16,6 +16,7 @@ import argparse
 import dataclasses
 import re
 import sys
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--output-dir",
         type=Path,
         metavar="FOLDER",
-        help="(default: RUN/evaluation, or a folder in it that is named after what the flags change)",
+        help="(default: RUN/evaluation, or a folder in it that is named after what the flags change;"
+        " runs/compare-<time>)",
     )
     parser.add_argument("--out", type=Path, metavar="FILE.npz", help="where encode writes codes and ids")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
@@ -152,7 +154,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.compare:
         from video_ae.tasks import compare
 
-        folder = arguments.output_dir or Path("runs") / "compare"  # the results in the runs' own folders stay
+        folder = arguments.output_dir or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
         runs = [open_run(arguments, path, folder / f"{n}-{path.name}") for n, path in enumerate(arguments.compare)]
         compare.run(runs, arguments, folder)
         return

@@ -185,6 +185,9 @@ def main(arguments: argparse.Namespace) -> None:
     precision = "bf16" if uses_bf16(training.amp, device) else "float32"
     print(f"{_kind(model_config.decoders)} model, {parameters / 1e6:.1f} M parameters, {precision} on {device}")
 
+    if not clips.endless:
+        print(f"{len(clips)} training clips, {validation_clips.at_most(training.validation_clips)} to validate")
+
     def training_batches(first_step: int) -> Iterator[torch.Tensor]:
         indices = training_indices(clips, training.batch_size, seed=training.seed, first_step=first_step)
         return load_batches(clips, indices, workers=arguments.workers)
@@ -199,7 +202,9 @@ def main(arguments: argparse.Namespace) -> None:
         print("nothing was left to do: the budget is used up; raise --steps or --max-minutes to train longer")
     minutes, seconds = divmod(round(progress.seconds), 60)
     print(f"{progress.step} steps, {progress.sequences_seen} sequences in {minutes} min {seconds} s of training")
-    print(f"model    {run.model}\ncurves   {run.curves}\nsamples  {run.samples}")
+    print(f"model    {run.model}\ncurves   {run.curves}")
+    if not model_config.features:
+        print(f"samples  {run.samples}")
     print(f"next     python evaluate.py {run.path}")
 
 

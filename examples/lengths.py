@@ -15,7 +15,7 @@ def main() -> tuple[list[np.ndarray], list[np.ndarray], SequenceAutoencoder]:
         np.sin(random.uniform(0, 6) + random.uniform(0.2, 0.6) * np.arange(length))[:, None]
         for length in random.integers(5, 31, 300)
     ]
-    autoencoder = SequenceAutoencoder(code_size=4, max_iter=60, random_state=0).fit(swings)
+    autoencoder = SequenceAutoencoder(code_size=4, max_iter=40, random_state=0).fit(swings)
     return swings, autoencoder.reconstruct(swings), autoencoder
 
 

@@ -9,12 +9,12 @@ from video_ae import SequenceAutoencoder
 
 
 def main() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What follows the 1,000 steps that the model has seen (40,), its forecast of that (40,), and codes (N, 8)."""
-    random, time = np.random.default_rng(0), np.arange(1040)
-    series = np.sin(time / 8) + 0.5 * np.sin(time / 3) + 0.05 * random.normal(size=1040)
+    """What follows the 1,000 steps that the model has seen (20,), its forecast of that (20,), and codes (N, 8)."""
+    random, time = np.random.default_rng(0), np.arange(1020)
+    series = np.sin(time / 8) + 0.5 * np.sin(time / 3) + 0.05 * random.normal(size=1020)
     seen, unseen = series[:1000], series[1000:]
     model = SequenceAutoencoder(
-        "composite", window=60, future_steps=40, stride=5, code_size=8, max_iter=150, random_state=0
+        "composite", window=40, future_steps=20, stride=5, code_size=8, max_iter=80, random_state=0
     ).fit(seen)
     forecast = model.predict(seen)[-1, :, 0]  # of the last window: from step 1,000 on
     return unseen, forecast, model.transform(seen)
@@ -24,5 +24,5 @@ if __name__ == "__main__":
     unseen, forecast, codes = main()
     print(f"{len(codes)} windows, {codes.shape[1]} numbers each")
     print(
-        f"forecast of 40 steps: mean squared error {((forecast - unseen) ** 2).mean():.3f}, variance {unseen.var():.3f}"
+        f"forecast of 20 steps: mean squared error {((forecast - unseen) ** 2).mean():.3f}, variance {unseen.var():.3f}"
     )

@@ -15,7 +15,7 @@ def main() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     temperature = 20 + 5 * np.sin(phase + time / 3)  # degrees
     pressure = 101_300 + 80 * np.cos(phase + time / 3)  # pascal
     data = np.stack([temperature, pressure], axis=2)
-    autoencoder = SequenceAutoencoder(code_size=3, max_iter=60, random_state=0).fit(data)
+    autoencoder = SequenceAutoencoder(code_size=3, max_iter=40, random_state=0).fit(data)
     codes = autoencoder.transform(data)
     return data, autoencoder.inverse_transform(codes), codes
 

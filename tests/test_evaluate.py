@@ -120,14 +120,32 @@ def test_compare_puts_runs_side_by_side(run, small_pools, tmp_path, capsys):
     assert train.command(["--predict", "--conditional", *flags, *TRAINING, "--output-dir", str(other)]) == 0
     out = ["--clips", "20", "--output-dir", str(tmp_path / "compare")]
     assert evaluate.command(["--compare", str(run), str(other), *out, *FEW]) == 0
-    rows = result(tmp_path / "compare", "compare")["runs"]
-    assert [rows[str(path)]["model"] for path in (run, other)] == ["reconstruction + future", "conditional future"]
-    assert rows[str(run)]["future"]["nats"] == result(tmp_path / "compare" / "0-run", "predict")["future"]["nats"]
+    results = result(tmp_path / "compare", "compare")
+    rows, names = results["runs"], ["0 run", "1 future"]
+    assert (results["loss"], results["num_digits"]) == ("nats", 1)
+    assert [rows[name]["model"] for name in names] == ["reconstruction + future", "conditional future"]
+    assert rows["0 run"]["future"]["nats"] == result(tmp_path / "compare" / "0-run", "predict")["future"]["nats"]
     assert not (run / "evaluation" / "clips-20").exists()  # a run's own results stay what they are
-    assert "scratch" in rows[str(run)]["classify"][0]
-    assert "scratch" not in rows[str(other)]["classify"][0]  # the same encoder: trained from scratch once
+    assert "scratch" in rows["0 run"]["classify"][0]
+    assert "scratch" not in rows["1 future"]["classify"][0]  # the same encoder: trained from scratch once
     assert (tmp_path / "compare" / "compare.png").stat().st_size > 1000
     assert "from scratch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--speed", "2", "2"], "speed (2.0, 2.0), not (3.6, 3.6) as"),
+        (["--output", "linear"], "linear outputs, not logistic as"),
+    ],
+)
+def test_only_runs_of_the_same_data_and_loss_are_compared(flags, message, run, tmp_path, capsys):
+    """Catches nats beside squared errors in one column, and accuracies on different clips."""
+    other = str(tmp_path / "other")
+    small = ["--image-size", "28", "--num-digits", "1", "--input-frames", "3", "--future-frames", "2"]
+    assert train.command(["--composite", *small, *TRAINING, *flags, "--output-dir", other]) == 0
+    assert evaluate.command(["--compare", str(run), other, *FEW]) == 1
+    assert message in capsys.readouterr().err
 
 
 def write_videos(root: Path, people: str = "abcdefgh") -> Path:
@@ -157,7 +175,7 @@ def test_from_video_files_to_a_curve(tmp_path, monkeypatch, capsys):
     assert model.encoder.std.min() < 1  # standardised by its own data, not left at one
     assert evaluate.command([str(tmp_path / "run"), "--tasks", "predict", "classify", "probe", *FEW]) == 0
     folder = tmp_path / "run" / "evaluation" / "labels-per-class-1-2-num-seeds-2-steps-2"
-    assert result(folder, "predict")["baselines"].keys() == {"copy_last", "mean_frame", "black"}
+    assert result(folder, "predict")["baselines"].keys() == {"copy_last", "mean_frame"}
     assert (folder / "predict-00.gif").stat().st_size > 1000
     classified = result(folder, "classify")
     assert (classified["class_names"], classified["task"]) == (["left", "right"], "class")

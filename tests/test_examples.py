@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from video_ae import SequenceAutoencoder
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 pytestmark = pytest.mark.filterwarnings("ignore:a code of")
 
@@ -42,7 +44,7 @@ def test_different_lengths_are_rebuilt():
 
 def test_the_forecast_lies_after_everything_seen():
     unseen, forecast, codes = main("long_series")
-    assert codes.shape == (189, 8)
+    assert codes.shape == (193, 8)
     assert ((forecast - unseen) ** 2).mean() < 0.1 * unseen.var()
 
 
@@ -52,3 +54,16 @@ def test_clusters_of_codes_are_the_kinds_of_event(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert float(done.stdout.split(": ")[1].split(";")[0]) > 0.7
     assert (tmp_path / "embedding.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/sequences.md"])
+def test_the_first_snippet_of_a_page_runs_as_pasted(page):
+    text = (EXAMPLES.parent / page).read_text()
+    snippet = text.split("```python\n")[1].split("```")[0]
+    names: dict = {}
+    exec(compile(snippet, page, "exec"), names)
+    assert isinstance(names["model"], SequenceAutoencoder)
+    if page == "docs/sequences.md":
+        sequence = names["sequence"][:, :5]
+        assert np.abs(names["model"].predict(sequence).ravel() - [0.6, 0.7, 0.8, 0.9]).max() < 0.02
+        assert np.abs(names["model"].reconstruct(sequence) - sequence).max() < 0.02

@@ -213,11 +213,13 @@ def test_verdicts_say_what_the_seeds_allow():
         row(5, [0.3, 0.31, 0.32], [0.5, 0.52, 0.51]),
         row(9, [0.5], [0.4]),
     ]
-    words = verdicts(curve)
+    words = verdicts(curve, 100)
     for sentence, expected in zip(
         words, ["1 label per class: pretraining helped", "no clear difference", "hurt", "one seed"], strict=True
     ):
         assert expected in sentence
+    (coarse,) = verdicts([row(1, [0.5, 0.5], [0.625, 0.625])], 8)  # one of eight videos, twice
+    assert "no clear difference" in coarse
 
 
 def test_directions_are_eighths_of_the_circle_and_need_more_than_a_frame():

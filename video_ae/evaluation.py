@@ -77,10 +77,12 @@ def evaluate_baselines(
 ) -> dict[str, dict[str, Any]]:
     """What costs nothing, on the frames that `decoder` is judged by: the numbers to hold beside the model's.
 
-    `copy_last` (the last input frame), `mean_frame` (C, H, W) and `black`, all zeros. For logistic outputs also
+    `copy_last` (the last input frame) and `mean_frame` (C, H, W). For logistic outputs also `black`, all zeros, and
     `floor`, the truth itself: it has nats, because it is grey, and no error.
     """
-    accumulators = {name: MetricAccumulator() for name in ("copy_last", "mean_frame", "black")}
+    accumulators = {name: MetricAccumulator() for name in ("copy_last", "mean_frame")}
+    if model.config.output == LOGISTIC:
+        accumulators["black"] = MetricAccumulator()
     floor = MetricAccumulator()
     input_frames = model.config.input_frames
     for clips in batches:
@@ -90,9 +92,9 @@ def evaluate_baselines(
         mean = mean_frame.to(device).expand_as(truth)
         accumulators["copy_last"].add(errors(model, last_input.expand_as(truth), truth), ends)
         mean_errors = errors(model, mean, truth)
-        accumulators["black"].add(errors(model, torch.zeros_like(truth), truth), ends)
         if model.config.output == LOGISTIC:
             floor.add({"nats": entropy_floor(truth)}, ends)
+            accumulators["black"].add(errors(model, torch.zeros_like(truth), truth), ends)
             mean_errors = {"nats": nats(torch.logit(mean, 1e-6), truth)} | mean_errors
         accumulators["mean_frame"].add(mean_errors, ends)
     results = {name: accumulator.result() for name, accumulator in accumulators.items()}

@@ -1,7 +1,6 @@
 """Results as text: what evaluate.py prints. Knows no models and no files."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from .config import FUTURE
@@ -47,22 +46,21 @@ def curve_table(curve: list[dict[str, Any]], arms: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def compare_table(rows: dict[str, dict[str, Any]], controls: list[list[dict[str, Any]]]) -> str:
-    """One line per run: its model, its losses per frame, and its accuracy at every number of labels."""
+def compare_table(rows: dict[str, dict[str, Any]], controls: list[list[dict[str, Any]]], loss: str) -> str:
+    """One line per run: its `loss` per frame, its accuracy at every number of labels, and its model."""
     some = next(iter(rows.values()))["classify"]
-    head = f"{'run':<24}{'reconstruction':>16}{'future':>10}"
+    decoders = {"reconstruction": 16, FUTURE: 10}  # and the width of their columns
+    head = f"{_COLUMNS[loss]:<24}" + "".join(f"{name:>{width}}" for name, width in decoders.items())
     lines = [head + "".join(f"{'acc. at ' + str(row['labels_per_class']):>12}" for row in some) + "  model"]
-    for path, row in rows.items():
-        losses = (
-            "{:.1f}".format(row[name].get("nats", row[name].get("squared_error"))) if name in row else "-"
-            for name in ("reconstruction", FUTURE)
-        )
-        cells = "".join(f"{loss:>{width}}" for loss, width in zip(losses, (16, 10), strict=True))
+    for name, row in rows.items():
+        losses = (f"{row[decoder][loss]:.1f}" if decoder in row else "-" for decoder in decoders)
+        cells = "".join(f"{text:>{width}}" for text, width in zip(losses, decoders.values(), strict=True))
         accuracies = "".join(f"{entry['encoder_init']['mean']:>12.3f}" for entry in row["classify"])
-        lines.append(f"{Path(path).name:<24}{cells}{accuracies}  {row['model']}")
-    for curve in controls:
+        lines.append(f"{name:<24}{cells}{accuracies}  {row['model']}")
+    for number, curve in enumerate(controls):
         accuracies = "".join(f"{entry['scratch']['mean']:>12.3f}" for entry in curve)
-        lines.append(f"{'from scratch':<24}{'-':>16}{'-':>10}{accuracies}  none")
+        which = "" if len(controls) == 1 else f", shape {number}"
+        lines.append(f"{'from scratch' + which:<24}{'-':>16}{'-':>10}{accuracies}  none")
     return "\n".join(lines)
 
 

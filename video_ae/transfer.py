@@ -212,10 +212,11 @@ def build(arm: str, encoder: Encoder, train: LabelledVideos, recipe: FineTuning,
     return classifier.to(encoder.mean.device)
 
 
-def verdicts(curve: Sequence[dict[str, Any]]) -> list[str]:
+def verdicts(curve: Sequence[dict[str, Any]], test_videos: int) -> list[str]:
     """For each number of labels, in words, whether the learned encoder helped: paired differences of the seeds.
 
-    It helped or hurt where the 95 % t-interval of the mean difference to scratch leaves out zero.
+    It helped or hurt where the 95 % t-interval of the mean difference to scratch leaves out zero. The interval reaches
+    at least one test video to either side: of few videos, seeds may agree by the coarseness of the accuracies alone.
     """
     sentences = []
     for row in curve:
@@ -226,6 +227,7 @@ def verdicts(curve: Sequence[dict[str, Any]]) -> list[str]:
             sentences.append(f"{begin}{gain.mean():+.3f} over scratch, one seed, so nothing can be said")
             continue
         half = float(student_t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain)))
+        half = max(half, 1 / test_videos)
         interval = (
             f"{gain.mean():+.3f} over scratch, 95 % interval {gain.mean() - half:+.3f} to {gain.mean() + half:+.3f}"
         )

@@ -58,7 +58,7 @@ def run(opened: Opened, arguments: argparse.Namespace, arms: Sequence[str] = tup
             progress=bar.update,
         )
     curve = curve_of(scores, test.labels, labels, arms)
-    words = verdicts(curve) if "scratch" in arms else []
+    words = verdicts(curve, len(test.labels)) if "scratch" in arms else []
     results: dict[str, Any] = {"curve": curve, "verdicts": words, "task": task, "class_names": train.class_names}
     results |= {"labelled_videos": len(train.labels), "test_videos": len(test.labels)}
     results |= {"arms": {arm: ARMS[arm] for arm in arms}, "recipe": dataclasses.asdict(recipe)}

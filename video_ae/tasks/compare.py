@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import write_json
-from ..config import FUTURE
+from ..config import FUTURE, LOSS_NAMES
 from ..tables import compare_table, curve_lines
 from ..transfer import ARMS
 from ..visualize import save_label_curves
@@ -18,8 +18,9 @@ from .opened import Opened
 def run(runs: Sequence[Opened], arguments: argparse.Namespace, folder: Path) -> None:
     """Write `compare.json` and a plot into `folder`, beside the results of every run in the folder of its own.
 
-    Raises ValueError where a run is classified with other numbers of labels than the first.
+    Raises ValueError, before anything is computed, for runs of other data or of another loss than the first.
     """
+    _check_comparable(runs)
     rows: dict[str, dict[str, Any]] = {}
     controls: dict[Any, list[dict[str, Any]]] = {}  # what needs no pretraining is the same for encoders of one shape
     curves = {}
@@ -29,17 +30,33 @@ def run(runs: Sequence[Opened], arguments: argparse.Namespace, folder: Path) -> 
         kind = " + ".join(f"conditional {name}" if name in model.conditional else name for name in model.decoders)
         shape = dataclasses.replace(model, decoders=(FUTURE,), conditional=(), future_frames=1), opened.data
         known = shape in controls
-        predicted = predict.run(opened, arguments)
+        name = f"{len(rows)} {path.name}"  # as the folder of its own results; two runs may have one name
         classified = classify.run(opened, arguments, ("encoder_init", "frozen") if known else tuple(ARMS))["curve"]
+        predicted = predict.run(opened, arguments)
         controls.setdefault(shape, classified)
-        rows[str(path)] = {"model": kind, "classify": classified} | {name: predicted[name] for name in model.decoders}
-        curves[f"{path}: {kind}"] = curve_lines(classified, ("encoder_init",))["encoder_init"]
+        losses = {decoder: predicted[decoder] for decoder in model.decoders}
+        rows[name] = {"run": str(path), "model": kind, "classify": classified} | losses
+        curves[f"{name}: {kind}"] = curve_lines(classified, ("encoder_init",))["encoder_init"]
         if not known:
-            curves[f"{path}: from scratch"] = curve_lines(classified, ("scratch",))["scratch"]
-        first = next(iter(rows.values()))["classify"]
-        if [row["labels_per_class"] for row in classified] != [row["labels_per_class"] for row in first]:
-            raise ValueError(f"{path}: other numbers of labels than the first run has; say --labels-per-class for all")
-    write_json(folder / "compare.json", {"runs": rows})
+            curves[f"{name}: from scratch"] = curve_lines(classified, ("scratch",))["scratch"]
+    loss = LOSS_NAMES[runs[0].model.config.output]
+    write_json(folder / "compare.json", {"runs": rows, "loss": loss} | runs[0].data.facts())
     save_label_curves(folder / "compare.png", curves)
-    print(f"\n{compare_table(rows, list(controls.values()))}")
+    print(f"\n{compare_table(rows, list(controls.values()), loss)}")
     print(f"plot     {folder / 'compare.png'}\nmetrics  {folder / 'compare.json'}")
+
+
+def _check_comparable(runs: Sequence[Opened]) -> None:
+    first = runs[0]
+    for other in runs[1:]:
+        differing = [
+            f"{name} {value}, not {first.data.facts()[name]}"
+            for name, value in other.data.facts().items()
+            if value != first.data.facts()[name]
+        ]
+        if other.model.config.output != first.model.config.output:
+            differing.append(f"{other.model.config.output} outputs, not {first.model.config.output}")
+        if differing:
+            raise ValueError(
+                f"{other.run.path}: {'; '.join(differing)} as {first.run.path} has; compare like with like"
+            )

@@ -54,18 +54,20 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     if model.config.features:
         _draw_series(opened, clips, count)
     else:
-        _draw(opened, clips, min(count, DRAWN_CLIPS))
+        _draw(opened, clips, count)
     print(f"by step  {folder / 'predict-steps.png'}\nmetrics  {folder / 'predict.json'}")
     return results
 
 
 def _draw(opened: Opened, clips: Clips, count: int) -> None:
-    """GIFs of the first `count` clips and a strip of a few of them."""
-    drawn = predict_clips(opened.model, clips.__getitems__(range(count)), opened.device)
+    """GIFs of a few of the first `count` clips, evenly spread, and a strip of some of these."""
+    shown = min(count, DRAWN_CLIPS)
+    spread = [index * count // shown for index in range(shown)]
+    drawn = predict_clips(opened.model, clips.__getitems__(spread), opened.device)
     for number, clip in enumerate(drawn):
         save_clip_gif(opened.folder / f"predict-{number:02d}.gif", clip)
-    save_strip(opened.folder / "predict-strip.png", drawn[:4])
-    print(f"GIFs     {opened.folder / 'predict-00.gif'} to {count - 1:02d}")
+    save_strip(opened.folder / "predict-strip.png", drawn[::2])
+    print(f"GIFs     {opened.folder / 'predict-00.gif'} to {shown - 1:02d}")
     print(f"strip    {opened.folder / 'predict-strip.png'}")
 
 

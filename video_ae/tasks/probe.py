@@ -60,7 +60,8 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     print(f"\nclasses: accuracy; values: R2; clustering: NMI; {counts}")
     print(f"of the {_NEIGHBOURS} nearest codes, {agree.mean():.3f} are of the same class")
     if not model.config.features:
-        rows = _retrieved(train, test, test_clips[:DRAWN_CLIPS], train_clips[neighbours])
+        drawn = _spread(len(test_clips), DRAWN_CLIPS)
+        rows = _retrieved(train, test, test_clips[drawn], train_clips[neighbours[drawn]])
         save_retrieval(folder / "probe-retrieval.png", rows)
         print(f"retrieval {folder / 'probe-retrieval.png'}")
     print(f"metrics   {folder / 'probe.json'}")
