@@ -90,6 +90,7 @@ def split_sequences(sequences: VideoArrays, split: str) -> VideoArrays:
 def sequence_clips(sequences: VideoArrays, split: str, frames: int, *, shortest: int, whole: bool) -> VideoClips:
     """Clips of `frames` steps: windows, of training sequences overlapping ones, or, with `whole`, whole sequences.
 
+    Of the split `all`, every step is in a window: the last one ends with its sequence and overlaps the one before.
     A sequence of fewer steps, but at least `shortest`, is one clip that ends in NaN; a part of a sequence that is split
     in time is not. Raises ValueError, naming it, for a shorter one, and for one that is longer than a clip that is to
     hold it whole.
@@ -103,7 +104,7 @@ def sequence_clips(sequences: VideoArrays, split: str, frames: int, *, shortest:
             " the model was made for; cut it, or train on windows (--input-frames)"
         )
     step = max(1, frames // 4) if split == "train" else frames
-    return VideoClips(part, range(len(part.videos)), frames, step=step, pad=not in_parts)
+    return VideoClips(part, range(len(part.videos)), frames, step=step, cover=split == "all", pad=not in_parts)
 
 
 def _refuse_short(records: list[VideoRecord], least: int, part_of: str) -> None:

@@ -219,9 +219,10 @@ def cut_patches(
 class VideoClips(Dataset[Tensor]):
     """Clips of `frames` consecutive frames of the videos `chosen`, indices into `arrays.videos`.
 
-    A clip starts every `step` frames (default: `frames`, without overlap), or `clips_per_video` clips start evenly
-    spaced from the first frame to T - frames, fewer where these would coincide. Of arrays (K, T, H, W, C), a clip is
-    the first `frames` frames of each of the K, or of the first `clips_per_video`.
+    A clip starts every `step` frames (default: `frames`, without overlap) and, with `cover`, one more ends with the
+    video if frames are left over. Or `clips_per_video` clips start evenly spaced from the first frame to T - frames,
+    fewer where these would coincide. Of arrays (K, T, H, W, C), a clip is the first `frames` frames of each of the K,
+    or of the first `clips_per_video`.
 
     Item `i` is (frames, C, H, W) uint8; of features (T, D), float32 (frames, D, 1, 1): a frame of D channels and one
     pixel. `labels` (clips,) int64 index `arrays.class_names`, `videos` (clips,) int64 index `chosen`.
@@ -245,6 +246,7 @@ class VideoClips(Dataset[Tensor]):
         frames: int,
         *,
         step: int | None = None,
+        cover: bool = False,
         clips_per_video: int | None = None,
         crop: int | None = None,
         random_crop: bool = False,
@@ -264,7 +266,7 @@ class VideoClips(Dataset[Tensor]):
                 f" {len(short)} of {len(records)} videos are too short: ask for fewer with --input-frames and"
                 " --future-frames, or leave them out"
             )
-        starts = [_starts(record, frames, step or frames, clips_per_video) for record in records]
+        starts = [_starts(record, frames, step or frames, clips_per_video, cover) for record in records]
         classes = {name: index for index, name in enumerate(arrays.class_names)}
         per_video = [len(clips) for clips in starts]
         self.arrays, self.chosen, self.frames = arrays, list(chosen), frames
@@ -332,13 +334,16 @@ class VideoClips(Dataset[Tensor]):
         return np.moveaxis(clip[:, top : top + height, left : left + width], -1, 1)
 
 
-def _starts(record: VideoRecord, frames: int, step: int, clips_per_video: int | None) -> npt.NDArray[np.int64]:
+def _starts(
+    record: VideoRecord, frames: int, step: int, clips_per_video: int | None, cover: bool
+) -> npt.NDArray[np.int64]:
     """First frame of every clip of a video, or the number of every clip that was cut beforehand."""
     if len(record.shape) == 5:
         return np.arange(min(record.shape[0], clips_per_video or record.shape[0]), dtype=np.int64)
     last = max(0, record.frames - frames)
     if clips_per_video is None:
-        return np.arange(0, last + 1, step, dtype=np.int64)
+        starts = np.arange(0, last + 1, step, dtype=np.int64)
+        return np.append(starts, last) if cover and starts[-1] < last else starts
     return np.unique(np.rint(np.linspace(0, last, clips_per_video)).astype(np.int64))
 
 

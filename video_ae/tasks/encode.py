@@ -22,7 +22,8 @@ def run(opened: Opened, arguments: argparse.Namespace) -> None:
     """Write `codes` (N, code_size) float32 and `ids` (N,) text into `--out`, a batch at a time.
 
     Of files that is all there are, whatever they were used for; of moving digits the first test clips. The encoder
-    reads clips as in training, one after the other without overlap, or whole sequences of any length.
+    reads clips as in training, one after the other without overlap (of a long series, one more at its end), or whole
+    sequences of any length.
 
     Raises ValueError or FileExistsError where the file cannot be written.
     """
