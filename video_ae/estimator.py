@@ -129,21 +129,23 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         clips = self._clips(X, reset=True, with_future=True)  # (N, T, F, 1, 1)
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
-        config, training = self._configs(clips, seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = LSTMAutoencoder(config)
-        model.start_from(clips, least_std=0.0)
-        order = random.permutation(len(clips))
         held_out = math.ceil(self.validation_fraction * len(clips)) if self.early_stopping else 0
         if self.early_stopping and not 0 < held_out < len(clips):
             raise ValueError(
                 f"early stopping holds out {held_out} of {len(clips)} sequences: expected some, and some left to learn"
                 " from; give more sequences, another validation_fraction, or early_stopping=False"
             )
+        order = random.permutation(len(clips))
+        train, validation = clips[order[held_out:]], clips[order[:held_out]]
+        model_config = self._model_config(clips)
+        training = self._training(model_config, len(train), seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = LSTMAutoencoder(model_config)
+        model.start_from(train, least_std=0.0)
         self.model_ = model.to(self.device)
         try:
-            self._train(clips[order[held_out:]], clips[order[:held_out]], training, random)
+            self._train(train, validation, training, random)
         except FloatingPointError as error:
             raise FloatingPointError(f"{error}; choose a smaller learning_rate than {self.learning_rate}") from error
         self.model_.eval()
@@ -227,9 +229,12 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         tags.non_deterministic = self.random_state is None
         return tags
 
-    def _configs(self, clips: Tensor, seed: int) -> tuple[ModelConfig, TrainConfig]:
+    def _model_config(self, clips: Tensor) -> ModelConfig:
+        """The model for frames (N, T, F, 1, 1). Warns where its code compresses nothing."""
         decoders = OBJECTIVES[self.objective]
         future_steps = self.future_steps if FUTURE in decoders else 0
+        if FUTURE in decoders and future_steps < 1:
+            raise ValueError(f"future_steps is {future_steps}: expected at least 1 to predict")
         steps, features = clips.shape[1:3]
         shortest = int((~clips.flatten(2).isnan().all(dim=2)).sum(dim=1).min())
         if shortest <= future_steps:
@@ -253,13 +258,16 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         if code >= values:
             words = f"a code of {code} numbers compresses nothing of the {values} in a sequence"
             warnings.warn(f"{words}: choose a smaller code_size", UserWarning, stacklevel=3)
-        batch_size = min(self.batch_size, len(clips))
-        training = TrainConfig(
-            steps=self.max_iter * -(-len(clips) // max(batch_size, 1)),
+        return config
+
+    def _training(self, model: ModelConfig, sequences: int, seed: int) -> TrainConfig:
+        batch_size = min(self.batch_size, sequences)
+        return TrainConfig(
+            steps=self.max_iter * -(-sequences // max(batch_size, 1)),
             max_minutes=None,
             batch_size=batch_size,
             lr=self.learning_rate,
-            clip_grad=float(values),
+            clip_grad=float(model.input_frames * model.vector_size),  # the loss is a sum over the features
             reconstruction_weight=self.reconstruction_weight,
             future_weight=self.future_weight,
             beta=1.0 if self.beta is None else self.beta,
@@ -267,7 +275,6 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             drop_frames=self.drop_frames,
             seed=seed,
         )
-        return config, training
 
     def _train(self, clips: Tensor, held_out: Tensor, training: TrainConfig, random: np.random.RandomState) -> None:
         optimizer = torch.optim.AdamW(
@@ -277,12 +284,13 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         self.validation_curve_: list[float] = []
         best, waited = float("inf"), 0
         weights = {name: weight.clone() for name, weight in self.model_.state_dict().items()}
-        step, steps = 0, self.max_iter * -(-len(clips) // training.batch_size)
+        assert training.steps is not None
+        step = 0
         with tqdm(total=self.max_iter, desc="fitting", unit=" passes", disable=not self.verbose) as bar:
             for _ in range(self.max_iter):
                 total = 0.0
                 for batch in _batches(random.permutation(len(clips)), training.batch_size):
-                    lr = training.lr * schedule((step + 1) / (steps + 1), training.warmup)
+                    lr = training.lr * schedule((step + 1) / (training.steps + 1), training.warmup)
                     step += 1
                     row = train_step(self.model_, optimizer, clips[batch].to(self.device), lr, training, step)
                     total += row["loss"] * len(batch)
