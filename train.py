@@ -106,6 +106,8 @@ def configure(given: dict[str, Any]) -> tuple[ModelConfig, DataConfig, TrainConf
         preset |= {"input_frames": frames - future}
     channels, height, width = data.open("train", frames, shortest=future + 1)[0].shape[1:]
     model = change_model(ModelConfig(frame_shape=(channels, height, width), **preset), given)
+    if model.features and model.output != LINEAR:
+        raise ValueError(f"--output {model.output} is for pictures, from 0 to 1: {data.dataset} need linear outputs")
     if "future_frames" in given and FUTURE not in model.decoders:
         raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
     return model, dataclasses.replace(data, download=False), cli.override(TrainConfig(), given)

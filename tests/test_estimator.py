@@ -139,7 +139,7 @@ def test_early_stopping_keeps_the_best_weights():
 
 
 def test_it_works_in_pipelines_searches_and_pickles(tmp_path):
-    search = GridSearchCV(SequenceAutoencoder(**SMALL), {"hidden_size": [4, 8]}, cv=2).fit(ROWS)
+    search = GridSearchCV(SequenceAutoencoder(**SMALL), {"hidden_size": np.array([4, 8])}, cv=2).fit(ROWS)
     assert search.best_params_["hidden_size"] in (4, 8)
     pipeline = make_pipeline(FunctionTransformer(), SequenceAutoencoder(**SMALL)).fit(ROWS)
     copy = pickle.loads(pickle.dumps(pipeline))
@@ -164,6 +164,7 @@ def test_it_works_in_pipelines_searches_and_pickles(tmp_path):
         ({"window": 5, "stride": 0}, np.ones(50), "found a series of 50 steps.*stride 0"),
         ({"objective": "predict", "future_steps": 9}, [np.ones(9)], "found a sequence of 9 steps .* at least 10"),
         ({"objective": "predict", "future_steps": 0}, ROWS, "future_steps is 0: expected at least 1 to predict"),
+        ({}, ROWS + 1e6, r"feature 0 varies by 0\.\d+ around 1e\+06, too little beside its offset for float32"),
         ({"max_iter": 0}, ROWS, "steps is 0"),
         ({"batch_size": 0}, ROWS, "batch_size is 0"),
         ({"early_stopping": True}, [np.arange(9.0)], "holds out 1 of 1 sequences"),
@@ -191,6 +192,13 @@ def test_what_a_model_lacks_is_said():
     sequences = SequenceAutoencoder(**SMALL).fit(ragged())
     with pytest.raises(ValueError, match="found sequences of 3 features, expected 2 as in fit"):
         sequences.transform(ragged(features=3))
+    stacked = SequenceAutoencoder("composite", **SMALL).fit(ROWS[:, :, None])
+    with pytest.raises(ValueError, match=r"found an array \(10, 1\), expected \(N, T, F\) .* give X\[None\] if"):
+        stacked.predict(ROWS[0][:, None])  # one sequence, not ten of one step
+    with pytest.raises(ValueError, match="0 steps to predict: expected at least 1"):
+        stacked.predict(ROWS[:, :, None], steps=0)
+    with pytest.raises(ValueError, match=r"found codes \(6, 3\) and 4 steps, expected \(N, 2\)"):
+        stacked.inverse_transform(np.ones((6, 3)), steps=4)
     with pytest.warns(UserWarning, match="a code of 20 numbers compresses nothing of the 10 in a sequence"):
         SequenceAutoencoder(**(SMALL | {"code_size": 20})).fit(ROWS)
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 import evaluate
 import train
 from video_ae import LSTMAutoencoder, TrainConfig
+from video_ae.losses import LOSSES
 from video_ae.training import budget_used, schedule, train_step
 
 ROOT = Path(__file__).parent.parent
@@ -256,6 +257,22 @@ def test_gradients_are_clipped_to_the_norm():
     assert row["gradient_norm"] > 0.5
     assert norm.item() == pytest.approx(0.5, rel=1e-4)
     assert row["loss"] == pytest.approx(row["reconstruction"] + row["future"])
+
+
+def test_gradients_whose_squares_overflow_are_clipped_all_the_same(monkeypatch):
+    """Catches a training that stops at 1e20, which a constant series of 600 steps can reach in its first step."""
+    from video_ae import ModelConfig
+
+    def steep(outputs, targets, lengths=None):
+        return 1e24 * (outputs - targets).mean()
+
+    monkeypatch.setitem(LOSSES, "logistic", steep)
+    model = LSTMAutoencoder(ModelConfig(frame_shape=(1, 8, 8), hidden_size=8))
+    clips = torch.randint(0, 256, (2, 20, 1, 8, 8), dtype=torch.uint8)
+    row = train_step(model, torch.optim.SGD(model.parameters()), clips, 0.0, TrainConfig(clip_grad=2.0, amp="off"), 1)
+    norm = torch.stack([parameter.grad.norm() for parameter in model.parameters()]).norm()
+    assert row["gradient_norm"] > 1e20
+    assert norm.item() == pytest.approx(2.0, rel=1e-4)
 
 
 def test_the_learning_rate_follows_the_budget():

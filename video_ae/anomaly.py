@@ -101,18 +101,36 @@ def normal_levels(errors: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     errors: of `step_errors`, batch by batch. Errors grow with the steps that a decoder has made, so each of these has
     its own level: `reconstruction` counts back from a sequence's last input step, `future` on from the first predicted.
     """
+    gathered = _gather(errors)
+    if not gathered:
+        raise ValueError("found no normal sequences, expected at least one to tell what errors are normal")
+    levels = {}
+    for name, values in gathered.items():
+        level = values.double().nanmean(dim=0)
+        level = level[~level.isnan()]  # steps that no sequence has
+        levels[name] = level.clamp(min=max(_LEAST_LEVEL * level.mean().item(), torch.finfo(torch.float32).tiny)).float()
+    return levels
+
+
+def normal_counts(errors: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Of how many sequences each of the `normal_levels` is the mean, (steps,)."""
+    counts = {name: (~values.isnan()).sum(dim=0) for name, values in _gather(errors).items()}
+    return {name: count[count > 0].float() for name, count in counts.items()}
+
+
+def _gather(errors: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The errors of all batches, per decoder (N, steps) in decoding order."""
     gathered: dict[str, list[Tensor]] = {}
     for batch in errors:
         for name, values in batch.items():
             gathered.setdefault(name, []).append(_decoding_order(name, values))
-    if not gathered:
-        raise ValueError("found no normal sequences, expected at least one to tell what errors are normal")
-    levels = {}
-    for name, parts in gathered.items():
-        level = _stack(parts).double().nanmean(dim=0)
-        level = level[~level.isnan()]  # steps that no sequence has
-        levels[name] = level.clamp(min=max(_LEAST_LEVEL * level.mean().item(), torch.finfo(torch.float32).tiny)).float()
-    return levels
+    return {name: _stack(parts) for name, parts in gathered.items()}
+
+
+def _at_steps(decoder: str, errors: Tensor, values: Tensor) -> Tensor:
+    """Values (steps,) in decoding order to the places of errors (B, T), NaN where these are."""
+    ordered = _decoding_order(decoder, errors)
+    return _decoding_order(decoder, values[: ordered.shape[1]].expand_as(ordered).where(~ordered.isnan(), torch.nan))
 
 
 def relative_errors(errors: Mapping[str, Tensor], levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -191,12 +209,22 @@ class Scorer:
     ) -> tuple[Scorer, Scores]:
         """A scorer whose levels are those of held-out normal clips, and their scores, for `Thresholds.fit`.
 
+        Each of them is scored by the levels of the others: by its own, none of a few could be much worse than usual.
+
         source: None takes both decoders where the model has both. Raises ValueError for one that it lacks.
         """
         source = choose_source(source, model.config.decoders)
         judged = [(step_errors(model, clips, future_frames=future_frames), present(clips)) for clips in batches]
         scorer = cls(model, normal_levels(errors for errors, _ in judged), source, future_frames)
-        return scorer, join_scores([scorer._of(errors, there) for errors, there in judged])
+        counts = normal_counts(errors for errors, _ in judged)
+        scores = []
+        for errors, there in judged:
+            relative = relative_errors(errors, scorer.levels)
+            for name, ratios in relative.items():  # x / mean to x / mean of the others: (n - 1) r / (n - r)
+                n = _at_steps(name, ratios, counts[name])
+                ratios[n > 1] = ((n - 1) * ratios / (n - ratios).clamp(min=_LEAST_LEVEL))[n > 1]
+            scores.append(Scores(step_scores(relative, there, source), sequence_scores(relative, source)))
+        return scorer, join_scores(scores)
 
     def __call__(self, clips: Tensor) -> Scores:
         """The scores of one batch, float32 on the CPU. Raises ValueError as `step_errors` does."""

@@ -206,8 +206,15 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         "--conditional", nargs="*", choices=DECODERS, help="decoders that read their last frame (none named: all)"
     )
     group.add_argument("--preset", choices=PRESETS, help="a model of known size; other flags override it")
-    group.add_argument("--input-frames", type=int, metavar="N", help=f"read (default: {default.input_frames})")
-    group.add_argument("--future-frames", type=int, metavar="N", help=f"predicted (default: {default.future_frames})")
+    group.add_argument(
+        "--input-frames",
+        type=int,
+        metavar="N",
+        help=f"read (default: {default.input_frames}, or as usual for the data)",
+    )
+    group.add_argument(
+        "--future-frames", type=int, metavar="N", help=f"predicted (default: {default.future_frames}, the same)"
+    )
     group.add_argument("--patch-size", type=int, metavar="P", help="read PxP patches (default: whole frames)")
     group.add_argument(
         "--hidden-size",
@@ -221,7 +228,9 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--repeat-code", action="store_true", help="decoders read the code at every step")
     group.add_argument("--variational", action="store_true", help="draw the code from a Gaussian, see --beta")
     group.add_argument("--peephole", action="store_true", help="let the gates see the cell, as in the paper")
-    group.add_argument("--output", choices=LOSS_NAMES, help=f"output units (default: {default.output})")
+    group.add_argument(
+        "--output", choices=LOSS_NAMES, help="output units (default: logistic for moving digits, else linear)"
+    )
 
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:

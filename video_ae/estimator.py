@@ -24,6 +24,7 @@ from .models import LSTMAutoencoder
 from .training import schedule, train_step
 
 Floats = npt.NDArray[np.float32]
+_LEAST_VARIATION = 1e-4  # of a feature's mean: a thousand steps of float32 in a standard deviation
 OBJECTIVES = {"reconstruct": (RECONSTRUCTION,), "predict": (FUTURE,), "composite": DECODERS}
 
 
@@ -180,9 +181,10 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
 
         Rows (N, steps) for rows. Of a long series, what follows each window; the last is the forecast of the series.
         """
+        ahead = self.future_steps if steps is None else steps
         return self._of_batches(
             X,
-            lambda clips, lengths: self._as_given(self.model_.predict(clips, steps or self.future_steps, lengths)),
+            lambda clips, lengths: self._as_given(self.model_.predict(clips, ahead, lengths)),
             any_length=True,  # rows need not be as long as those of `fit`, which had the future in them
         )
 
@@ -246,7 +248,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             frame_shape=(features, 1, 1),
             input_frames=steps - future_steps,
             future_frames=max(1, future_steps),
-            hidden_size=self.hidden_size if isinstance(self.hidden_size, int) else tuple(self.hidden_size),
+            hidden_size=tuple(int(size) for size in np.atleast_1d(self.hidden_size)),
             decoders=decoders,
             conditional=decoders if self.conditional else (),
             output=LINEAR,
@@ -357,6 +359,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         with np.errstate(over="ignore"):  # an error of our own follows
             for clip, sequence in zip(clips, sequences, strict=True):
                 clip[: len(sequence), :, 0, 0] = sequence
+        if reset:
+            _refuse_offsets(sequences)
         if np.isinf(clips).any():
             raise ValueError("found values beyond the range of float32, expected at most 3e38; scale the data")
         return torch.from_numpy(clips)
@@ -371,6 +375,11 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             arrays = [_two_dimensional(X)]
         else:
             array = np.asarray(X) if not hasattr(X, "ndim") else X
+            if array.ndim == 2 and not reset and not self._rows:
+                raise ValueError(
+                    f"found an array {array.shape}, expected (N, T, F) or a list of (T, F) as in fit: give X[None] if"
+                    " this is one sequence, X[:, :, None] if it is N of one feature"
+                )
             if array.ndim == 3:
                 arrays = list(check_array(array, allow_nd=True, dtype=np.float64))
             else:
@@ -396,6 +405,19 @@ def _two_dimensional(sequence: Any) -> npt.NDArray[Any]:
     array = np.asarray(sequence)
     checked: npt.NDArray[Any] = check_array(array[:, None] if array.ndim == 1 else array, dtype=np.float64)
     return checked
+
+
+def _refuse_offsets(sequences: Sequence[npt.NDArray[Any]]) -> None:
+    """Raises ValueError where float32, in which models compute, would lose how a feature varies around its mean."""
+    steps = np.concatenate(list(sequences))  # (steps of all, F), float64
+    mean, deviation = np.abs(steps.mean(axis=0)), steps.std(axis=0)
+    lost = np.flatnonzero((deviation < _LEAST_VARIATION * mean) & (deviation > 1e-12 * mean))  # less is rounding
+    if len(lost):
+        first = lost[0]
+        raise ValueError(
+            f"feature {first} varies by {deviation[first]:.3g} around {mean[first]:.3g}, too little beside its offset"
+            " for float32; subtract the offset"
+        )
 
 
 def _windows(series: Sequence[npt.NDArray[Any]], steps: int, stride: int) -> list[npt.NDArray[Any]]:

@@ -286,6 +286,11 @@ class LSTMAutoencoder(nn.Module):
                 "the decoders of this model start from the encoder's whole state, of which the code is a part; build it"
                 " with code_size or repeat_code, without patches, to decode from codes alone"
             )
+        width = config.hidden_sizes[-1] if config.code_size is None else config.code_size
+        if steps < 1 or codes.ndim != 2 or codes.shape[1] != width:
+            raise ValueError(
+                f"found codes {tuple(codes.shape)} and {steps} steps, expected (N, {width}) and at least 1"
+            )
         nothing = codes.new_zeros(len(codes), config.vector_size)
         return self.outputs_to_frames(self.decoders[RECONSTRUCTION](None, codes, nothing, steps))
 
@@ -341,6 +346,8 @@ class LSTMAutoencoder(nn.Module):
 
     @torch.no_grad()
     def _decode(self, decoder: str, clips: Tensor, steps: int | None, lengths: Tensor | None) -> Tensor:
+        if steps is not None and steps < 1:
+            raise ValueError(f"{steps} steps to predict: expected at least 1")
         vectors = self.encoder.to_vectors(clips)
         lengths = check_lengths(lengths, vectors.shape)
         frames = self.outputs_to_frames(self(vectors, teacher_forcing=False, steps=steps, lengths=lengths)[decoder])

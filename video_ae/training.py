@@ -131,6 +131,8 @@ def train_step(
     loss.backward()
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
+    if norm.isinf():  # squares overflow long before gradients do, and these can still be clipped
+        norm = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients])
     gradient_norm = norm.item()
     row = {name: term.item() for name, term in terms.items()} | {"loss": loss.item()}
     if not math.isfinite(row["loss"]) or not math.isfinite(gradient_norm):

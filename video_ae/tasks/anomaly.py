@@ -30,6 +30,7 @@ from ..visualize import ScoredSeries, save_clip_gif, save_detection_curves, save
 from .opened import GENERATED_CLIPS, Clips, Opened, batches, start_folder
 
 _DRAWN = 4
+_FEW = 30  # normal clips, whose steps go up and down together
 _NORMAL = "normal/"  # before the names of clips of the training data that stand beside odd ones
 
 Labels = dict[tuple[str, int | None], int]  # of a sequence, or of one of its steps
@@ -224,6 +225,8 @@ def _write_clips(path: Path, names: Sequence[str], scores: Scores, thresholds: n
 def _print(opened: Opened, results: dict[str, Any], lacking: str) -> None:
     data, trained_on = opened.data.dataset, opened.trained_on.dataset
     print(f"thresholds: the {results['quantile']:g} quantile of {results['normal_clips']} normal clips of {trained_on}")
+    if results["normal_clips"] < _FEW:
+        print(f"these are few: expect more, or less, than {1 - results['quantile']:.1%} of normal data above")
     for level in ("clips", "steps"):
         if level not in results["thresholds"]:
             continue
