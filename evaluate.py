@@ -38,34 +38,8 @@ _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
 }
 
 
-def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="folder that train.py wrote")
-    parser.add_argument(
-        "--compare", type=Path, nargs="+", metavar="RUN", help="predict and classify with each, in one table"
-    )
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, help="(default: predict)")
-    parser.add_argument(
-        "--clips",
-        type=cli.positive,
-        metavar="N",
-        help=f"test clips (default: {GENERATED_CLIPS} generated ones, or all there are)",
-    )
-    parser.add_argument(
-        "--future-frames", type=cli.positive, metavar="N", help="how far to predict (default: as far as in training)"
-    )
-    parser.add_argument("--seed", type=cli.natural, default=0, help="of generated test clips (default: 0)")
-    parser.add_argument("-b", "--batch-size", type=cli.positive, default=50, metavar="N", help="(default: 50)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
-    parser.add_argument(
-        "--output-dir",
-        type=Path,
-        metavar="FOLDER",
-        help="(default: RUN/evaluation, or a folder in it that is named after what the flags change;"
-        " runs/compare-<time>)",
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE.npz", help="where encode writes codes and ids")
-    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+def _add_task_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that only some of the tasks read, see `_TASKS_OF_FLAG`."""
     group = parser.add_argument_group("classify and probe")
     group.add_argument(
         "--labels", choices=DIGIT_LABELS, help="what moving digits are classified by (default: identity)"
@@ -95,6 +69,37 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     group.add_argument(
         "--all-odd", action="store_true", default=None, help="all clips of the data named here are odd: curves"
     )
+
+
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="folder that train.py wrote")
+    parser.add_argument(
+        "--compare", type=Path, nargs="+", metavar="RUN", help="predict and classify with each, in one table"
+    )
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, help="(default: predict)")
+    parser.add_argument(
+        "--clips",
+        type=cli.positive,
+        metavar="N",
+        help=f"test clips (default: {GENERATED_CLIPS} generated ones, or all there are)",
+    )
+    parser.add_argument(
+        "--future-frames", type=cli.positive, metavar="N", help="how far to predict (default: as far as in training)"
+    )
+    parser.add_argument("--seed", type=cli.natural, default=0, help="of generated test clips (default: 0)")
+    parser.add_argument("-b", "--batch-size", type=cli.positive, default=50, metavar="N", help="(default: 50)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="(default: RUN/evaluation, or a folder in it that is named after what the flags change;"
+        " runs/compare-<time>)",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.npz", help="where encode writes codes and ids")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    _add_task_flags(parser)
     add_fine_tuning_flags(parser)
     add_data_flags(parser)
     arguments = parser.parse_args(words)

@@ -17,3 +17,11 @@ def real_data() -> Path:
 @pytest.fixture(autouse=True)
 def same_random_numbers():
     torch.manual_seed(0)
+
+
+def padded(sequences: list[torch.Tensor], steps: int) -> torch.Tensor:
+    """(B, steps, ...), NaN after each end."""
+    batch = torch.full((len(sequences), steps, *sequences[0].shape[1:]), torch.nan)
+    for row, sequence in zip(batch, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return batch

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import padded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,13 +37,6 @@ NAN = float("nan")
 def build(**choices: object) -> LSTMAutoencoder:
     shape = {"frame_shape": (3, 1, 1), "hidden_size": 6, "input_frames": 5, "future_frames": 2, "output": "linear"}
     return LSTMAutoencoder(ModelConfig(**(shape | choices)))
-
-
-def padded(sequences: list[torch.Tensor], steps: int) -> torch.Tensor:
-    batch = torch.full((len(sequences), steps, *sequences[0].shape[1:]), torch.nan)
-    for row, sequence in zip(batch, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    return batch
 
 
 def same(found: torch.Tensor, expected: object) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import padded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,14 +30,6 @@ def build(choices: dict) -> LSTMAutoencoder:
     shape = {"frame_shape": (3, 1, 1), "hidden_size": 6, "input_frames": 6, "future_frames": 2, "output": "linear"}
     torch.manual_seed(0)
     return LSTMAutoencoder(ModelConfig(**(shape | choices)))
-
-
-def padded(sequences: list[torch.Tensor], steps: int) -> torch.Tensor:
-    """(B, steps, ...), NaN after each end."""
-    batch = torch.full((len(sequences), steps, *sequences[0].shape[1:]), torch.nan)
-    for row, sequence in zip(batch, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    return batch
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -87,14 +87,13 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     start_folder(folder, "anomaly")
     steps_flagged = _write_steps(folder / "anomaly.csv", series, of_series)
     clips_flagged = _write_clips(folder / "anomaly-clips.csv", names, scores, of_clips)
-    numbers = {level: {name: curve[name] for name in _NUMBERS} for level, curve in curves.items()}
-    results: dict[str, Any] = {"source": source, "quantile": quantile, "split": opened.split}
-    results |= {"thresholds": {"steps": step_thresholds.values}, "normal_clips": normal_count}
-    if clip_thresholds is not None:
-        results["thresholds"]["clips"] = clip_thresholds.values
-    results |= {"clips": len(names), "clips_flagged": clips_flagged, "steps_flagged": steps_flagged}
-    results |= {"steps": sum(len(one.steps) for one in series), "detection": numbers}
-    results |= {"levels": {name: level.tolist() for name, level in scorer.levels.items()}, **opened.facts(arguments)}
+    results = opened.facts(arguments) | {"source": source, "quantile": quantile, "split": opened.split}
+    thresholds = {"steps": step_thresholds} | ({} if clip_thresholds is None else {"clips": clip_thresholds})
+    results |= {"thresholds": {level: fitted.values for level, fitted in thresholds.items()}}
+    results |= {"normal_clips": normal_count, "clips": len(names), "steps": sum(len(one.steps) for one in series)}
+    results |= {"clips_flagged": clips_flagged, "steps_flagged": steps_flagged}
+    results |= {"detection": {level: {name: curve[name] for name in _NUMBERS} for level, curve in curves.items()}}
+    results |= {"levels": {name: level.tolist() for name, level in scorer.levels.items()}}
     write_json(folder / "anomaly.json", results)
     _print(opened, results, lacking)
     _draw(opened, series, of_series, names, scores)
