@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo curve robustness anomaly test check format clean
+.PHONY: help setup demo curve benchmark robustness anomaly test check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ demo: setup  ## train the default model on bundled digits, evaluate it, draw wha
 curve: setup  ## videos to a label-efficiency curve: make curve RUN=runs/mine FLAGS="--dataset video-folder --data-dir VIDEOS"
 	$(BIN)/python train.py --composite --output-dir $(RUN) --resume $(FLAGS)
 	$(BIN)/python evaluate.py $(RUN) --tasks predict classify
+
+benchmark: setup  ## speed of training and the rest beside nn.LSTM, this machine's products and, where installed, Keras
+	$(BIN)/python benchmarks/training.py
 
 robustness: setup  ## train 200 random configurations: finite, or stopped with a named cause (20 minutes)
 	$(BIN)/python benchmarks/robustness.py

@@ -1,0 +1,175 @@
+"""Who takes part in benchmarks/training.py: each builds the same model and returns its tasks, functions to be timed.
+
+All read the same uint8 clips, which none of them paints while it is timed; their content does not matter to the time.
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from video_ae.config import FUTURE, RECONSTRUCTION, ModelConfig
+
+Tasks = dict[str, Callable[[], object]]
+_LR = 1e-3
+
+
+def batches(config: ModelConfig, batch: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """A few batches of clips (B, T, C, H, W), over and over."""
+    shape = (4, batch, config.frames, *config.frame_shape)
+    return itertools.cycle(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+
+
+def video_ae(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
+    """What train.py and evaluate.py do, with the data of the default run where that is what is timed."""
+    import torch
+
+    from video_ae import LSTMAutoencoder, TrainConfig
+    from video_ae.datasets.config import DataConfig
+    from video_ae.evaluation import evaluate
+    from video_ae.training import train_step
+
+    clips = (torch.from_numpy(clips) for clips in batches(config, batch))
+    model, training = LSTMAutoencoder(config), TrainConfig(amp="on" if bf16 else "off")
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), fused=True)
+    steps = itertools.count(1)
+    data = DataConfig(image_size=config.frame_shape[1]).open("train", config.frames)
+
+    def predict() -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return model.predict(next(clips)[:, : config.input_frames])
+
+    def encode() -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return model.encode(next(clips)[:, : config.input_frames])
+
+    tasks: Tasks = {
+        "training": lambda: train_step(model, optimizer, next(clips), _LR, training, next(steps)),
+        "encoding": encode,
+        "prediction": predict,
+    }
+    if bf16:
+        return tasks
+    first = itertools.count(step=batch)
+    return tasks | {
+        "evaluation": lambda: evaluate(model, [next(clips)], torch.device("cpu")),
+        "painting": lambda: data.__getitems__(range(start := next(first), start + batch)),
+    }
+
+
+def nn_lstm(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
+    """The same model out of torch's own layers, as one would write it: see `plain.py`."""
+    import torch
+    from plain import PlainAutoencoder, loss
+
+    clips = (torch.from_numpy(clips) for clips in batches(config, batch))
+    model = PlainAutoencoder(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=_LR, fused=True)
+
+    def vectors() -> tuple[torch.Tensor, torch.Tensor]:
+        pixels = next(clips).flatten(2).float() / 255  # (B, T, D)
+        return pixels[:, : config.input_frames], pixels[:, config.input_frames :]
+
+    def train() -> float:
+        past, future = vectors()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            outputs = model(past, future)
+        total = loss(outputs[RECONSTRUCTION], past) + loss(outputs[FUTURE], future)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        return total.item()
+
+    @torch.inference_mode()
+    def encode() -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return model.encode(vectors()[0])[0][-1]
+
+    @torch.inference_mode()
+    def predict() -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return model.predict(vectors()[0])
+
+    return {"training": train, "encoding": encode, "prediction": predict}
+
+
+def keras(config: ModelConfig, batch: int, backend: str) -> Tasks:
+    """The same model in Keras' functional interface; a conditional one is only trained."""
+    os.environ["KERAS_BACKEND"] = backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+    from keras import layers
+
+    clips, D = batches(config, batch), config.vector_size
+    frames = keras.Input((config.input_frames, D))
+    states, hidden = [], frames
+    for size in config.hidden_sizes:
+        hidden, *state = layers.LSTM(size, return_sequences=True, return_state=True)(hidden)
+        states.append(state)
+    lengths = {RECONSTRUCTION: config.input_frames, FUTURE: config.future_frames}
+    teachers = {name: keras.Input((steps, D)) for name, steps in lengths.items() if name in config.conditional}
+    outputs = {}
+    for name, steps in lengths.items():
+        hidden = teachers.get(name)
+        if hidden is None:
+            hidden = layers.RepeatVector(steps)(0 * frames[:, 0, :1])  # the layer cannot do without an input
+        for size, state in zip(config.hidden_sizes, states, strict=True):
+            hidden = layers.LSTM(size, return_sequences=True)(hidden, initial_state=state)
+        outputs[name] = layers.Dense(D)(hidden)  # reversed, as the reconstruction's targets are
+    model = keras.Model([frames, *teachers.values()], list(outputs.values()))
+    # Its mean over a frame times D is the sum over it.
+    model.compile(
+        keras.optimizers.AdamW(_LR),
+        [keras.losses.BinaryCrossentropy(from_logits=True) for _ in outputs],
+        loss_weights=[D] * len(outputs),
+    )
+    encoder = keras.Model(frames, states[-1][0])
+    predictor = None if teachers else keras.Model(frames, keras.ops.sigmoid(outputs[FUTURE]))
+
+    def vectors() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        pixels = next(clips).reshape(batch, config.frames, D).astype(np.float32) / 255
+        return pixels[:, : config.input_frames], pixels[:, config.input_frames :]
+
+    def train() -> object:
+        past, future = vectors()
+        backwards = past[:, ::-1]
+        before = {
+            RECONSTRUCTION: np.concatenate([np.zeros_like(past[:, :1]), backwards[:, :-1]], axis=1),
+            FUTURE: np.concatenate([past[:, -1:], future[:, :-1]], axis=1),
+        }
+        return model.train_on_batch([past, *(before[name] for name in teachers)], [backwards, future])
+
+    tasks: Tasks = {"training": train, "encoding": lambda: encoder.predict_on_batch(vectors()[0])}
+    if predictor is not None:
+        tasks["prediction"] = lambda: predictor.predict_on_batch(vectors()[0])
+    return tasks
+
+
+def products(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
+    """One recurrent matrix product forwards and one backwards, without anything around them."""
+    import torch
+
+    size, dtype = config.hidden_sizes[0], torch.bfloat16 if bf16 else torch.float32
+    weight = torch.randn(4 * size, size).to(dtype)
+    hidden, gates = torch.randn(batch, size).to(dtype), torch.randn(batch, 4 * size).to(dtype)
+    gates_out, hidden_out = torch.empty_like(gates), torch.empty_like(hidden)
+
+    def both() -> None:
+        torch.mm(hidden, weight.T, out=gates_out)
+        torch.mm(gates, weight, out=hidden_out)
+
+    return {"training": both}
+
+
+MAKERS: dict[str, Callable[[ModelConfig, int], Tasks]] = {
+    "products": lambda config, batch: products(config, batch, bf16=False),
+    "products, bf16": lambda config, batch: products(config, batch, bf16=True),
+    "video-ae": lambda config, batch: video_ae(config, batch, bf16=False),
+    "video-ae, bf16": lambda config, batch: video_ae(config, batch, bf16=True),
+    "nn.LSTM": lambda config, batch: nn_lstm(config, batch, bf16=False),
+    "nn.LSTM, bf16": lambda config, batch: nn_lstm(config, batch, bf16=True),
+    "Keras on tensorflow": lambda config, batch: keras(config, batch, "tensorflow"),
+    "Keras on jax": lambda config, batch: keras(config, batch, "jax"),
+}

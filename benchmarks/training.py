@@ -1,0 +1,226 @@
+"""How fast is it, beside nn.LSTM, Keras and the matrix products of this machine?
+
+    python benchmarks/training.py                                    # the default model, batches of 16 and 128
+    python benchmarks/training.py --hidden-size 512 1024 2048 --batch-size 16 64 128
+    python benchmarks/training.py --conditional --layers 2
+    python benchmarks/training.py --sweep                            # cost of a step against every size
+
+Every contender is a process of its own, so that its peak memory is its own, and they take turns: load on the machine
+meets all of them. The best and the median of the rounds are printed. Keras takes part on each backend that is
+installed.
+
+Efficiency is what the best step makes of the rate at which this machine, in this run, does the recurrent matrix
+products alone: FLOPs of the step / its seconds / that rate. It can exceed 1 where the input products and readouts,
+which are larger, run at a better rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from video_ae.config import DECODERS, RECONSTRUCTION, ModelConfig  # no torch here: this process only waits
+
+TASKS = ("training", "encoding", "prediction", "evaluation", "painting")
+_PRODUCTS = ("products", "products, bf16")  # timed beside the training steps
+_REFERENCE = "nn.LSTM"
+_CONTENDERS = ("video-ae", "video-ae, bf16", _REFERENCE, "nn.LSTM, bf16")
+_BACKENDS = ("tensorflow", "jax")
+_SWEEP: dict[str, tuple[int, ...]] = {  # one at a time; the others as in the default run
+    "hidden size": (128, 256, 512, 1024, 2048),
+    "frames": (5, 10, 20, 40),  # each, to read and to predict
+    "batch size": (1, 4, 16, 64, 256),
+    "layers": (1, 2, 3),
+    "image size": (32, 64, 96, 128),
+}
+_DEFAULT = {"hidden size": 512, "frames": 10, "batch size": 16, "layers": 1, "image size": 64}
+
+
+def step_flops(config: ModelConfig, batch: int) -> int:
+    """Floating-point operations of the matrix products in one training step of a model of whole frames.
+
+    A product of (B, m) and (m, n) is 2 B m n. Backwards it costs as much again for the gradient of the weights, and for
+    that of what was multiplied, which frames do not need.
+    """
+    D, top = config.vector_size, config.hidden_sizes[-1]
+    steps = {"encoder": config.input_frames}
+    steps |= {name: config.input_frames if name == RECONSTRUCTION else config.future_frames for name in config.decoders}
+    total = 0
+    for name, count in steps.items():
+        reads_frames = name == "encoder" or name in config.conditional
+        below = None
+        for size in config.hidden_sizes:
+            total += 3 * count * 2 * size * 4 * size
+            if below is not None:
+                total += 3 * count * 2 * below * 4 * size
+            elif reads_frames:
+                total += 2 * count * 2 * D * 4 * size
+            below = size
+        if name != "encoder":
+            total += 3 * count * 2 * top * D
+    return batch * total
+
+
+def product_flops(config: ModelConfig, batch: int) -> int:
+    """Those of one recurrent product forwards and one backwards."""
+    return 2 * 2 * batch * config.hidden_sizes[0] * 4 * config.hidden_sizes[0]
+
+
+_tasks: dict[str, Any] = {}  # of the contender that lives in this process
+
+
+def _begin(name: str, config: ModelConfig, batch: int) -> None:
+    from contenders import MAKERS
+
+    _tasks.update(MAKERS[name](config, batch))
+
+
+def _prepared(task: str) -> bool:
+    """Whether the contender does this; what is compiled or allocated at the first calls is not timed."""
+    for _ in range(2):
+        if task in _tasks:
+            _tasks[task]()
+    return task in _tasks
+
+
+def _seconds_per_call(task: str, least: float) -> float:
+    """Of as many calls as fill `least` seconds."""
+    call, calls, started = _tasks[task], 0, time.perf_counter()
+    while (passed := time.perf_counter() - started) < least or not calls:
+        call()
+        calls += 1
+    return passed / calls
+
+
+def _peak_megabytes() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _machine() -> str:
+    import torch
+
+    processor = torch.cpu.get_capabilities().get("cpu_name", "unknown processor")
+    return f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def measure(
+    contenders: Sequence[str], tasks: Sequence[str], config: ModelConfig, batch: int, *, rounds: int, least: float
+) -> dict[str, Any]:
+    """`seconds` per call, task by task and contender by contender, one per round; peak `megabytes` of training."""
+    seconds: dict[str, dict[str, list[float]]] = {task: {} for task in tasks}
+    megabytes = {}
+    with ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(
+                ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin, initargs=(name, config, batch))
+            )
+            for name in contenders
+        }
+        machine = workers[contenders[0]].submit(_machine).result()
+        for task in tasks:
+            ready = {name: worker for name, worker in workers.items() if worker.submit(_prepared, task).result()}
+            for _ in range(rounds):
+                for name, worker in ready.items():
+                    took = worker.submit(_seconds_per_call, task, least).result()
+                    seconds[task].setdefault(name, []).append(took)
+            if task == "training":  # the first: a peak never falls
+                megabytes = {name: worker.submit(_peak_megabytes).result() for name, worker in ready.items()}
+    return {"machine": machine, "seconds": seconds, "megabytes": megabytes}
+
+
+def efficiency(name: str, config: ModelConfig, batch: int, training: dict[str, list[float]]) -> float:
+    """Of a contender's best step, see the top of this file."""
+    alone = min(training["products, bf16" if name.endswith("bf16") else "products"])
+    return step_flops(config, batch) / min(training[name]) * alone / product_flops(config, batch)
+
+
+def print_cell(config: ModelConfig, batch: int, found: dict[str, Any]) -> None:
+    """Every contender at every task, beside nn.LSTM in float32."""
+    size, training = config.hidden_sizes[0], found["seconds"]["training"]
+    conditional = ", conditional" if config.conditional else ""
+    print(f"\nhidden size {size}, {config.layers} layers{conditional}, batches of {batch}: ", end="")
+    rates = (product_flops(config, batch) / min(training[name]) / 1e9 for name in _PRODUCTS)
+    print(f"{step_flops(config, batch) / 1e9:.1f} GFLOP per step")
+    print(f"({batch}, {size}) x ({size}, {4 * size}) alone: ", end="")
+    print(", ".join(f"{rate:.0f} GFLOP/s in {kind}" for rate, kind in zip(rates, ("float32", "bf16"), strict=True)))
+    print(f"{'sequences/s':<32}{'best':>8}{'median':>8}{'x nn.LSTM':>11}{'efficiency':>12}{'peak MB':>9}")
+    for task, contenders in found["seconds"].items():
+        for name, seconds in contenders.items():
+            if name in _PRODUCTS:
+                continue
+            cells = f"{batch / min(seconds):>8.1f}{batch / statistics.median(seconds):>8.1f}"
+            cells += f"{min(contenders[_REFERENCE]) / min(seconds):>11.2f}" if _REFERENCE in contenders else ""
+            if task == "training":
+                cells += f"{efficiency(name, config, batch, training):>12.2f}{found['megabytes'][name]:>9.0f}"
+            print(f"{task:<12}{name:<20}{cells}")
+
+
+def sweep_cells() -> Iterator[tuple[str, ModelConfig, int]]:
+    """What is varied and its value, the model, the batch size."""
+    for what, values in _SWEEP.items():
+        for value in values:
+            sizes = _DEFAULT | {what: value}
+            config = ModelConfig(
+                frame_shape=(1, sizes["image size"], sizes["image size"]),
+                input_frames=sizes["frames"],
+                future_frames=sizes["frames"],
+                hidden_size=sizes["hidden size"],
+                layers=sizes["layers"],
+            )
+            yield f"{what} {value}", config, sizes["batch size"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hidden-size", type=int, nargs="+", default=[512], metavar="N", help="(default: 512)")
+    parser.add_argument("--batch-size", type=int, nargs="+", default=[16, 128], metavar="N", help="(default: 16 128)")
+    parser.add_argument("--layers", type=int, default=1, metavar="N", help="(default: 1)")
+    parser.add_argument("--conditional", action="store_true", help="decoders read their last frame")
+    parser.add_argument("--sweep", action="store_true", help="video-ae alone, one size varied at a time")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of every contender (default: 5)")
+    parser.add_argument("--seconds", type=float, default=0.5, metavar="S", help="least time of a turn (default: 0.5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there")
+    arguments = parser.parse_args()
+    cells: list[dict[str, Any]] = []
+
+    def run(contenders: Sequence[str], tasks: Sequence[str], config: ModelConfig, batch: int) -> dict[str, Any]:
+        found = measure(contenders, tasks, config, batch, rounds=arguments.rounds, least=arguments.seconds)
+        if not cells:
+            print(found["machine"])
+        cells.append({"model": asdict(config), "batch_size": batch, "step_flops": step_flops(config, batch), **found})
+        return found
+
+    if arguments.sweep:
+        for number, (name, config, batch) in enumerate(sweep_cells()):
+            training = run(["products", "video-ae"], ["training"], config, batch)["seconds"]["training"]
+            if not number:
+                print(f"{'training':<20}{'s per step, best':>18}{'median':>10}{'GFLOP':>10}{'efficiency':>12}")
+            seconds, flops = training["video-ae"], step_flops(config, batch) / 1e9
+            cost = f"{min(seconds):>18.4f}{statistics.median(seconds):>10.4f}{flops:>10.1f}"
+            print(f"{name:<20}{cost}{efficiency('video-ae', config, batch, training):>12.2f}", flush=True)
+    else:
+        keras = [f"Keras on {backend}" for backend in _BACKENDS if find_spec("keras") and find_spec(backend)]
+        for size, batch in itertools.product(arguments.hidden_size, arguments.batch_size):
+            conditional = DECODERS if arguments.conditional else ()
+            config = ModelConfig(hidden_size=size, layers=arguments.layers, conditional=conditional)
+            print_cell(config, batch, run([*_PRODUCTS, *_CONTENDERS, *keras], TASKS, config, batch))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(cells, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""benchmarks/training.py compares like with like and counts what it divides by."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.plain import PlainAutoencoder, loss
+from benchmarks.training import step_flops
+from video_ae import LSTMAutoencoder, ModelConfig
+from video_ae.config import DECODERS
+
+_CONFIG = ModelConfig(frame_shape=(1, 4, 4), input_frames=3, future_frames=2, hidden_size=5)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        _CONFIG,
+        dataclasses.replace(_CONFIG, hidden_size=(5, 7), conditional=("future",)),
+        dataclasses.replace(_CONFIG, decoders=("reconstruction",), conditional=("reconstruction",)),
+    ],
+)
+def test_flops_of_a_step_are_those_of_the_naive_model(config):
+    """A forgotten factor (four gates, two decoders, the way back) would flatter every efficiency that is printed."""
+    B, D = 2, config.vector_size
+
+    def layers(input_size, steps, inputs):
+        """One product after the other, from a start that needs a gradient, as decoders have it at every step."""
+        for size in config.hidden_sizes:
+            recurrent, hidden = torch.rand(4 * size, size, requires_grad=True), torch.rand(B, size, requires_grad=True)
+            hiddens = []
+            for _ in range(steps):
+                gates = functional.linear(hidden, recurrent)
+                hidden = torch.stack(gates.chunk(4, dim=1)).sum(dim=0)
+                hiddens.append(hidden)
+            states = torch.stack(hiddens)
+            if input_size:
+                driven = functional.linear(inputs, torch.rand(4 * size, input_size, requires_grad=True))
+                states = states + driven[..., :size]
+            inputs, input_size = states, size
+        return inputs
+
+    steps = {"reconstruction": config.input_frames, "future": config.future_frames}
+    with FlopCounterMode(display=False) as counter:
+        total = layers(D, config.input_frames, torch.rand(config.input_frames, B, D)).sum()
+        for name in config.decoders:
+            frames = torch.rand(steps[name], B, D)
+            hidden = layers(D if name in config.conditional else 0, steps[name], frames)
+            total = total + functional.linear(hidden, torch.rand(D, hidden.shape[2], requires_grad=True)).sum()
+        total.backward()
+    assert step_flops(config, B) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("conditional", [(), DECODERS])
+@torch.no_grad()
+def test_the_plain_model_is_the_same_model(conditional):
+    """Otherwise the ratio to nn.LSTM would compare two different amounts of work."""
+    config = dataclasses.replace(_CONFIG, layers=2, conditional=conditional)
+    ours, plain = LSTMAutoencoder(config), PlainAutoencoder(config)
+    pairs = [(ours.encoder.lstm, plain.encoder)]
+    for name, decoder in ours.decoders.items():
+        pairs.append((decoder.lstm, plain.decoders[name]))
+        plain.readouts[name].load_state_dict(decoder.readout.state_dict())
+    for mine, theirs in pairs:
+        for number, layer in enumerate(mine.layers):
+            if layer.weight_input is not None:
+                getattr(theirs, f"weight_ih_l{number}").copy_(layer.weight_input)
+            getattr(theirs, f"weight_hh_l{number}").copy_(layer.weight_hidden)
+            getattr(theirs, f"bias_ih_l{number}").copy_(layer.bias)
+            getattr(theirs, f"bias_hh_l{number}").zero_()
+    past, future = torch.rand(2, 3, 16), torch.rand(2, 2, 16)
+    expected, found = ours(past, future, teacher_forcing=True), plain(past, future)
+    for name in DECODERS:
+        torch.testing.assert_close(found[name], expected[name])
+    torch.testing.assert_close(plain.predict(past), ours.predict(past))
+    logits = found["future"]
+    by_hand = -(future * logits.sigmoid().log() + (1 - future) * (-logits).sigmoid().log()).sum(dim=2).mean()
+    torch.testing.assert_close(loss(logits, future), by_hand)
