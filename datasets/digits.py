@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import stat
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,15 +58,22 @@ def _optical_digits(split: str) -> Digits:
     Each 8x8 image (values 0 to 16) is enlarged to 20x20 in the middle of 28x28, the box that MNIST digits fill, and
     its contrast doubled, which leaves edges as narrow as MNIST's (entropy 47 nats per digit, MNIST 45).
     """
-    from sklearn.datasets import load_digits as load_bundled_digits
-
-    bundled = load_bundled_digits()
+    images_8x8, labels = _bundled_digits()
     block = {"train": slice(0, 1257), "validation": slice(1257, 1437), "test": slice(1437, 1797)}[split]
     images = np.zeros((block.stop - block.start, DIGIT_SIZE, DIGIT_SIZE), np.uint8)
-    for canvas, small in zip(images, bundled.images[block], strict=True):
+    for canvas, small in zip(images, images_8x8[block], strict=True):
         enlarged = cv2.resize(small / 16, (20, 20), interpolation=cv2.INTER_CUBIC)  # about 0 to 1
         canvas[4:24, 4:24] = np.rint(255 * np.clip(2 * enlarged - 0.5, 0, 1))
-    return Digits(images, bundled.target[block].astype(np.int64))
+    return Digits(images, labels[block])
+
+
+def _bundled_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """`sklearn.datasets.load_digits`, images (N, 8, 8) and labels (N,), without the second that importing it takes."""
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("scikit-learn, which brings the digits, is not installed", name="sklearn")
+    table = np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", dtype=np.uint8, delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
 def _torchvision_digits(class_name: str, split: str, data_dir: Path, download: bool) -> Digits:

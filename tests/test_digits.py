@@ -5,8 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
+import sklearn.datasets
 
-from datasets.digits import load_digits
+from datasets.digits import _bundled_digits, load_digits
 from datasets.moving_mnist import MovingMNIST
 from video_ae.metrics import entropy_floor
 
@@ -27,6 +28,14 @@ def test_splits_share_no_image(name, counts, request):
         assert set(split.labels) == set(range(10))
     sets = [distinct(split.images) for split in splits]
     assert not (sets[0] & sets[1]) | (sets[0] & sets[2]) | (sets[1] & sets[2])
+
+
+def test_bundled_digits_are_scikit_learns():
+    """They are read from its file, not through it: a release that moves or changes the file must not pass unseen."""
+    expected = sklearn.datasets.load_digits()
+    images, labels = _bundled_digits()
+    assert np.array_equal(images, expected.images)
+    assert np.array_equal(labels, expected.target)
 
 
 @pytest.mark.parametrize(("num_digits", "floor"), [(1, 45), (2, 87), (3, 124)])
