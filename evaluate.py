@@ -7,6 +7,7 @@ python evaluate.py runs/demo --tasks export                          # ONNX file
 python evaluate.py runs/series --tasks encode --data-dir series.csv --out codes.npz
 python evaluate.py runs/one_digit --tasks anomaly --num-digits 2 --all-odd  # what is odd, and when
 python evaluate.py --compare runs/one runs/other                     # which pretraining
+torchrun --nproc-per-node 8 evaluate.py runs/demo                    # predict alone, on eight GPUs, docs/scale.md
 python evaluate.py runs/mnist --dataset moving-mnist-file --data-dir mnist_test_seq.npy
 """
 
@@ -16,15 +17,19 @@ import argparse
 import dataclasses
 import re
 import sys
+from contextlib import redirect_stdout
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasets.config import DIGIT_LABELS, DataConfig, add_data_flags
 from video_ae import cli
 from video_ae.config import FineTuning, add_fine_tuning_flags, from_json
 from video_ae.tasks.opened import GENERATED_CLIPS, SEEDS, Opened
+
+if TYPE_CHECKING:
+    from video_ae.distributed import Ranks
 
 # Modules of video_ae.tasks, each with `run(opened, arguments)`.
 TASKS = ("predict", "classify", "probe", "anomaly", "encode", "architecture", "export")
@@ -117,7 +122,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
-def open_run(arguments: argparse.Namespace, path: Path, folder: Path | None) -> Opened:
+def open_run(arguments: argparse.Namespace, path: Path, folder: Path | None, ranks: Ranks) -> Opened:
     """The run at `path` and the data that the flags ask for; results go into `folder`, None for one in the run."""
     from video_ae.models import LSTMAutoencoder
     from video_ae.run_folder import RunFolder
@@ -126,10 +131,9 @@ def open_run(arguments: argparse.Namespace, path: Path, folder: Path | None) -> 
     trained_on = from_json(DataConfig, run.config()["data"], str(run.path / "config.json"))
     data = trained_on.changed_by(vars(arguments))
     refuse_other_split(trained_on, data)
-    device = cli.choose_device(arguments.device)
-    model = LSTMAutoencoder.from_pretrained(run.path).to(device).eval()
+    model = LSTMAutoencoder.from_pretrained(run.path).to(ranks.device).eval()
     changes = difference(vars(arguments))
-    return Opened(run, model, device, trained_on, data, changes, folder or run.evaluation / changes)
+    return Opened(run, model, ranks, trained_on, data, changes, folder or run.evaluation / changes)
 
 
 def refuse_other_split(trained_on: DataConfig, data: DataConfig) -> None:
@@ -156,14 +160,32 @@ def difference(given: dict[str, Any]) -> str:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from video_ae.distributed import join
+
+    with join(arguments.device) as ranks, redirect_stdout(sys.stdout if ranks.first else None):
+        judge(arguments, ranks)
+
+
+def refuse_sharing(arguments: argparse.Namespace) -> None:
+    """Raises ValueError for what several processes cannot share."""
+    if arguments.compare or arguments.tasks != ["predict"]:
+        found = "--compare" if arguments.compare else f"--tasks {' '.join(arguments.tasks)}"
+        raise ValueError(f"{found} under torchrun: its processes share --tasks predict alone; run it without torchrun")
+
+
+def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
+    if ranks.size > 1:
+        ranks.on_first(lambda: refuse_sharing(arguments))
     if arguments.compare:
         from video_ae.tasks import compare
 
         folder = arguments.output_dir or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
-        runs = [open_run(arguments, path, folder / f"{n}-{path.name}") for n, path in enumerate(arguments.compare)]
+        runs = [
+            open_run(arguments, path, folder / f"{n}-{path.name}", ranks) for n, path in enumerate(arguments.compare)
+        ]
         compare.run(runs, arguments, folder)
         return
-    opened = open_run(arguments, arguments.run, arguments.output_dir)
+    opened = open_run(arguments, arguments.run, arguments.output_dir, ranks)
     for task in arguments.tasks:
         import_module(f"video_ae.tasks.{task}").run(opened, arguments)  # not before: each needs other heavy packages
 

@@ -5,12 +5,14 @@ python train.py --composite --digits mnist --data-dir data --download
 python train.py --predict --conditional --steps 5000 --output-dir runs/future
 python train.py --composite --dataset sequences --data-dir series.csv --hidden-size 64
 python train.py --resume --output-dir runs/future                    # go on where it stopped
+torchrun --nproc-per-node 8 train.py --composite -b 1024             # on eight GPUs, docs/scale.md
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -34,6 +36,8 @@ from video_ae.config import (
 if TYPE_CHECKING:
     import torch
 
+    from video_ae.distributed import Ranks
+
 _START_CLIPS = 200  # training clips that set the scale of the first weights
 _FILM = {"output": LINEAR}
 _PAPER_CLIPS = _FILM | {"input_frames": 16, "future_frames": 13}  # the paper's clips of real videos, its section 4
@@ -46,7 +50,8 @@ _SUITABLE: dict[str, dict[str, Any]] = {  # what a data set asks of its model, w
     "sequences": _FILM,
 }
 _START: dict[str, dict[str, Any]] = {"sequences": {"least_std": 0.0}}  # features may be of scales far from each other
-_BUDGET = ("steps", "max_minutes")  # the only choices that --resume may change
+_BUDGET = ("steps", "max_minutes")
+_MAY_CHANGE = (*_BUDGET, "accumulate")  # with --resume: what changes nothing about the steps that were made
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -71,7 +76,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         choices=range(65),
         default=0,
         metavar="N",
-        help="processes that read data (default: 0)",
+        help="processes that read data, for each of torchrun's (default: 0)",
     )
     group.add_argument("--debug", action="store_true", default=False, help="show where an error came from")
 
@@ -121,11 +126,11 @@ def change_model(model: ModelConfig, given: dict[str, Any]) -> ModelConfig:
 
 
 def inherit(stored: dict[str, Any], given: dict[str, Any], source: str) -> tuple[ModelConfig, DataConfig, TrainConfig]:
-    """The configs of a run to resume. Raises ValueError for a flag that contradicts them; the budget may change."""
+    """The configs of a run to resume. Raises ValueError for a flag that contradicts them, but for `_MAY_CHANGE`."""
     model = from_json(ModelConfig, stored["model"], source)
     data = from_json(DataConfig, stored["data"], source)
     training = from_json(TrainConfig, stored["training"], source)
-    wanted = {key: given[key] for key in given if key not in _BUDGET}
+    wanted = {key: given[key] for key in given if key not in _MAY_CHANGE}
     if "preset" in given:
         wanted = PRESETS[given["preset"]] | wanted
     changes: list[tuple[Any, Any]] = [
@@ -140,31 +145,55 @@ def inherit(stored: dict[str, Any], given: dict[str, Any], source: str) -> tuple
                 raise ValueError(
                     f"{source}: the run has {field.name} {before}, not {after}; leave out the flag or start anew"
                 )
-    return model, data, cli.override(training, {key: given[key] for key in _BUDGET if key in given})
+    return model, data, cli.override(training, {key: given[key] for key in _MAY_CHANGE if key in given})
+
+
+def refuse_empty_parts(training: TrainConfig, processes: int) -> None:
+    """Raises ValueError where a batch has too few clips for all parts of all processes."""
+    parts = processes * training.accumulate
+    if training.batch_size < parts:
+        raise ValueError(
+            f"a batch of {training.batch_size} clips for {processes} processes in {training.accumulate} parts each:"
+            f" expected a clip for every part; choose --batch-size {parts} or more"
+        )
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from contextlib import redirect_stdout
+
+    from video_ae.distributed import join
+
+    with join(arguments.device) as ranks, redirect_stdout(sys.stdout if ranks.first else None):
+        train(arguments, ranks)
+
+
+def train(arguments: argparse.Namespace, ranks: Ranks) -> None:
     import torch
 
     from datasets.batches import consecutive_indices, load_batches, spread_indices, training_indices
     from video_ae.checkpoint import WEIGHTS, load_weights, model_folder
     from video_ae.models import LSTMAutoencoder
     from video_ae.run_folder import RunFolder
-    from video_ae.training import fit, uses_bf16
+    from video_ae.training import fit, peak_memory, uses_bf16
 
     given = vars(arguments)
-    default_name = f"{_kind(given.get('decoders', ()))}-{datetime.now():%Y%m%d-%H%M%S}"
-    run = RunFolder(given.get("output_dir", Path("runs") / default_name))
-    resuming = arguments.resume and run.exists()
-    if resuming:
-        model_config, data, training = inherit(run.config(), given, str(run.path / "config.json"))
-    elif "decoders" in given:
-        model_config, data, training = configure(given)
-    else:
-        raise FileNotFoundError(f"{run.path}: no run to resume; say what to train, such as --composite")
+
+    def choose() -> tuple[RunFolder, bool, ModelConfig, DataConfig, TrainConfig]:
+        default_name = f"{_kind(given.get('decoders', ()))}-{datetime.now():%Y%m%d-%H%M%S}"
+        run = RunFolder(given.get("output_dir", Path("runs") / default_name))
+        resuming = arguments.resume and run.exists()
+        if resuming:
+            model, data, training = inherit(run.config(), given, str(run.path / "config.json"))
+        elif "decoders" in given:
+            model, data, training = configure(given)
+        else:
+            raise FileNotFoundError(f"{run.path}: no run to resume; say what to train, such as --composite")
+        refuse_empty_parts(training, ranks.size)
+        return run, resuming, model, data, training
 
     # Everything that can be wrong shows before the first file is written.
-    device = cli.choose_device(arguments.device)
+    run, resuming, model_config, data, training = ranks.on_first(choose)
+    device = ranks.device
     painted_on = "cpu" if arguments.workers else device
     shortest = model_config.frames - model_config.input_frames + 1
     clips = data.open("train", model_config.frames, seed=training.seed, device=painted_on, shortest=shortest)
@@ -182,28 +211,33 @@ def main(arguments: argparse.Namespace) -> None:
         model.start_from(first_clips, **_START.get(data.dataset, {}))
     config: dict[str, Any] = {"model": model_config, "data": data, "training": training}
     stored = {name: dataclasses.asdict(value) for name, value in config.items()}
-    run.update(stored) if resuming else run.create(stored)
+    ranks.on_first(lambda: run.update(stored) if resuming else run.create(stored))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     precision = "bf16" if uses_bf16(training.amp, device) else "float32"
-    print(f"{_kind(model_config.decoders)} model, {parameters / 1e6:.1f} M parameters, {precision} on {device}")
+    where = f"{device.type}, {ranks.size} processes" if ranks.size > 1 else device
+    print(f"{_kind(model_config.decoders)} model, {parameters / 1e6:.1f} M parameters, {precision} on {where}")
 
     if not clips.endless:
         print(f"{len(clips)} training clips, {validation_clips.at_most(training.validation_clips)} to validate")
 
     def training_batches(first_step: int) -> Iterator[torch.Tensor]:
         indices = training_indices(clips, training.batch_size, seed=training.seed, first_step=first_step)
-        return load_batches(clips, indices, workers=arguments.workers)
+        return load_batches(clips, map(ranks.share, indices), workers=arguments.workers)
 
     def validation_batches() -> Iterator[torch.Tensor]:
-        return load_batches(validation_clips, consecutive_indices(held_out, training.batch_size))
+        held_out = ranks.share(range(validation_clips.at_most(training.validation_clips)))
+        at_a_time = math.ceil(training.batch_size / ranks.size)
+        indices = ([held_out[place] for place in batch] for batch in consecutive_indices(len(held_out), at_a_time))
+        return load_batches(validation_clips, indices)
 
-    held_out = validation_clips.at_most(training.validation_clips)
-    done_before = run.checkpoints.last_step() if resuming else None
-    progress = fit(model, training, run, training_batches, validation_batches, device)
+    done_before = ranks.on_first(run.checkpoints.last_step) if resuming else None
+    progress = fit(model, training, run, training_batches, validation_batches, ranks)
     if progress.step == done_before:
         print("nothing was left to do: the budget is used up; raise --steps or --max-minutes to train longer")
     minutes, seconds = divmod(round(progress.seconds), 60)
     print(f"{progress.step} steps, {progress.sequences_seen} sequences in {minutes} min {seconds} s of training")
+    (memory,) = ranks.largest(peak_memory(device))
+    print(f"memory   {memory / 1e9:.2f} GB at most{' of every process' if ranks.size > 1 else ''}")
     print(f"model    {run.model}\ncurves   {run.curves}")
     if not model_config.features:
         print(f"samples  {run.samples}")

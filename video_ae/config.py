@@ -119,7 +119,8 @@ class TrainConfig:
 
     steps: int | None = None
     max_minutes: float | None = 6.5
-    batch_size: int = 16
+    batch_size: int = 16  # of all processes together
+    accumulate: int = 1  # parts in which each process computes its share of a batch
     lr: float = 3e-3
     weight_decay: float = 0.0
     clip_grad: float = 100.0  # largest norm; that of the gradient of nats per frame is near 75
@@ -142,6 +143,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"{name} is {value}: expected a finite number above 0")
+        if not 1 <= self.accumulate <= self.batch_size:
+            raise ValueError(f"accumulate is {self.accumulate}: expected 1 to {self.batch_size}, the clips of a batch")
         for name in ("weight_decay", "reconstruction_weight", "future_weight", "beta", "noise"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}: expected a finite number, 0 or more")
@@ -239,7 +242,15 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training", argument_default=argparse.SUPPRESS)
     group.add_argument("--steps", type=int, metavar="N", help="budget in steps, instead of the default of minutes")
     group.add_argument("--max-minutes", type=float, metavar="M", help=f"budget (default: {default.max_minutes:g})")
-    group.add_argument("-b", "--batch-size", type=int, metavar="N", help=f"clips (default: {default.batch_size})")
+    group.add_argument(
+        "-b", "--batch-size", type=int, metavar="N", help=f"clips of all processes (default: {default.batch_size})"
+    )
+    group.add_argument(
+        "--accumulate",
+        type=int,
+        metavar="N",
+        help="compute them in N parts, one after the other, for less memory and the same result (default: 1)",
+    )
     group.add_argument("--lr", type=float, help=f"peak learning rate (default: {default.lr:g})")
     group.add_argument("--weight-decay", type=float, metavar="W", help=f"(default: {default.weight_decay:g})")
     group.add_argument("--clip-grad", type=float, metavar="NORM", help=f"largest norm (default: {default.clip_grad:g})")

@@ -7,19 +7,24 @@ import torch
 from torch import Tensor
 
 from .config import FUTURE, LINEAR, LOGISTIC, RECONSTRUCTION
+from .distributed import ALONE, Ranks
 from .lengths import last_step, present_steps, split_clips
 from .metrics import MetricAccumulator, entropy_floor, frame_errors, nats, picture_errors, squared_sum
 from .models import LSTMAutoencoder
 from .patches import unit_range, vectors_to_frames
 from .visualize import Clip
 
+_OF_ANY_RANGE = ("copy_last", "mean_frame")  # baselines that need no probabilities
+
 
 @torch.inference_mode()
-def evaluate(model: LSTMAutoencoder, batches: Iterable[Tensor], device: torch.device) -> dict[str, Any]:
+def evaluate(
+    model: LSTMAutoencoder, batches: Iterable[Tensor], device: torch.device, ranks: Ranks = ALONE
+) -> dict[str, Any]:
     """Every metric of every decoder over all clips, `{decoder: {metric: mean, per_step: {...}}, clips: count}`.
 
     batches: frames (B, T, C, H, W), input frames first, then as many future frames as are to be judged; shorter clips
-    end in NaN, see `split_clips`.
+    end in NaN, see `split_clips`. With several ranks, each has its share of the clips, and all get the results.
     """
     config = model.config
     accumulators = {name: MetricAccumulator() for name in model.decoders}
@@ -35,8 +40,15 @@ def evaluate(model: LSTMAutoencoder, batches: Iterable[Tensor], device: torch.de
                 logits = vectors_to_frames(outputs[name], config.frame_shape, config.patch_size)
                 values = {"nats": nats(logits, truth[name])} | values
             accumulator.add(values, ends[name])
+    accumulators = _of_all(accumulators, ranks)
     results: dict[str, Any] = {name: accumulator.result() for name, accumulator in accumulators.items()}
     return results | {"clips": max(accumulator.clips for accumulator in accumulators.values())}
+
+
+def _of_all(accumulators: dict[str, MetricAccumulator], ranks: Ranks) -> dict[str, MetricAccumulator]:
+    """What the ranks have accumulated under each name, together."""
+    parts = ranks.gather(accumulators)
+    return {name: MetricAccumulator.merge([part[name] for part in parts]) for name in accumulators}
 
 
 def errors(model: LSTMAutoencoder, predicted: Tensor, truth: Tensor) -> dict[str, Tensor]:
@@ -73,17 +85,21 @@ def predict_clips(model: LSTMAutoencoder, clips: Tensor, device: torch.device) -
 
 @torch.inference_mode()
 def evaluate_baselines(
-    model: LSTMAutoencoder, batches: Iterable[Tensor], mean_frame: Tensor, decoder: str, device: torch.device
+    model: LSTMAutoencoder,
+    batches: Iterable[Tensor],
+    mean_frame: Tensor,
+    decoder: str,
+    device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> dict[str, dict[str, Any]]:
     """What costs nothing, on the frames that `decoder` is judged by: the numbers to hold beside the model's.
 
     `copy_last` (the last input frame) and `mean_frame` (C, H, W). For logistic outputs also `black`, all zeros, and
     `floor`, the truth itself: it has nats, because it is grey, and no error.
+    Ranks share the clips as in `evaluate`.
     """
-    accumulators = {name: MetricAccumulator() for name in ("copy_last", "mean_frame")}
-    if model.config.output == LOGISTIC:
-        accumulators["black"] = MetricAccumulator()
-    floor = MetricAccumulator()
+    names = ("floor", "copy_last", "mean_frame", "black") if model.config.output == LOGISTIC else _OF_ANY_RANGE
+    accumulators = {name: MetricAccumulator() for name in names}
     input_frames = model.config.input_frames
     for clips in batches:
         inputs, future, lengths = split_clips(unit_range(clips.to(device)), input_frames)
@@ -93,19 +109,19 @@ def evaluate_baselines(
         accumulators["copy_last"].add(errors(model, last_input.expand_as(truth), truth), ends)
         mean_errors = errors(model, mean, truth)
         if model.config.output == LOGISTIC:
-            floor.add({"nats": entropy_floor(truth)}, ends)
+            accumulators["floor"].add({"nats": entropy_floor(truth)}, ends)
             accumulators["black"].add(errors(model, torch.zeros_like(truth), truth), ends)
             mean_errors = {"nats": nats(torch.logit(mean, 1e-6), truth)} | mean_errors
         accumulators["mean_frame"].add(mean_errors, ends)
-    results = {name: accumulator.result() for name, accumulator in accumulators.items()}
-    return {"floor": floor.result(), **results} if floor.clips else results
+    return {name: accumulator.result() for name, accumulator in _of_all(accumulators, ranks).items()}
 
 
-def mean_frame(batches: Iterable[Tensor]) -> Tensor:
+def mean_frame(batches: Iterable[Tensor], ranks: Ranks = ALONE) -> Tensor:
     """The mean of all frames of all clips, (C, H, W) in the range of the data: the best constant picture."""
     total, count = torch.zeros(()), 0
     for clips in batches:
         frames = present_steps(unit_range(clips))  # (N, C, H, W)
         total = total + frames.double().sum(dim=0)
         count += len(frames)
-    return (total / count).float()
+    parts = [part for part in ranks.gather((total.cpu(), count)) if part[1]]  # fewer clips than ranks: some had none
+    return (torch.stack([total for total, _ in parts]).sum(dim=0) / sum(count for _, count in parts)).float()

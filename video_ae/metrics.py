@@ -3,7 +3,8 @@
 Functions take frames (B, T, C, H, W) in 0 to 1 and return one value per clip and time step, (B, T).
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -94,6 +95,17 @@ class MetricAccumulator:
             summed = value.double().where(there, 0).sum(dim=0).cpu()
             self._sums[name] = _add(self._sums.get(name, summed.new_zeros(0)), summed)
         self.clips += len(some)
+
+    @classmethod
+    def merge(cls, parts: Iterable[Self]) -> Self:
+        """One accumulator of what several have seen, such as those of processes that shared the clips."""
+        whole = cls()
+        for part in parts:
+            whole.clips += part.clips
+            whole._frames = _add(whole._frames, part._frames)
+            for name, total in part._sums.items():
+                whole._sums[name] = _add(whole._sums.get(name, total.new_zeros(0)), total)
+        return whole
 
     def result(self) -> dict[str, Any]:
         """The mean of every metric, and under `per_step` its mean at each time step. What is not finite is None."""

@@ -7,18 +7,20 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from .checkpoint import Progress, save_model
 from .cli import Interrupted
 from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION, TrainConfig
+from .distributed import ALONE, Ranks
 from .evaluation import evaluate, predict_clips
 from .lengths import clear_padding, split_clips
 from .losses import LOSSES, total_loss
@@ -38,108 +40,153 @@ def fit(
     run: RunFolder,
     training_batches: Callable[[int], Iterator[Tensor]],
     validation_batches: Callable[[], Iterator[Tensor]],
-    device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> Progress:
     """Train `model` until the budget is used up, from the run's last checkpoint if there is one.
 
-    training_batches:   given a step, the uint8 batches (B, T, C, H, W) from that step on, without end.
-    validation_batches: the validation clips, from the first again at every call.
+    training_batches:   given a step, the uint8 batches (B, T, C, H, W) from that step on, without end: this rank's
+                        share of each.
+    validation_batches: this rank's share of the validation clips, from the first again at every call.
+    ranks:              all of them train and end together, by the first one's clock; the first one writes the files.
 
-    Raises `Interrupted` after SIGINT or SIGTERM, once the step is finished and saved, and FloatingPointError, with
-    the cause named and the last checkpoint untouched, where a loss or gradient is not finite.
+    Raises `Interrupted` after SIGINT or SIGTERM to any rank, once the step is finished and saved, and
+    FloatingPointError, with the cause named and the last checkpoint untouched, where a loss or gradient is not finite.
     """
-    model.to(device)
+    model.to(ranks.device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
     )
-    if run.checkpoints:
+    progress = Progress()
+    if ranks.on_first(lambda: bool(run.checkpoints)):
         progress = run.checkpoints.load_last(model, optimizer)
     else:  # so that a run that is killed early goes on from the same weights
-        progress = Progress()
-        run.checkpoints.save(model, optimizer, progress, best=False)
-    run.forget_metrics_after(progress.step)
+        ranks.on_first(lambda: run.checkpoints.save(model, optimizer, progress, best=False))
+    ranks.on_first(lambda: run.forget_metrics_after(progress.step))
+    parallel = ranks.parallel(model)
     saved_step = progress.step
     before, started = progress.seconds, time.monotonic()
-    with _stop_signals() as stop, _progress_bar(config, progress) as bar:
+    with _stop_signals() as received, _progress_bar(config, progress, shown=ranks.first) as bar:
+
+        def look_up() -> int:
+            """Sets the time, and returns the signal to stop at, 0 if none: on all ranks the same, or some would wait
+            for others that have stopped."""
+            seconds = before + time.monotonic() - started if ranks.first else 0.0
+            stop, progress.seconds = ranks.largest(received[0] if received else 0, seconds)
+            return int(stop)
+
+        stop = look_up()
         batches = training_batches(progress.step)
         while (fraction := budget_used(config, progress)) < 1 and not stop:
             lr = config.lr * schedule(fraction, config.warmup)
             try:
-                row = train_step(model, optimizer, next(batches).to(device), lr, config, progress.step + 1)
+                clips = next(batches).to(ranks.device)
+                row = train_step(parallel, optimizer, clips, lr, config, progress.step + 1, ranks)
             except FloatingPointError as error:
                 raise FloatingPointError(f"{error}; {_WAY_OUT}") from error
             progress.step += 1
             progress.sequences_seen += config.batch_size
-            progress.seconds = before + time.monotonic() - started
-            if progress.step % _LOG_EVERY == 0:
+            stop = look_up()
+            if progress.step % _LOG_EVERY == 0 and ranks.first:
                 run.append_metrics(_progress_row(progress) | row)
             speed = progress.sequences_seen / progress.seconds
             bar.set_postfix_str(f"step {progress.step}, {speed:.0f} sequences/s, loss {row['loss']:.1f}", refresh=False)
             bar.update(max(0.0, min(1.0, budget_used(config, progress)) - bar.n))
             if progress.step % config.checkpoint_every == 0 and not stop:
-                validate_and_save(model, optimizer, progress, run, validation_batches, device)
+                validate_and_save(model, optimizer, progress, run, validation_batches, ranks)
                 saved_step = progress.step
-                progress.seconds = before + time.monotonic() - started
+                stop = look_up()
         if progress.step > saved_step:
             if stop:  # no validation: it takes time, and its result could become the best of a run that goes on
-                run.checkpoints.save(model, optimizer, progress, best=False)
-                if progress.best_loss == float("inf"):
-                    save_model(model, run.model, progress.sequences_seen)
+                ranks.on_first(lambda: _save_unjudged(model, optimizer, progress, run))
             else:
-                validate_and_save(model, optimizer, progress, run, validation_batches, device)
+                validate_and_save(model, optimizer, progress, run, validation_batches, ranks)
     if stop:
-        raise Interrupted(stop[0], f"step {progress.step} is saved in {run.path}; go on with --resume")
+        raise Interrupted(stop, f"step {progress.step} is saved in {run.path}; go on with --resume")
     return progress
 
 
 def train_step(
-    model: LSTMAutoencoder,
+    model: LSTMAutoencoder | DistributedDataParallel,
     optimizer: torch.optim.Optimizer,
     clips: Tensor,
     lr: float,
     config: TrainConfig,
     step: int,
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
     """One step on clips (B, T, C, H, W); returns the losses per frame, the gradient norm and the rate.
 
-    Shorter clips end in NaN, see `split_clips`. What is random depends on the seed and the step alone. Raises
-    FloatingPointError, which names the cause, before a loss or gradient that is not finite can reach the weights.
+    Shorter clips end in NaN, see `split_clips`. The batch is that of all ranks together, which may have different
+    numbers of clips, and every rank computes its clips in `config.accumulate` parts: losses are means over the frames
+    of all of them, so that neither changes what is learnt. What is random depends on the seed, the step, the rank and
+    the part. Raises FloatingPointError on all ranks, which names the cause, before a loss or gradient that is not
+    finite can reach the weights.
     """
-    model.train()
-    inputs, future, lengths = split_clips(clips, model.config.input_frames)
-    with (
-        torch.autocast(clips.device.type, torch.bfloat16, enabled=uses_bf16(config.amp, clips.device)),
-        _random_numbers_of(config.seed, step, clips.device),
-    ):
-        targets = {
-            RECONSTRUCTION: clear_padding(model.encoder.to_vectors(inputs), lengths),
-            FUTURE: model.encoder.to_vectors(future),
-        }
-        read = _corrupted(targets[RECONSTRUCTION], config)
-        outputs = model(read, targets[FUTURE], teacher_forcing=True, lengths=lengths)
-        loss_function = LOSSES[model.config.output]
-        ends = {RECONSTRUCTION: lengths, FUTURE: None}
-        terms = {name: loss_function(outputs[name], targets[name], ends[name]) for name in model.decoders}
-        if "kl" in outputs:
-            frames = inputs.shape[0] * inputs.shape[1] if lengths is None else lengths.sum()
-            terms["kl"] = outputs["kl"].sum() / frames
-        weights = {RECONSTRUCTION: config.reconstruction_weight, FUTURE: config.future_weight, "kl": config.beta}
-        loss = total_loss(terms, weights)
+    trained = model.module if isinstance(model, DistributedDataParallel) else model
+    trained.train()
+    parts = [split_clips(part, trained.config.input_frames) for part in clips.tensor_split(config.accumulate)]
+    weights = {RECONSTRUCTION: config.reconstruction_weight, FUTURE: config.future_weight, "kl": config.beta}
+    optimizer.zero_grad()
+    losses = []
+    for number, (part, share) in enumerate(zip(parts, _shares(parts, ranks), strict=True)):
+        more = number + 1 < len(parts)
+        with model.no_sync() if more and isinstance(model, DistributedDataParallel) else nullcontext():
+            with (
+                torch.autocast(clips.device.type, torch.bfloat16, enabled=uses_bf16(config.amp, clips.device)),
+                _random_numbers_of((config.seed, step, ranks.rank, number), clips.device),
+            ):
+                terms = {name: share[name] * term for name, term in _losses(trained, model, part, config).items()}
+                loss = total_loss(terms, weights)
+            (ranks.size * loss).backward()  # DistributedDataParallel takes the mean over the ranks, the sum is wanted
+        losses.append(torch.stack([*terms.values(), loss]).detach())
+    gradients = [parameter.grad for parameter in trained.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    found = ranks.total(torch.stack(losses).sum(dim=0))
+    *values, gradient_norm = torch.cat([found, norm[None]]).tolist()  # the one time that the step waits for a GPU
+    if math.isinf(gradient_norm):  # squares overflow long before gradients do, and these can still be clipped
+        norm = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients])
+        gradient_norm = norm.item()
+    row = dict(zip([*terms, "loss"], values, strict=True))
+    if not math.isfinite(row["loss"]) or not math.isfinite(gradient_norm):
+        raise FloatingPointError(_cause(trained, row, step))
+    if gradient_norm > config.clip_grad:
+        torch.nn.utils.clip_grads_with_norm_(trained.parameters(), config.clip_grad, norm)
     for group in optimizer.param_groups:
         group["lr"] = lr
-    optimizer.zero_grad()
-    loss.backward()
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    if norm.isinf():  # squares overflow long before gradients do, and these can still be clipped
-        norm = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients])
-    gradient_norm = norm.item()
-    row = {name: term.item() for name, term in terms.items()} | {"loss": loss.item()}
-    if not math.isfinite(row["loss"]) or not math.isfinite(gradient_norm):
-        raise FloatingPointError(_cause(model, row, step))
-    torch.nn.utils.clip_grads_with_norm_(model.parameters(), config.clip_grad, norm)
     optimizer.step()
     return row | {"gradient_norm": gradient_norm, "lr": lr}
+
+
+Part = tuple[Tensor, Tensor, Tensor | None]  # what `split_clips` returns
+
+
+def _shares(parts: list[Part], ranks: Ranks) -> list[dict[str, Tensor]]:
+    """What each part's mean of a loss weighs in the mean over the parts of all ranks."""
+    counts = [
+        (inputs.shape[0] * inputs.shape[1] if lengths is None else int(lengths.sum()), len(inputs))
+        for inputs, _, lengths in parts
+    ]
+    frames_and_clips = torch.tensor(counts, dtype=torch.float64, device=parts[0][0].device)  # (parts, 2)
+    shares = (frames_and_clips / ranks.total(frames_and_clips.sum(dim=0))).float()
+    return [{RECONSTRUCTION: of_frames, FUTURE: of_clips, "kl": of_frames} for of_frames, of_clips in shares]
+
+
+def _losses(model: LSTMAutoencoder, forward: Callable[..., Any], part: Part, config: TrainConfig) -> dict[str, Tensor]:
+    """The mean of every loss over the frames of a part; `forward` is the model's."""
+    inputs, future, lengths = part
+    targets = {
+        RECONSTRUCTION: clear_padding(model.encoder.to_vectors(inputs), lengths),
+        FUTURE: model.encoder.to_vectors(future),
+    }
+    read = _corrupted(targets[RECONSTRUCTION], config)
+    outputs = forward(read, targets[FUTURE], teacher_forcing=True, lengths=lengths)
+    loss_function = LOSSES[model.config.output]
+    ends = {RECONSTRUCTION: lengths, FUTURE: None}
+    terms = {name: loss_function(outputs[name], targets[name], ends[name]) for name in model.decoders}
+    if "kl" in outputs:
+        frames = inputs.shape[0] * inputs.shape[1] if lengths is None else lengths.sum()
+        terms["kl"] = outputs["kl"].sum() / frames
+    return terms
 
 
 def _corrupted(vectors: Tensor, config: TrainConfig) -> Tensor:
@@ -153,10 +200,11 @@ def _corrupted(vectors: Tensor, config: TrainConfig) -> Tensor:
 
 
 @contextmanager
-def _random_numbers_of(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Within it, random numbers are a function of (seed, step): a resumed run draws what it would have drawn."""
+def _random_numbers_of(where: tuple[int, ...], device: torch.device) -> Iterator[None]:
+    """Within it, random numbers are a function of (seed, step, rank, part): a resumed run draws what it would have
+    drawn, and no two clips of a batch get the same ones."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1))
+        torch.manual_seed(int(np.random.SeedSequence(where).generate_state(1, np.uint64)[0] >> 1))
         yield
 
 
@@ -166,25 +214,53 @@ def validate_and_save(
     progress: Progress,
     run: RunFolder,
     validation_batches: Callable[[], Iterator[Tensor]],
-    device: torch.device,
+    ranks: Ranks,
 ) -> None:
-    """Judge the model on the validation clips, draw the first of them, and write a checkpoint."""
-    results = evaluate(model, validation_batches(), device)
+    """Judge the model on the validation clips of all ranks, draw the first of them, and write a checkpoint."""
+    results = evaluate(model, validation_batches(), ranks.device, ranks)
     metric = LOSS_NAMES[model.config.output]
     losses = [results[name][metric] for name in model.decoders]
     if None in losses:
         raise FloatingPointError(f"step {progress.step}: the validation loss is not finite; {_WAY_OUT}")
     loss = sum(losses)
-    if not model.config.features:
-        clip = predict_clips(model, next(validation_batches())[:1], device)[0]
-        save_clip_gif(run.samples / f"step-{progress.step:06d}.gif", clip)
     best = loss < progress.best_loss
     progress.best_loss = min(loss, progress.best_loss)
-    run.append_metrics(_progress_row(progress) | {"best": best, "validation": results})
-    save_training_curves(run.curves, run.metrics(), metric)
-    if best:
+    (memory,) = ranks.largest(peak_memory(ranks.device))
+    row = _progress_row(progress) | {"peak_memory_bytes": int(memory), "best": best, "validation": results}
+
+    def write() -> None:
+        if not model.config.features:
+            clip = predict_clips(model, next(validation_batches())[:1], ranks.device)[0]
+            save_clip_gif(run.samples / f"step-{progress.step:06d}.gif", clip)
+        run.append_metrics(row)
+        save_training_curves(run.curves, run.metrics(), metric)
+        if best:
+            save_model(model, run.model, progress.sequences_seen)
+        run.checkpoints.save(model, optimizer, progress, best=best)
+
+    ranks.on_first(write)
+
+
+def _save_unjudged(
+    model: LSTMAutoencoder, optimizer: torch.optim.Optimizer, progress: Progress, run: RunFolder
+) -> None:
+    """A checkpoint, and a model to use where there is none yet."""
+    run.checkpoints.save(model, optimizer, progress, best=False)
+    if progress.best_loss == float("inf"):
         save_model(model, run.model, progress.sequences_seen)
-    run.checkpoints.save(model, optimizer, progress, best=best)
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that this process has had so far: tensors on a GPU, or else all its memory.
+
+    Processes that read data beside it (`--workers`) are not counted.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource  # which Windows has not
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def uses_bf16(amp: str, device: torch.device) -> bool:
@@ -245,9 +321,10 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(handled, handler)
 
 
-def _progress_bar(config: TrainConfig, progress: Progress) -> tqdm:
+def _progress_bar(config: TrainConfig, progress: Progress, *, shown: bool) -> tqdm:
     """A bar over the budget, so that the time left is right for steps and for minutes."""
     return tqdm(
+        disable=not shown,
         total=1.0,
         mininterval=0.1 if sys.stderr.isatty() else 30,  # seconds; a log file wants few lines
         initial=min(1.0, budget_used(config, progress)),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from .. import transfer
+    from ..distributed import Ranks
     from ..models import LSTMAutoencoder
     from ..run_folder import RunFolder
     from .labelled import LabelledVideos
@@ -55,17 +56,22 @@ class Data(Protocol):
 class Opened(NamedTuple):
     """A run to evaluate, what to evaluate it on and where the results go.
 
+    ranks:   the processes that share the work; all tasks but predict run in one.
     changes: what the flags change about the standard evaluation, as the name of a folder in RUN/evaluation; may be "".
     folder:  that folder, or another that was asked for.
     """
 
     run: RunFolder
     model: LSTMAutoencoder
-    device: torch.device
+    ranks: Ranks
     trained_on: Data
     data: Data
     changes: str
     folder: Path
+
+    @property
+    def device(self) -> torch.device:
+        return self.ranks.device
 
     @property
     def split(self) -> str:
@@ -99,10 +105,13 @@ class Opened(NamedTuple):
 
 
 def batches(clips: transfer.Clips, indices: Sequence[int], batch_size: int, what: str) -> Iterator[torch.Tensor]:
-    """The clips `indices` in order, (B, T, C, H, W) at a time, with a progress bar that says `what` they are for."""
+    """The clips `indices` in order, (B, T, C, H, W) at a time, with a progress bar that says `what` they are for.
+
+    No bar for "".
+    """
     from tqdm import tqdm
 
-    for first in tqdm(range(0, len(indices), batch_size), desc=what, leave=False, disable=None):
+    for first in tqdm(range(0, len(indices), batch_size), desc=what, leave=False, disable=None if what else True):
         yield clips.__getitems__(indices[first : first + batch_size])
 
 

@@ -19,8 +19,11 @@ _DRAWN_SERIES = 4
 
 
 def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write `predict.json`, curves by step, GIFs and a strip or, of features, lines; print a table and their paths."""
-    model, device, folder = opened.model, opened.device, opened.folder
+    """Write `predict.json`, curves by step, GIFs and a strip or, of features, lines; print a table and their paths.
+
+    Several processes share the metrics; the first one writes, draws and prints.
+    """
+    model, device, folder, ranks = opened.model, opened.device, opened.folder, opened.ranks
     if arguments.future_frames and FUTURE not in model.decoders:
         raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
     future_frames = arguments.future_frames or model.config.future_frames
@@ -29,14 +32,16 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     clips, count = opened.test_clips(arguments, frames, shortest=future_frames + 1)
 
     def loaded(what: str) -> Iterator[Tensor]:
-        return batches(clips, range(count), arguments.batch_size, what)
+        return batches(clips, ranks.share(range(count)), arguments.batch_size, what if ranks.first else "")
 
-    results = evaluate(model, loaded("model"), device)
+    results = evaluate(model, loaded("model"), device, ranks)
     if results["clips"] != count:
         raise ValueError(f"evaluated {results['clips']} clips, expected {count}: the data set is not what it says")
     judged = FUTURE if FUTURE in model.decoders else "reconstruction"
-    mean = mean_frame(loaded("mean frame"))
-    baselines = evaluate_baselines(model, loaded("baselines"), mean, judged, device)
+    mean = mean_frame(loaded("mean frame"), ranks)
+    baselines = evaluate_baselines(model, loaded("baselines"), mean, judged, device, ranks)
+    if not ranks.first:
+        return results
     start_folder(folder, "predict")
     available = None if clips.endless else len(clips)
     facts = {"baselines": baselines, "split": opened.split, "frames": frames, "clips_available": available}

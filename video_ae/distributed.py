@@ -1,0 +1,146 @@
+"""Many processes, one run: who they are and what they tell each other. A process alone tells nobody anything.
+
+`torchrun` starts the processes, one per GPU or, on CPUs, as many as are asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from .cli import Interrupted, choose_device
+from .models import LSTMAutoencoder
+
+T = TypeVar("T")
+_CPU = torch.device("cpu")
+_PATIENCE = timedelta(hours=2)  # while one process downloads or decodes what all of them are going to read
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of the run: number `rank` of `size`, computing on `device`.
+
+    Every method but `share` must be called by all ranks, in the same order.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = _CPU
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and speaks to the user."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """This rank's part of `items`: all parts, rank after rank, are the whole; the first may be longer by one."""
+        least, more = divmod(len(items), self.size)
+        begin = self.rank * least + min(self.rank, more)
+        return list(items[begin : begin + least + (self.rank < more)])
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over the ranks of tensors of one shape on `device`."""
+        if self.size > 1:
+            values = values.clone()
+            distributed.all_reduce(values)
+        return values
+
+    def largest(self, *values: float) -> list[float]:
+        """The largest of each of the values over the ranks."""
+        if self.size == 1:
+            return list(values)
+        found = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        return found.tolist()
+
+    def gather(self, value: T) -> list[T]:
+        """Every rank's value, in order."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values
+
+    def on_first(self, action: Callable[[], T]) -> T:
+        """What `action` returns on the first rank, while the others wait.
+
+        What it raises there, the first rank raises; the others end in silence instead of waiting for ever.
+        """
+        if self.size == 1:
+            return action()
+        outcome: list[Any] = [None, False]  # the result, and whether there is one
+        try:
+            if self.first:
+                outcome = [action(), True]
+        finally:
+            distributed.broadcast_object_list(outcome)
+        if not outcome[1]:
+            raise SystemExit(1)
+        return outcome[0]
+
+    def parallel(self, model: LSTMAutoencoder) -> LSTMAutoencoder | DistributedDataParallel:
+        """The same weights, whose gradients are averaged over the ranks while they are computed.
+
+        DistributedDataParallel sends the decoders' gradients while the encoder's are on their way, and in one order on
+        every rank, whatever the lengths of its sequences. One all-reduce after the backward pass would be no shorter to
+        write and would wait for all of it. It begins with the first rank's weights.
+        """
+        if self.size == 1:
+            return model
+        return DistributedDataParallel(model, gradient_as_bucket_view=True)
+
+
+ALONE = Ranks()
+
+
+def launched() -> bool:
+    """Whether torchrun started this process, with others."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
+@contextmanager
+def join(device_name: str) -> Iterator[Ranks]:
+    """Within it, this process is one of those that torchrun started, or alone. `device_name`: auto, cpu, cuda, ...
+
+    Ranks that end for a reason that all have in common leave it to the first to say so. Raises ValueError for a device
+    that the machine lacks or that the processes cannot have each for itself.
+    """
+    if not launched():
+        yield Ranks(device=choose_device(device_name))
+        return
+    device = _own_device(device_name)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=_PATIENCE, device_id=device if backend == "nccl" else None)
+    ranks = Ranks(distributed.get_rank(), distributed.get_world_size(), device)
+    try:
+        yield ranks
+    except (Interrupted, FloatingPointError) as end:
+        if ranks.first:
+            raise
+        raise SystemExit(128 + end.signal_number if isinstance(end, Interrupted) else 1) from end
+    # Not after an error: the others may be gone, and taking leave of them would wait for them.
+    distributed.destroy_process_group()
+
+
+def _own_device(name: str) -> torch.device:
+    """The GPU of this process, by its number on its machine; the CPU is everybody's."""
+    device: torch.device = choose_device(name)
+    if device.type == "cpu":
+        return device
+    processes, found = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+    if str(device) != "cuda" or processes > found:
+        raise ValueError(
+            f"--device {name} for {processes} processes on a machine with {found} GPUs: expected cuda, with a GPU for"
+            f" each, or cpu; choose --nproc-per-node {found}"
+        )
+    own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(own)
+    return own
