@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch.nn import functional
 
 from video_ae.evaluation import evaluate, evaluate_baselines, mean_frame
 from video_ae.losses import bernoulli_nats, squared_error
@@ -52,6 +53,25 @@ def test_the_squared_loss_is_the_frame_sum():
     outputs, targets = torch.randn(2, 3, 5, 4), torch.randn(2, 3, 5, 4)
     by_hand = ((outputs - targets) ** 2).sum(dim=(2, 3)).mean()
     torch.testing.assert_close(squared_error(outputs, targets), by_hand)
+
+
+@pytest.mark.parametrize("lengths", [None, [3, 1]])
+@pytest.mark.parametrize("loss", [bernoulli_nats, squared_error])
+def test_the_hand_written_gradients_of_losses_are_those_of_autograd(loss, lengths):
+    """Also for logits far from zero, time-major memory, a weight on the loss, and with none for padding."""
+    outputs = (30 * torch.randn(3, 2, 5, dtype=torch.float64)).transpose(0, 1).requires_grad_()
+    targets = torch.rand(3, 2, 5, dtype=torch.float64).transpose(0, 1)
+    steps = torch.tensor(lengths or [3, 3])
+    present = torch.arange(3) < steps[:, None]
+    if loss is bernoulli_nats:
+        values = functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+    else:
+        values = (outputs - targets) ** 2
+    expected = values[present].sum() / steps.sum()
+    value = loss(outputs, targets, None if lengths is None else steps)
+    torch.testing.assert_close(value, expected)
+    gradients = (torch.autograd.grad(0.3 * total, outputs)[0] for total in (value, expected))
+    torch.testing.assert_close(*gradients)
 
 
 def test_a_smaller_last_batch_weighs_what_it_should():

@@ -131,3 +131,37 @@ def test_bf16_autocast_stays_close_to_float32():
     torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=0.02)
     rounded.float().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in lstm.parameters())
+
+
+def a_long_sequence(lengths):
+    torch.manual_seed(0)
+    lstm = LSTM(3, [4, 4], peephole=True).double()
+    inputs = torch.randn(11, 2, 3, dtype=torch.float64)
+    return lstm, inputs, None if lengths is None else torch.tensor(lengths)
+
+
+@pytest.mark.parametrize("lengths", [None, [11, 4]])
+def test_recomputed_segments_change_nothing(lengths):
+    """Outputs, last states and gradients are those of the whole sequence; catches steps lost at a segment's border."""
+    lstm, inputs, lengths = a_long_sequence(lengths)
+    results = []
+    for lstm.recompute in (None, 4):
+        zeros = [State(*torch.zeros(2, 2, 4, dtype=torch.float64)) for _ in range(2)]
+        hidden, states = lstm(inputs, zeros, 11, lengths)
+        loss = hidden.square().sum() + states[0].cell.sum()
+        results.append((hidden, states[1].cell, *torch.autograd.grad(loss, list(lstm.parameters()))))
+    torch.testing.assert_close(*results)
+
+
+def test_truncated_gradients_stop_at_the_border():
+    """The last step's output depends on inputs of its own segment only, and forwards nothing changes."""
+    lstm, inputs, _ = a_long_sequence(None)
+    inputs.requires_grad_()
+    zeros = [State(*torch.zeros(2, 2, 4, dtype=torch.float64)) for _ in range(2)]
+    whole, _ = lstm(inputs, zeros, 11)
+    lstm.truncate = 4  # three segments of 11 steps: 3, 4 and 4
+    hidden, _ = lstm(inputs, zeros, 11)
+    torch.testing.assert_close(hidden, whole)
+    (gradient,) = torch.autograd.grad(hidden[-1].sum(), inputs)
+    assert gradient[:7].count_nonzero() == 0
+    assert gradient[7:].count_nonzero() == gradient[7:].numel()

@@ -76,10 +76,3 @@ def last_step(sequences: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return sequences[:, -1]
     return sequences[torch.arange(len(lengths), device=sequences.device), lengths - 1]
-
-
-def mean_over_steps(values: Tensor, lengths: Tensor | None) -> Tensor:
-    """The mean of values (B, T) over all steps that are inside their sequence."""
-    if lengths is None:
-        return values.mean()
-    return clear_padding(values, lengths).sum() / lengths.sum()

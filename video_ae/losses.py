@@ -1,14 +1,13 @@
 """What training minimises. Every loss is a sum over a frame and a mean over the frames of all sequences."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from .config import LINEAR, LOGISTIC
-from .lengths import mean_over_steps
-from .metrics import nats
+from .lengths import inside
 
 
 def bernoulli_nats(logits: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -17,16 +16,59 @@ def bernoulli_nats(logits: Tensor, targets: Tensor, lengths: Tensor | None = Non
     Both (B, T, ...); a scalar comes back. -t log p - (1 - t) log(1 - p) summed over a frame (paper, section 4.1). With
     `lengths` (B,), what comes after a sequence's end does not count.
     """
-    return mean_over_steps(nats(logits.float(), targets), lengths)
+    return _MeanOverFrames.apply(_nats, logits, targets, lengths)
 
 
 def squared_error(outputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Squared error per frame of linear units: summed over a frame, mean over (B, T). A scalar comes back.
 
-    With `lengths` (B,), both must be zero after a sequence's end, as models and `split_clips` leave them.
+    With `lengths` (B,), what comes after a sequence's end does not count.
     """
-    total = functional.mse_loss(outputs.float(), targets, reduction="sum")
-    return total / (outputs.shape[0] * outputs.shape[1] if lengths is None else lengths.sum())
+    return _MeanOverFrames.apply(_squares, outputs, targets, lengths)
+
+
+def _nats(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of all cross-entropies, and its derivative by the logits: p - t."""
+    p = logits.sigmoid()
+    # log(1 + exp(x)) = max(x, 0) - log(max(p, 1 - p)), exact for large x of either sign
+    smooth = torch.maximum(p, 1 - p).log_().sum()
+    return logits.relu().sum() - smooth - torch.dot(logits.flatten(), targets.flatten()), p.sub_(targets)
+
+
+def _squares(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of all squares, and its derivative by the outputs."""
+    difference = outputs - targets
+    return torch.dot(difference.flatten(), difference.flatten()), difference.mul_(2)
+
+
+class _MeanOverFrames(torch.autograd.Function):
+    """A loss together with its gradient, one time step after the other, so that all passes but one are in the cache."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        summed: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        outputs: Tensor,
+        targets: Tensor,
+        lengths: Tensor | None,
+    ) -> Tensor:
+        B, T = outputs.shape[:2]
+        frames = B * T if lengths is None else lengths.sum()
+        present = None if lengths is None else inside(lengths, T)  # (B, T)
+        gradient = torch.empty_like(outputs) if present is None else torch.zeros_like(outputs)
+        total = targets.new_zeros(())
+        for t in range(T):
+            rows = slice(None) if present is None else present[:, t]
+            value, derivative = summed(outputs[rows, t].to(targets.dtype), targets[rows, t])
+            total += value
+            gradient[rows, t] = derivative.div_(frames).to(gradient.dtype)
+        ctx.gradient = gradient
+        return total / frames
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, ctx.gradient = ctx.gradient, None  # scaled in place: it can be had once
+        return None, gradient.mul_(grad_output), None, None
 
 
 LOSSES = {LOGISTIC: bernoulli_nats, LINEAR: squared_error}

@@ -99,10 +99,11 @@ class Encoder(nn.Module):
         Float vectors (B, T, D) of whole frames are taken as well. Frames of one pixel, such as features of a network,
         may have any range. Raises ValueError for other shapes and types.
         """
-        frames = unit_range(self.to_frames(clips))
+        time_major = self.to_frames(clips).transpose(0, 1).contiguous()  # in memory as the recurrence reads it
+        frames = unit_range(time_major)
         if self.config.output == LINEAR:
             frames = (frames - self.mean[:, None, None]) / self.std[:, None, None]
-        return frames_to_vectors(frames, self.config.patch_size)
+        return frames_to_vectors(frames, self.config.patch_size).transpose(0, 1)
 
 
 class Decoder(nn.Module):
@@ -148,16 +149,18 @@ class Decoder(nn.Module):
         if not self.conditional:
             repeated = code.expand(steps, -1, -1) if self.repeat_code else None  # (T, B, code_size)
             hidden, _ = self.lstm(repeated, states, steps, lengths)
-            outputs = self.readout(hidden)  # (T, B, D)
         elif teacher is not None:
-            targets = (flip_time(teacher, lengths) if self.reverse else teacher).transpose(0, 1)  # in decoding order
+            targets = self._turned(teacher.transpose(0, 1), lengths)  # in decoding order
             inputs = self._beside_code(torch.cat([first_input[None], targets[:-1]]), code)
             hidden, _ = self.lstm(inputs, states, steps, lengths)
-            outputs = self.readout(hidden)
         else:
-            outputs = self._run_free(states, code, first_input, steps)
-        in_order = outputs.transpose(0, 1)  # (B, T, D)
-        return clear_padding(flip_time(in_order, lengths) if self.reverse else in_order, lengths)
+            hidden = self._run_free(states, code, first_input, steps)
+        outputs = self.readout(self._turned(hidden, lengths))  # (T, B, D)
+        return clear_padding(outputs.transpose(0, 1), lengths)
+
+    def _turned(self, sequences: Tensor, lengths: Tensor | None) -> Tensor:
+        """(T, B, ...) from time order to decoding order or back."""
+        return flip_time(sequences.transpose(0, 1), lengths).transpose(0, 1) if self.reverse else sequences
 
     def _first_states(self, states: list[State] | None, code: Tensor) -> list[State]:
         if self.repeat_code:
@@ -175,13 +178,13 @@ class Decoder(nn.Module):
         return torch.cat([inputs, code.expand(len(inputs), -1, -1)], dim=2) if self.repeat_code else inputs
 
     def _run_free(self, states: list[State], code: Tensor, vector: Tensor, steps: int) -> Tensor:
-        outputs = []
+        """The top layer's hidden states (T, B, hidden_size) where every output is the next input."""
+        hiddens = []
         for _ in range(steps):
             hidden, states = self.lstm(self._beside_code(vector[None], code), states, 1)
-            output = self.readout(hidden[0])  # (B, D)
-            outputs.append(output)
-            vector = activate(output, self.output)
-        return torch.stack(outputs)
+            vector = activate(self.readout(hidden[0]), self.output)  # (B, D)
+            hiddens.append(hidden)
+        return torch.cat(hiddens)
 
 
 def activate(outputs: Tensor, output: str) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 def unit_range(frames: Tensor) -> Tensor:
     """uint8 frames, 0 to 255, as float32 in 0 to 1; floats stay what they are. Raises ValueError for other types."""
     if frames.dtype == torch.uint8:
-        return frames.float() / 255
+        return frames.float().div_(255)
     if not frames.is_floating_point():
         raise ValueError(f"found {frames.dtype} frames, expected uint8 (0 to 255) or floats (0 to 1); convert them")
     return frames.float()

@@ -6,11 +6,13 @@ different lengths are sorted, longest first: the ones that are still running are
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 
 class State(NamedTuple):
@@ -61,19 +63,23 @@ class LSTMLayer(nn.Module):
 
         Returns the hidden states (T, B, hidden_size) and the state after the last step.
         """
-        # Everything that does not wait for the step before is one matrix product over all steps.
-        if self.weight_input is None:
-            bias = self.bias.to(_compute_dtype(self.bias))
-            driven = bias.expand(steps, state.hidden.shape[0], -1)  # (T, B, 4 * hidden), no memory of its own
-        else:
-            assert inputs is not None
-            driven = functional.linear(inputs, self.weight_input, self.bias)  # (T, B, 4 * hidden)
-        hidden, cell = _Recurrence.apply(driven, self.weight_hidden, self.peephole, state.hidden, state.cell, running)
+        hidden, cell = _Recurrence.apply(
+            inputs, self.weight_input, self.weight_hidden, self.bias, self.peephole, *state, steps, running
+        )
         return hidden, State(hidden[-1], cell)
 
 
 class LSTM(nn.Module):
-    """Layers on top of each other; the first reads the input (none with `input_size` 0), each next one the last."""
+    """Layers on top of each other; the first reads the input (none with `input_size` 0), each next one the last.
+
+    Two attributes are for training on long sequences, which are then cut into segments of equal length:
+
+    recompute: steps at most whose activations are kept; those of other segments are computed anew in the backward pass.
+    truncate:  steps at most that gradients go back (truncated back-propagation through time).
+    """
+
+    recompute: int | None = None
+    truncate: int | None = None
 
     def __init__(self, input_size: int, hidden_sizes: Sequence[int], *, peephole: bool = False) -> None:
         super().__init__()
@@ -109,94 +115,154 @@ class LSTM(nn.Module):
             running = (lengths[:, None] > torch.arange(steps, device=lengths.device)).sum(dim=0).tolist()
             inputs = None if inputs is None else inputs[:, order]
             states = [State(state.hidden[order], state.cell[order]) for state in states]
+        hidden, states = self._in_segments(inputs, states, steps, running)
+        if lengths is None:
+            return hidden, states
+        back = order.argsort()
+        return hidden[:, back], [State(state.hidden[back], state.cell[back]) for state in states]
+
+    def _in_segments(
+        self, inputs: Tensor | None, states: list[State], steps: int, running: Sequence[int] | None
+    ) -> tuple[Tensor, list[State]]:
+        longest = min(self.recompute or steps, self.truncate or steps)
+        if longest >= steps or not torch.is_grad_enabled():
+            return self._run(inputs, states, steps, running)
+        count = math.ceil(steps / longest)
+        borders = [number * steps // count for number in range(count + 1)]
+        hiddens = []
+        for first, end in pairwise(borders):
+            if first and self.truncate:
+                states = [State(state.hidden.detach(), state.cell.detach()) for state in states]
+            segment = (
+                None if inputs is None else inputs[first:end],
+                states,
+                end - first,
+                None if running is None else running[first:end],
+            )
+            if self.recompute:
+                hidden, states = checkpoint(self._run, *segment, use_reentrant=False)
+            else:
+                hidden, states = self._run(*segment)
+            hiddens.append(hidden)
+        return torch.cat(hiddens), states
+
+    def _run(
+        self, hidden: Tensor | None, states: list[State], steps: int, running: Sequence[int] | None
+    ) -> tuple[Tensor, list[State]]:
         last_states = []
-        hidden = inputs
         for layer, state in zip(self.layers, states, strict=True):
             hidden, last_state = layer(hidden, state, steps, running)
             last_states.append(last_state)
         assert hidden is not None
-        if lengths is None:
-            return hidden, last_states
-        back = order.argsort()
-        return hidden[:, back], [State(state.hidden[back], state.cell[back]) for state in last_states]
-
-
-def _compute_dtype(tensor: Tensor) -> torch.dtype:
-    device = tensor.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+        return hidden, last_states
 
 
 class _Recurrence(torch.autograd.Function):
     """All steps of one layer with a hand-written backward pass.
 
-    Autograd would add up the weight gradient once per step; here it is one matrix product over all steps. Gates and
-    hidden states have the type of `driven` (bf16 under autocast), cells stay float32.
+    Time lies in the matrix products: each step has one, forward and back, and everything that does not wait for the
+    step before, the inputs' product and the gradients of the weights, is one product over all steps. Gates and hidden
+    states have the type of the products (bf16 under autocast), cells stay float32. What is done to the gates is done
+    in place, while they are still in the cache.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
-        driven: Tensor,
+        inputs: Tensor | None,
+        weight_input: Tensor | None,
         weight_hidden: Tensor,
+        bias: Tensor,
         peephole: Tensor | None,
         hidden: Tensor,
         cell: Tensor,
+        steps: int,
         running: Sequence[int] | None,
     ) -> tuple[Tensor, Tensor]:
-        T, B, _ = driven.shape
-        running = running or [B] * T
-        weight = weight_hidden.to(driven.dtype)
-        gates = torch.empty(driven.shape, dtype=driven.dtype, device=driven.device)  # (T, B, 4 * hidden), activated
-        hiddens = driven.new_empty(T + 1, B, hidden.shape[1])  # h_0 to h_T
-        cells = cell.new_empty(T + 1, *cell.shape)  # c_0 to c_T
+        device, B = cell.device.type, cell.shape[0]
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_hidden.dtype
+        running = running or [B] * steps
+        weight, bias = weight_hidden.to(dtype), bias.to(dtype)
+        if weight_input is None:
+            gates = bias.repeat(steps, B, 1)  # (T, B, 4 * hidden)
+        else:
+            assert inputs is not None
+            inputs, weight_input = inputs.to(dtype), weight_input.to(dtype)
+            gates = functional.linear(inputs, weight_input, bias)
+        hiddens = gates.new_empty(steps + 1, *hidden.shape)  # h_0 to h_T
+        cells = cell.new_empty(steps + 1, *cell.shape)  # c_0 to c_T
         hiddens[0], cells[0] = hidden, cell
         for t, n in enumerate(running):
-            before, after = cells[t, :n], cells[t + 1, :n]
-            torch.addmm(driven[t, :n], hiddens[t, :n], weight.T, out=gates[t, :n])
-            i, f, g, o = gates[t, :n].chunk(4, dim=1)
-            if peephole is not None:
-                i += peephole[0] * before
-                f += peephole[1] * before
-            i.sigmoid_(), f.sigmoid_(), g.tanh_()
-            torch.addcmul(f * before, i, g, out=after)
-            if peephole is not None:
-                o += peephole[2] * after
-            o.sigmoid_()
-            hiddens[t + 1, :n] = o * after.tanh()
+            gates[t, :n].addmm_(hiddens[t, :n], weight.T)
+            _step(gates[t, :n], cells[t, :n], peephole, cells[t + 1, :n], hiddens[t + 1, :n])
             if n < B:
                 hiddens[t + 1, n:], cells[t + 1, n:] = hiddens[t, n:], cells[t, n:]
-        ctx.save_for_backward(weight, peephole, gates, hiddens, cells)
+        ctx.save_for_backward(inputs, weight_input, weight, peephole, gates, hiddens, cells)
         ctx.running = running
-        return hiddens[1:], cells[T]
+        return hiddens[1:], cells[steps]
 
     @staticmethod
     def backward(ctx: Any, grad_hiddens: Tensor, grad_last_cell: Tensor) -> tuple[Tensor | None, ...]:
-        weight, peephole, gates, hiddens, cells = ctx.saved_tensors
+        inputs, weight_input, weight, peephole, gates, hiddens, cells = ctx.saved_tensors
         grad_gates = torch.empty_like(gates)  # before activation
         grad_hidden, grad_cell = torch.zeros_like(hiddens[0]), grad_last_cell.clone()
         for t, n in reversed(list(enumerate(ctx.running))):
-            i, f, g, o = gates[t, :n].chunk(4, dim=1)
-            grad_i, grad_f, grad_g, grad_o = grad_gates[t, :n].chunk(4, dim=1)
-            grad_gates[t, n:] = 0
-            tanh_cell = cells[t + 1, :n].tanh()
             grad_hidden += grad_hiddens[t]
-            grad_h, grad_c = grad_hidden[:n], grad_cell[:n]
-            grad_o.copy_(grad_h * tanh_cell * o * (1 - o))
-            grad_c += grad_h * o * (1 - tanh_cell * tanh_cell)
-            if peephole is not None:
-                grad_c += peephole[2] * grad_o
-            grad_i.copy_(grad_c * g * i * (1 - i))
-            grad_f.copy_(grad_c * cells[t, :n] * f * (1 - f))
-            grad_g.copy_(grad_c * i * (1 - g * g))
-            grad_c *= f
-            if peephole is not None:
-                grad_c += peephole[0] * grad_i + peephole[1] * grad_f
-            torch.mm(grad_gates[t, :n], weight, out=grad_h)
+            now, before, after = gates[t, :n], cells[t, :n], cells[t + 1, :n]
+            _step_back(now, before, peephole, after, grad_hidden[:n], grad_cell[:n], grad_gates[t, :n])
+            torch.mm(grad_gates[t, :n], weight, out=grad_hidden[:n])
+            grad_gates[t, n:] = 0
         flat = grad_gates.flatten(0, 1)  # (T * B, 4 * hidden)
-        grad_weight = flat.T @ hiddens[:-1].flatten(0, 1)
-        grad_peephole = None
+        grad_inputs = grad_weight_input = grad_peephole = None
+        if weight_input is not None:
+            grad_weight_input = flat.T @ inputs.flatten(0, 1)
+            grad_inputs = grad_gates @ weight_input if ctx.needs_input_grad[0] else None
         if peephole is not None:
             grad_i, grad_f, _, grad_o = grad_gates.chunk(4, dim=2)
             rows = (grad_i * cells[:-1], grad_f * cells[:-1], grad_o * cells[1:])
             grad_peephole = torch.stack([row.sum(dim=(0, 1)) for row in rows])
-        return grad_gates, grad_weight, grad_peephole, grad_hidden, grad_cell, None
+        grad_weight_hidden = flat.T @ hiddens[:-1].flatten(0, 1)
+        grad_bias = flat.sum(dim=0)
+        weights = grad_weight_input, grad_weight_hidden, grad_bias, grad_peephole
+        return grad_inputs, *weights, grad_hidden, grad_cell, None, None
+
+
+def _step(gates: Tensor, before: Tensor, peephole: Tensor | None, after: Tensor, hidden: Tensor) -> None:
+    """Activate the sums `gates` (n, 4 * hidden) in place; write the cell `after` and the `hidden` state (n, hidden)."""
+    i, f, g, o = gates.chunk(4, dim=1)
+    if peephole is not None:
+        i.addcmul_(peephole[0], before)
+        f.addcmul_(peephole[1], before)
+    gates[:, : 2 * before.shape[1]].sigmoid_()  # i and f
+    g.tanh_()
+    torch.mul(f, before, out=after).addcmul_(i, g)
+    if peephole is not None:
+        o.addcmul_(peephole[2], after)
+    o.sigmoid_()
+    torch.tanh(after, out=hidden).mul_(o)
+
+
+def _step_back(
+    gates: Tensor,
+    before: Tensor,
+    peephole: Tensor | None,
+    after: Tensor,
+    grad_hidden: Tensor,
+    grad_cell: Tensor,
+    grad_gates: Tensor,
+) -> None:
+    """The derivative of `_step`: writes `grad_gates`, and turns `grad_cell` of the cell after into that before."""
+    i, f, g, o = gates.chunk(4, dim=1)
+    grad_i, grad_f, grad_g, grad_o = grad_gates.chunk(4, dim=1)
+    through_sigmoid, through_tanh = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
+    tanh_cell = after.tanh()
+    through_sigmoid(grad_hidden * tanh_cell, o, grad_input=grad_o)
+    grad_cell += through_tanh(grad_hidden * o, tanh_cell)
+    if peephole is not None:
+        grad_cell.addcmul_(peephole[2], grad_o)
+    through_sigmoid(grad_cell * g, i, grad_input=grad_i)
+    through_sigmoid(grad_cell * before, f, grad_input=grad_f)
+    through_tanh(grad_cell * i, g, grad_input=grad_g)
+    grad_cell *= f
+    if peephole is not None:
+        grad_cell.addcmul_(peephole[0], grad_i).addcmul_(peephole[1], grad_f)
