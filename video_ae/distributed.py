@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from .cli import Interrupted, choose_device
 from .models import LSTMAutoencoder
 
 T = TypeVar("T")
+_OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 _CPU = torch.device("cpu")
 _PATIENCE = timedelta(hours=2)  # while one process downloads or decodes what all of them are going to read
 
@@ -111,7 +113,8 @@ def join(device_name: str) -> Iterator[Ranks]:
     """Within it, this process is one of those that torchrun started, or alone. `device_name`: auto, cpu, cuda, ...
 
     Ranks that end for a reason that all have in common leave it to the first to say so. Raises ValueError for a device
-    that the machine lacks or that the processes cannot have each for itself.
+    that the machine lacks or that the processes cannot have each for itself, and ConnectionError where another rank is
+    gone.
     """
     if not launched():
         yield Ranks(device=choose_device(device_name))
@@ -120,14 +123,26 @@ def join(device_name: str) -> Iterator[Ranks]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=_PATIENCE, device_id=device if backend == "nccl" else None)
     ranks = Ranks(distributed.get_rank(), distributed.get_world_size(), device)
+    if ranks.first and _may_miss_each_other():
+        print(f"warning: a restart by torchrun may hang: start it with {_OWN_STORE}=1", file=sys.stderr)
     try:
         yield ranks
     except (Interrupted, FloatingPointError) as end:
         if ranks.first:
             raise
         raise SystemExit(128 + end.signal_number if isinstance(end, Interrupted) else 1) from end
+    except RuntimeError as error:
+        if "gloo" in str(error) or isinstance(error, distributed.DistBackendError):
+            raise ConnectionError(f"rank {ranks.rank} lost the others; see why the first of them ended") from error
+        raise
     # Not after an error: the others may be gone, and taking leave of them would wait for them.
     distributed.destroy_process_group()
+
+
+def _may_miss_each_other() -> bool:
+    """Whether restarted processes could read the addresses of those that have ended, and wait for them: seen with torch
+    2.15, whose agent keeps one store of addresses for all attempts, unless it is told not to."""
+    return os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0" and os.environ.get(_OWN_STORE) != "1"
 
 
 def _own_device(name: str) -> torch.device:
