@@ -53,6 +53,19 @@ def test_a_gif_shows_the_truth_the_model_and_the_error(tmp_path):
     assert middles == [255, 0, 255]
 
 
+def test_a_gif_keeps_greys_and_the_colour_of_what_was_not_seen(tmp_path):
+    """256 colours chosen from too few pixels would band the greys, or paint the orange frame of the future grey."""
+    ramp = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (1, 1, 64, 1))  # (T, C, H, W)
+    save_clip_gif(tmp_path / "clip.gif", Clip(ramp, ramp, ramp, ramp))
+    with Image.open(tmp_path / "clip.gif") as gif:
+        gif.seek(1)
+        pixels = np.asarray(gif.convert("RGB")).astype(int)
+    row = pixels[pixels.shape[0] // 2]
+    first = row[10:266:4]  # the first panel is 256 pixels wide, 4 to each of the frame's
+    assert np.abs(first - np.rint(255 * ramp[0, 0, 0])[:, None]).max() <= 6  # of 255: nobody sees that
+    assert np.abs(row[8] - (251, 146, 60)).max() <= 8
+
+
 def test_models_without_a_decoder_and_clips_without_future(tmp_path):
     save_clip_gif(tmp_path / "nothing.gif", clip(made=False))
     save_clip_gif(tmp_path / "short.gif", clip(future=0))
