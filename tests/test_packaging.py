@@ -8,6 +8,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from video_ae.config import ModelConfig, TrainConfig, from_json
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +50,38 @@ def test_loaders_and_models_do_not_import_each_other():
         for path in (ROOT / folder).rglob("*.py"):
             for line in path.read_text().splitlines():
                 assert not line.lstrip().startswith((f"from {other}", f"import {other}")), f"{path}: {line}"
+
+
+def modules_after(code: str, *names: str) -> set[str]:
+    """Which of the modules `names` a fresh interpreter has imported after `code`."""
+    report = f"import atexit, sys; atexit.register(lambda: print('imported', *({set(names)} & sys.modules.keys())))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{report}\n{code}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.rsplit("imported", 1)[1].split())
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate"])
+def test_help_imports_nothing_heavy(script):
+    """An import at the top of a config or of the command line would make `--help` take seconds."""
+    code = f"import {script}; {script}.parse_arguments(['--help'])"
+    assert not modules_after(code, "torch", "numpy", "cv2", "sklearn", "matplotlib", "PIL")
+
+
+def test_the_first_step_waits_for_no_pictures_and_no_other_library(tmp_path):
+    """matplotlib, torchvision and scikit-learn with scipy take seconds to import; none is needed before the step."""
+    code = f"""
+import train, video_ae.training
+
+def stop(*arguments):
+    raise SystemExit
+
+video_ae.training.train_step = stop
+train.command(["--composite", "--hidden-size", "8", "--steps", "1", "--output-dir", {str(tmp_path / "run")!r}])
+raise AssertionError("there was no step")
+"""
+    found = modules_after(code, "torch", "matplotlib", "torchvision", "sklearn", "scipy", "pandas", "onnx")
+    assert found == {"torch"}
 
 
 def test_configs_survive_json():

@@ -405,14 +405,3 @@ def test_evaluating_what_is_no_run(tmp_path, run, capsys):
     np.save(tmp_path / "wide.npy", np.zeros((10, 20, 28, 30), np.uint8))
     wide = ("--dataset", "array", "--data-dir", str(tmp_path / "wide.npy"))
     assert "found frames of shape (10, 10, 1, 28, 30), expected" in error_of(str(run), *wide)
-
-
-def test_help_is_instant_because_it_imports_no_torch():
-    for script in ("train", "evaluate"):
-        code = f"import sys, {script}; sys.argv[1:] = ['--help']; {script}.parse_arguments()"
-        check = (
-            f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules, 'cv2' in sys.modules)); {code}"
-        )
-        done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
-        assert "usage:" in done.stdout
-        assert done.stdout.endswith("False False\n")
