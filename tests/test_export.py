@@ -121,10 +121,16 @@ def test_too_many_weights_and_a_missing_package_are_one_line(tmp_path, monkeypat
         export_onnx(build({}), tmp_path / "model.onnx")
 
 
-@pytest.mark.parametrize("name", ["conditional, peepholes, two layers", "variational", "patches"])
-def test_torch_export_of_the_encoder(name, tmp_path):
+_CONVOLUTIONAL = {"cell": "conv", "patch_size": 2, "layers": 2}
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [MODELS["conditional, peepholes, two layers"], MODELS["variational"], MODELS["patches"], _CONVOLUTIONAL],
+)
+def test_torch_export_of_the_encoder(choices, tmp_path):
     """Any number of clips, stored and loaded; the number of frames is fixed."""
-    model = build(MODELS[name])
+    model = build(choices)
     torch.export.save(encoder_program(model, 2), tmp_path / "encoder.pt2")
     program = torch.export.load(tmp_path / "encoder.pt2").module()
     for batch in (1, 2, 3):
@@ -133,9 +139,14 @@ def test_torch_export_of_the_encoder(name, tmp_path):
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_a_convolutional_lstm_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="has no ONNX export"):
+        export_onnx(build(_CONVOLUTIONAL), tmp_path / "model.onnx")
+
+
 def test_every_choice_of_a_model_is_known_here():
     """A new field of `ModelConfig` must be taught to `export.py`, and be in the list of models above."""
-    known = {choice for choices in MODELS.values() for choice in choices}
+    known = {choice for choices in MODELS.values() for choice in choices} | {"cell"}
     assert {field.name for field in fields(ModelConfig)} == known | {"input_frames", "future_frames"}
 
 

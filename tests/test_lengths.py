@@ -23,6 +23,8 @@ MODELS = {
     "variational": {"code_size": 3, "variational": True},
     "logistic": {"output": "logistic"},
     "patches": {"frame_shape": (1, 4, 4), "patch_size": 2},
+    "convolutional": {"frame_shape": (1, 4, 6), "patch_size": 2, "cell": "conv", "conditional": (FUTURE,)},
+    "convolutional code": {"frame_shape": (2, 4, 4), "patch_size": 2, "cell": "conv", "code_size": 3, "layers": 2},
 }
 
 

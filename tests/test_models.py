@@ -102,6 +102,24 @@ def test_free_running_feeds_back_its_own_output():
         torch.testing.assert_close(predicted[:, t].sigmoid(), vector)
 
 
+def test_a_convolutional_lstm_sees_its_neighbours_a_step_away():
+    """What happens in one patch reaches the next one in a step, and no further; on a grid of any size."""
+    model = small(cell="conv", patch_size=4, decoders=(FUTURE,))
+    frames = torch.rand(1, 1, 1, 8, 40)  # 2 x 10 patches, where the model was built for 2 x 2
+    changed = frames.clone()
+    changed[..., 36:] = 1 - changed[..., 36:]  # the last column of patches
+
+    def columns(steps: int) -> list[bool]:
+        before, after = model.predict(frames, steps), model.predict(changed, steps)
+        return (before[:, -1] != after[:, -1]).unflatten(3, (10, 4)).any(dim=4).flatten(0, 2).any(dim=0).tolist()
+
+    # The encoder's step and each of the decoder's carries it by one column.
+    assert columns(1) == [False] * 7 + [True] * 3
+    assert columns(3) == [False] * 5 + [True] * 5
+    assert model.encode(frames).shape == (1, 12)
+    assert torch.equal(model.predict(frames)[:, :3], model.predict(frames, 3))
+
+
 def test_patches_are_sequences_of_their_own():
     """Every patch position goes through the same weights and sees no other position."""
     model = small(patch_size=4)
@@ -176,6 +194,8 @@ def test_wrong_shapes_and_missing_decoders_are_named():
         ({"code_size": 0}, "code_size is 0: expected at least 1"),
         ({"variational": True}, "needs the size of its code: say code_size"),
         ({"patch_size": 5}, "patch size 5: expected a divisor of 64 and 64"),
+        ({"cell": "gru"}, "cell 'gru': expected one of lstm, conv"),
+        ({"cell": "conv"}, "needs a grid of patches: say patch_size"),
         ({"output": "relu"}, "output 'relu': expected one of logistic, linear"),
     ],
 )

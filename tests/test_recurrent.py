@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from video_ae.recurrent import LSTM, LSTMLayer, State
 
@@ -54,14 +55,41 @@ def test_peepholes_follow_the_papers_equations():
     torch.testing.assert_close(state.cell, c)
 
 
+def test_the_convolutional_layer_is_the_equations_with_convolutions():
+    """Torch's own convolutions and autograd, channels first; catches a turned kernel, and rows read as columns."""
+    layer = LSTMLayer(2, 3, kernel_size=3).double()
+    inputs = torch.randn(4, 2, 5, 6, 2, dtype=torch.float64)  # (T, B, rows, columns, size)
+    state = torch.randn(2, 2, 5, 6, 3, dtype=torch.float64)
+    outputs, last = layer(inputs, State(*state), 4)
+    outputs.square().sum().backward()
+    gradients = [parameter.grad for parameter in layer.parameters() if parameter.grad is not None]
+
+    weights = [parameter.detach().requires_grad_() for parameter in layer.parameters()]
+    w_x, w_h, bias = weights
+    h, c = state.permute(0, 1, 4, 2, 3)
+    hiddens = []
+    for x in inputs.permute(0, 1, 4, 2, 3):
+        sums = functional.conv2d(x, w_x, bias, padding=1) + functional.conv2d(h, w_h, padding=1)
+        i, f, g, o = sums.chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        hiddens.append(h)
+    expected = torch.stack(hiddens).permute(0, 1, 3, 4, 2)
+    torch.testing.assert_close(outputs, expected)
+    torch.testing.assert_close(last.cell, c.permute(0, 2, 3, 1))
+    torch.testing.assert_close(gradients, list(torch.autograd.grad(expected.square().sum(), weights)))
+
+
+@pytest.mark.parametrize("kernel_size", [None, 3])
 @pytest.mark.parametrize("running", [None, [3, 3, 2, 2, 1]])
 @pytest.mark.parametrize("peephole", [False, True])
 @pytest.mark.parametrize("input_size", [0, 3])
-def test_the_hand_written_backward_pass_is_the_derivative(input_size, peephole, running):
+def test_the_hand_written_backward_pass_is_the_derivative(input_size, peephole, running, kernel_size):
     """Numerical differentiation in float64 of everything that takes a gradient, last cell included."""
-    layer = LSTMLayer(input_size, 4, peephole=peephole).double()
-    state = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
-    inputs = torch.randn(5, 3, 3, dtype=torch.float64, requires_grad=True) if input_size else None
+    size, grid = (4, ()) if kernel_size is None else (2, (2, 3))
+    layer = LSTMLayer(input_size, size, peephole=peephole, kernel_size=kernel_size).double()
+    state = torch.randn(2, 3, *grid, size, dtype=torch.float64, requires_grad=True)
+    inputs = torch.randn(5, 3, *grid, 3, dtype=torch.float64, requires_grad=True) if input_size else None
 
     def outputs(*_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         hidden, last = layer(inputs, State(*state), 5, running)

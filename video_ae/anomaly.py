@@ -24,7 +24,7 @@ from .config import DECODERS, FUTURE, LOGISTIC, RECONSTRUCTION
 from .lengths import flip_time, inside, split_clips
 from .metrics import entropy_floor, nats
 from .models import LSTMAutoencoder
-from .patches import unit_range, vectors_to_frames
+from .patches import unit_range
 
 BOTH = "both"
 SOURCES = (*DECODERS, BOTH)
@@ -77,7 +77,7 @@ def step_errors(model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | N
         if not truth[name].shape[1]:
             continue
         if config.output == LOGISTIC:
-            logits = vectors_to_frames(outputs[name].float(), config.frame_shape, config.patch_size)
+            logits = model.vectors_to_frames(outputs[name].float())
             wrong = (nats(logits, truth[name]) - entropy_floor(truth[name])).clamp(min=0)  # below it is rounding
             wrong = wrong / truth[name][0, 0].numel()
         else:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 RECONSTRUCTION, FUTURE = "reconstruction", "future"
 DECODERS = (RECONSTRUCTION, FUTURE)
 LOGISTIC, LINEAR = "logistic", "linear"
+DENSE, CONVOLUTIONAL = "lstm", "conv"
+CELLS = (DENSE, CONVOLUTIONAL)
 LOSS_NAMES = {LOGISTIC: "nats", LINEAR: "squared_error"}  # output units and the metric that is their loss
 AMP = ("auto", "on", "off")
 
@@ -25,8 +27,10 @@ class ModelConfig:
 
     decoders:    which of `reconstruction` and `future` there are; both make the paper's composite model.
     conditional: which decoders read their previous frame as input.
-    patch_size:  None reads a frame as one vector; P cuts it into P x P patches, each position a sequence of its own.
-    hidden_size: LSTM units of every layer, or one number per layer.
+    patch_size:  None reads a frame as one vector; P cuts it into P x P patches.
+    cell:        `lstm`, in which every patch position is a sequence of its own, or `conv`, a convolutional LSTM over
+                 the grid of patches, in which neighbours see each other.
+    hidden_size: LSTM units of every layer, or one number per layer; of `conv` at every patch position.
     code_size:   None hands the encoder's whole last state over to the decoders. A number squeezes it through a linear
                  layer of so many units, from which each decoder's first state is made.
     repeat_code: decoders start from zeros and read the code at every step instead.
@@ -38,6 +42,7 @@ class ModelConfig:
     input_frames: int = 10
     future_frames: int = 10
     patch_size: int | None = None
+    cell: str = DENSE
     hidden_size: int | tuple[int, ...] = 512
     layers: int = 1
     peephole: bool = False
@@ -63,6 +68,10 @@ class ModelConfig:
             raise ValueError(f"conditional {self.conditional}: expected some of this model's decoders {self.decoders}")
         for name in ("decoders", "conditional"):  # one order, so that equal models have equal configs
             object.__setattr__(self, name, tuple(decoder for decoder in DECODERS if decoder in getattr(self, name)))
+        if self.cell not in CELLS:
+            raise ValueError(f"cell {self.cell!r}: expected one of {', '.join(CELLS)}")
+        if self.cell == CONVOLUTIONAL and self.patch_size is None:
+            raise ValueError("a convolutional LSTM needs a grid of patches: say patch_size")
         if self.output not in LOSS_NAMES:
             raise ValueError(f"output {self.output!r}: expected one of {', '.join(LOSS_NAMES)}")
         for name in ("input_frames", "future_frames", "layers"):
@@ -93,6 +102,11 @@ class ModelConfig:
     def hidden_sizes(self) -> tuple[int, ...]:
         """The units of every layer, from the one that reads the input to the top."""
         return (self.hidden_size,) * self.layers if isinstance(self.hidden_size, int) else self.hidden_size
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether the recurrence runs over the grid of patches instead of one vector at a time."""
+        return self.cell == CONVOLUTIONAL
 
     @property
     def features(self) -> bool:
@@ -218,6 +232,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--future-frames", type=int, metavar="N", help=f"predicted (default: {default.future_frames}, the same)"
     )
+    group.add_argument("--cell", choices=CELLS, help="dense LSTM, or convolutional over patches (default: lstm)")
     group.add_argument("--patch-size", type=int, metavar="P", help="read PxP patches (default: whole frames)")
     group.add_argument(
         "--hidden-size",

@@ -11,7 +11,7 @@ from .distributed import ALONE, Ranks
 from .lengths import last_step, present_steps, split_clips
 from .metrics import MetricAccumulator, entropy_floor, frame_errors, nats, picture_errors, squared_sum
 from .models import LSTMAutoencoder
-from .patches import unit_range, vectors_to_frames
+from .patches import unit_range
 from .visualize import Clip
 
 _OF_ANY_RANGE = ("copy_last", "mean_frame")  # baselines that need no probabilities
@@ -37,7 +37,7 @@ def evaluate(
         for name, accumulator in accumulators.items():
             values = errors(model, model.outputs_to_frames(outputs[name]), truth[name])
             if config.output == LOGISTIC:
-                logits = vectors_to_frames(outputs[name], config.frame_shape, config.patch_size)
+                logits = model.vectors_to_frames(outputs[name])
                 values = {"nats": nats(logits, truth[name])} | values
             accumulator.add(values, ends[name])
     accumulators = _of_all(accumulators, ranks)

@@ -44,8 +44,11 @@ def export_onnx(model: LSTMAutoencoder, path: Path | str, *, encoder_only: bool 
     also `reconstruction` (batch, time, ...) and `future` (batch, steps, ...), those that there are, as
     `model.reconstruct` and `model.predict` give them for float frames.
 
-    Raises ImportError without the extra `export`, and ValueError for weights of 2 GiB, too many for one file.
+    Raises ImportError without the extra `export`, and ValueError for a convolutional LSTM and for weights of 2 GiB,
+    too many for one file.
     """
+    if model.config.convolutional:
+        raise ValueError(f"{path}: a convolutional LSTM has no ONNX export; its encoder has torch.export (--help)")
     onnx = import_extra("onnx", "export")
     exported = model.encoder if encoder_only else model
     size = 4 * sum(parameter.numel() for parameter in exported.parameters())
@@ -101,8 +104,7 @@ class _Encode(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         """Clips (B, T, C, H, W) to codes (B, code_size)."""
         _, states = self.encoder(self.encoder.to_vectors(clips))
-        code = self.encoder.code(states)[:, : self.encoder.config.code_size]
-        return code.unflatten(0, (clips.shape[0], -1)).flatten(1)
+        return self.encoder.clip_code(states, clips.shape[0])
 
 
 class _Graph:

@@ -63,16 +63,16 @@ def clear_padding(sequences: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def flip_time(sequences: Tensor, lengths: Tensor | None) -> Tensor:
-    """(B, T, D) from the last step to the first, each from its own end; padding stays behind it."""
+    """(B, T, ...) from the last step to the first, each from its own end; padding stays behind it."""
     if lengths is None:
         return sequences.flip(1)
     steps = torch.arange(sequences.shape[1], device=sequences.device)
     mirrored = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)  # (B, T)
-    return sequences.gather(1, mirrored[:, :, None].expand_as(sequences))
+    return sequences[torch.arange(len(lengths), device=lengths.device)[:, None], mirrored]
 
 
 def last_step(sequences: Tensor, lengths: Tensor | None) -> Tensor:
-    """(B, D), each sequence's last step."""
+    """(B, ...), each sequence's last step."""
     if lengths is None:
         return sequences[:, -1]
     return sequences[torch.arange(len(lengths), device=sequences.device), lengths - 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,20 +13,22 @@ from .lengths import check_lengths, clear_padding, flip_time, last_step, present
 from .patches import fold_grid, fold_lengths, frames_to_vectors, unfold_grid, unit_range, vectors_to_frames
 from .recurrent import LSTM, State
 
+_KERNEL_SIZE = 3  # patches, of convolutions
 _LEAST_STD = 1e-2  # of the largest channel's: a channel that hardly changes is not blown up to unit variance
 
 
 class Encoder(nn.Module):
     """Reads frames; what it knows afterwards is its state.
 
-    With a patch size, every patch position is a sequence of its own and shares the weights with the others. `mean` and
-    `std` (C,) standardise the channels of models with linear outputs; for logistic ones frames stay in 0 to 1.
+    With a patch size, every patch position is a sequence of its own and shares the weights with the others, or, with a
+    convolutional cell, reads its neighbours' states as well. `mean` and `std` (C,) standardise the channels of models
+    with linear outputs; for logistic ones frames stay in 0 to 1.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.lstm = LSTM(config.vector_size, config.hidden_sizes, peephole=config.peephole)
+        self.lstm = LSTM(config.vector_size, config.hidden_sizes, **_cell(config))
         self.bottleneck: nn.Linear | None = None
         if config.code_size is not None:
             self.bottleneck = nn.Linear(config.hidden_sizes[-1], config.code_size * (2 if config.variational else 1))
@@ -38,12 +41,16 @@ class Encoder(nn.Module):
         """The top layer's hidden state at every step, and every layer's last state, at each sequence's own end.
 
         vectors: (B, T, D), or (B, T, rows, columns, D) patch vectors. The hidden states come back in the same shape,
-        hidden_size instead of D; in the last states every patch position is a row of the batch.
+        hidden_size instead of D; in the last states of a dense LSTM every patch position is a row of the batch.
         """
-        sequences = fold_grid(clear_padding(vectors, lengths))  # (B', T, D)
-        lengths = fold_lengths(lengths, vectors.shape[2:-1])
-        hidden, states = self.lstm(sequences.transpose(0, 1), None, sequences.shape[1], lengths)
-        return unfold_grid(hidden.transpose(0, 1), vectors.shape[2:-1]), states
+        grid = self.positions(vectors)
+        sequences = fold_grid(clear_padding(vectors, lengths), grid)  # (B', T, ..., D)
+        hidden, states = self.lstm(sequences.transpose(0, 1), None, sequences.shape[1], fold_lengths(lengths, grid))
+        return unfold_grid(hidden.transpose(0, 1), grid), states
+
+    def positions(self, vectors: Tensor) -> torch.Size:
+        """The grid of patches (rows, columns) whose positions are sequences of their own; empty where they are not."""
+        return torch.Size() if self.config.convolutional else vectors.shape[2:-1]
 
     @torch.no_grad()
     def start_from(self, clips: Tensor, *, least_std: float = _LEAST_STD) -> None:
@@ -62,9 +69,9 @@ class Encoder(nn.Module):
         self.lstm.expect_inputs_of(_scale(present_steps(self.to_vectors(clips))))
 
     def code(self, states: list[State]) -> Tensor:
-        """What decoders are told, (B', code_size): the top layer's last hidden state, or the bottleneck's output.
+        """What decoders are told, (B', ..., code_size): the top layer's last hidden state, or the bottleneck's output.
 
-        A variational model gives mean and logarithm of the variance, (B', 2 * code_size).
+        A variational model gives mean and logarithm of the variance, (B', ..., 2 * code_size).
         """
         hidden = states[-1].hidden
         return hidden if self.bottleneck is None else self.bottleneck(hidden)
@@ -73,17 +80,29 @@ class Encoder(nn.Module):
     def encode(self, clips: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The fixed-length code of every clip, (B, code_size): the top layer's last hidden state, or the bottleneck.
 
-        clips: as for `to_vectors`. With patches, the positions' codes are concatenated. `lengths` (B,) says where each
-        sequence ends, if not at T; what follows does not matter.
+        clips: as for `to_vectors`. With patches, the positions' codes are concatenated; those of a convolutional LSTM
+        are averaged, whatever the size of the frames. `lengths` (B,) says where each sequence ends, if not at T; what
+        follows does not matter.
         """
         vectors = self.to_vectors(clips)
         _, states = self(vectors, check_lengths(lengths, vectors.shape))
-        code = self.code(states)[:, : self.config.code_size]  # of a variational code the mean
-        return code.unflatten(0, (len(vectors), -1)).flatten(1)
+        return self.clip_code(states, len(vectors))
+
+    def clip_code(self, states: list[State], clips: int) -> Tensor:
+        """What `encode` gives for `clips` clips that left `states`."""
+        code = self.code(states)[..., : self.config.code_size]  # of a variational code the mean
+        if self.config.convolutional:
+            return code.mean(dim=(1, 2))  # (B, rows, columns, code_size) to (B, code_size)
+        return code.unflatten(0, (clips, -1)).flatten(1)
 
     def to_frames(self, clips: Tensor) -> Tensor:
-        """(B, T, C, H, W) of what `to_vectors` takes. Raises ValueError for other shapes."""
+        """(B, T, C, H, W) of what `to_vectors` takes. Raises ValueError for other shapes.
+
+        A convolutional LSTM takes frames of any height and width that the patch size divides.
+        """
         shape = self.config.frame_shape
+        if self.config.convolutional and clips.ndim == 5 and clips.shape[2] == shape[0]:
+            return clips
         if clips.ndim == 3 and self.config.patch_size is None and clips.shape[2] == self.config.vector_size:
             clips = clips.unflatten(2, shape)
         if clips.ndim != 5 or tuple(clips.shape[2:]) != shape:
@@ -122,7 +141,7 @@ class Decoder(nn.Module):
         self.repeat_code, sizes = config.repeat_code, config.hidden_sizes
         code_size = sizes[-1] if config.code_size is None else config.code_size
         input_size = (config.vector_size if conditional else 0) + (code_size if config.repeat_code else 0)
-        self.lstm = LSTM(input_size, sizes, peephole=config.peephole)
+        self.lstm = LSTM(input_size, sizes, **_cell(config))
         self.from_code: nn.Linear | None = None
         if config.code_size is not None and not config.repeat_code:
             self.from_code = nn.Linear(code_size, 2 * sum(sizes))
@@ -137,17 +156,17 @@ class Decoder(nn.Module):
         teacher: Tensor | None = None,
         lengths: Tensor | None = None,
     ) -> Tensor:
-        """`steps` output vectors (B, steps, D) before the output nonlinearity, zeros after each sequence's end.
+        """`steps` output vectors (B, steps, ..., D) before the output nonlinearity, zeros after each sequence's end.
 
         states:      the encoder's last state of every layer; not read where decoders start from the code alone.
-        code:        (B, code_size), of `Encoder.code`, sampled where the model is variational.
-        first_input: (B, D), what a conditional decoder reads before its first step.
-        teacher:     the true vectors (B, steps, D) for teacher forcing; None lets a conditional decoder run free.
+        code:        (B, ..., code_size), of `Encoder.code`, sampled where the model is variational.
+        first_input: (B, ..., D), what a conditional decoder reads before its first step.
+        teacher:     the true vectors (B, steps, ..., D) for teacher forcing; None lets a conditional decoder run free.
         lengths:     (B,), how many of the steps each sequence has; None: all of them.
         """
         states = self._first_states(states, code)
         if not self.conditional:
-            repeated = code.expand(steps, -1, -1) if self.repeat_code else None  # (T, B, code_size)
+            repeated = code.expand(steps, *code.shape) if self.repeat_code else None  # (T, B, ..., code_size)
             hidden, _ = self.lstm(repeated, states, steps, lengths)
         elif teacher is not None:
             targets = self._turned(teacher.transpose(0, 1), lengths)  # in decoding order
@@ -155,7 +174,7 @@ class Decoder(nn.Module):
             hidden, _ = self.lstm(inputs, states, steps, lengths)
         else:
             hidden = self._run_free(states, code, first_input, steps)
-        outputs = self.readout(self._turned(hidden, lengths))  # (T, B, D)
+        outputs = self.readout(self._turned(hidden, lengths))  # (T, B, ..., D)
         return clear_padding(outputs.transpose(0, 1), lengths)
 
     def _turned(self, sequences: Tensor, lengths: Tensor | None) -> Tensor:
@@ -164,27 +183,32 @@ class Decoder(nn.Module):
 
     def _first_states(self, states: list[State] | None, code: Tensor) -> list[State]:
         if self.repeat_code:
-            zeros = (code.new_zeros(len(code), size, dtype=torch.float32) for size in self.lstm.hidden_sizes)
+            zeros = (code.new_zeros(*code.shape[:-1], size, dtype=torch.float32) for size in self.lstm.hidden_sizes)
             return [State(zero, zero) for zero in zeros]
         if self.from_code is None:
             assert states is not None
             return states
         sizes = [size for size in self.lstm.hidden_sizes for _ in State._fields]
-        parts = self.from_code(code).float().split(sizes, dim=1)
+        parts = self.from_code(code).float().split(sizes, dim=-1)
         return [State(hidden.tanh(), cell) for hidden, cell in zip(parts[::2], parts[1::2], strict=True)]
 
     def _beside_code(self, inputs: Tensor, code: Tensor) -> Tensor:
-        """Inputs (T, B, D) and, if it is repeated, the code at every step: (T, B, D + code_size)."""
-        return torch.cat([inputs, code.expand(len(inputs), -1, -1)], dim=2) if self.repeat_code else inputs
+        """Inputs (T, B, ..., D) and, if it is repeated, the code at every step: (T, B, ..., D + code_size)."""
+        return torch.cat([inputs, code.expand(len(inputs), *code.shape)], dim=-1) if self.repeat_code else inputs
 
     def _run_free(self, states: list[State], code: Tensor, vector: Tensor, steps: int) -> Tensor:
-        """The top layer's hidden states (T, B, hidden_size) where every output is the next input."""
+        """The top layer's hidden states (T, B, ..., hidden_size) where every output is the next input."""
         hiddens = []
         for _ in range(steps):
             hidden, states = self.lstm(self._beside_code(vector[None], code), states, 1)
-            vector = activate(self.readout(hidden[0]), self.output)  # (B, D)
+            vector = activate(self.readout(hidden[0]), self.output)  # (B, ..., D)
             hiddens.append(hidden)
         return torch.cat(hiddens)
+
+
+def _cell(config: ModelConfig) -> dict[str, Any]:
+    """The kind of recurrence that encoder and decoders share."""
+    return {"peephole": config.peephole, "kernel_size": _KERNEL_SIZE if config.convolutional else None}
 
 
 def activate(outputs: Tensor, output: str) -> Tensor:
@@ -232,19 +256,19 @@ class LSTMAutoencoder(nn.Module):
         model under teacher forcing, that is in training, decodes a sample of its code and adds `kl`, (B',): nats
         between the distribution of each code and a standard Gaussian.
         """
-        grid = inputs.shape[2:-1]
+        grid = self.encoder.positions(inputs)
         inputs, lengths = clear_padding(inputs, lengths), fold_lengths(lengths, grid)
-        sequences = fold_grid(inputs)  # (B', T, D)
+        sequences = fold_grid(inputs, grid)  # (B', T, ..., D)
         _, states = self.encoder(sequences, lengths)
-        true_future = None if future is None else fold_grid(future)
+        true_future = None if future is None else fold_grid(future, grid)
         code, outputs = self.encoder.code(states), {}
         divergence = None
         if self.config.variational:
-            mean, log_variance = code.float().chunk(2, dim=1)
+            mean, log_variance = code.float().chunk(2, dim=-1)
             code = mean
             if teacher_forcing:
                 code = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-                divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
+                divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(dim=1)
         if RECONSTRUCTION in self.decoders:
             nothing = torch.zeros_like(sequences[:, 0])
             teacher = sequences if teacher_forcing else None
@@ -318,10 +342,18 @@ class LSTMAutoencoder(nn.Module):
     def outputs_to_frames(self, outputs: Tensor) -> Tensor:
         """What `forward` returns for one decoder to frames (B, T, C, H, W) in the range of the data, not clipped."""
         config = self.config
-        frames = vectors_to_frames(activate(outputs, config.output), config.frame_shape, config.patch_size)
+        frames = self.vectors_to_frames(activate(outputs, config.output))
         if config.output == LINEAR:
             return frames * self.encoder.std[:, None, None] + self.encoder.mean[:, None, None]
         return frames
+
+    def vectors_to_frames(self, vectors: Tensor) -> Tensor:
+        """(B, T, D) or (B, T, rows, columns, D) to (B, T, C, H, W), as they are."""
+        channels, height, width = self.config.frame_shape
+        P = self.config.patch_size
+        if P is not None:
+            height, width = vectors.shape[2] * P, vectors.shape[3] * P
+        return vectors_to_frames(vectors, (channels, height, width), P)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `config.json` and `model.safetensors` into `folder`."""

@@ -39,9 +39,9 @@ def vectors_to_frames(vectors: Tensor, frame_shape: tuple[int, int, int], patch_
     return grid.permute(0, 1, 4, 2, 5, 3, 6).reshape(B, T, C, H, W)
 
 
-def fold_grid(vectors: Tensor) -> Tensor:
-    """(B, T, rows, columns, D) to (B * rows * columns, T, D): a sequence per patch position. (B, T, D) stays."""
-    return vectors if vectors.ndim == 3 else vectors.permute(0, 2, 3, 1, 4).flatten(0, 2)
+def fold_grid(vectors: Tensor, grid: torch.Size) -> Tensor:
+    """(B, T, rows, columns, D) to (B * rows * columns, T, D): a sequence per patch position. Without grid they stay."""
+    return vectors.permute(0, 2, 3, 1, 4).flatten(0, 2) if grid else vectors
 
 
 def fold_lengths(lengths: Tensor | None, grid: torch.Size) -> Tensor | None:

@@ -1,7 +1,8 @@
 """The LSTM, layer by layer: what encoder, decoders and classifier are made of.
 
-Sequences are time-major here, (T, B, size), so that every step reads and writes one contiguous block. Those of
-different lengths are sorted, longest first: the ones that are still running are the first rows at every step.
+Sequences are time-major here, so that every step reads and writes one contiguous block: (T, B, size) for the dense
+LSTM, (T, B, rows, columns, size) for the convolutional one, whose every position has a state and sees its neighbours'.
+Sequences of different lengths are sorted, longest first: those still running are the first rows at every step.
 """
 
 import math
@@ -12,11 +13,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 from torch.utils.checkpoint import checkpoint
 
 
 class State(NamedTuple):
-    """Hidden state and cell of one layer, both (B, hidden_size)."""
+    """Hidden state and cell of one layer, both (B, hidden_size) or (B, rows, columns, hidden_size)."""
 
     hidden: Tensor
     cell: Tensor
@@ -24,6 +26,8 @@ class State(NamedTuple):
 
 class LSTMLayer(nn.Module):
     """One LSTM layer, gates in the order i, f, g, o of `nn.LSTM`. With `input_size` 0 it has no input, only a state.
+
+    With a `kernel_size` the products with W are convolutions over rows and columns (Shi et al., 2015).
 
     With `peephole` the gates see the cell as well, through diagonal weights (Srivastava et al., 2015, section 2.1):
 
@@ -34,20 +38,23 @@ class LSTMLayer(nn.Module):
         h_t = o_t tanh(c_t)
     """
 
-    def __init__(self, input_size: int, hidden_size: int, *, peephole: bool = False) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, *, peephole: bool = False, kernel_size: int | None = None
+    ) -> None:
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
-        self.weight_input = nn.Parameter(torch.empty(4 * hidden_size, input_size)) if input_size else None
-        self.weight_hidden = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
+        kernel = () if kernel_size is None else (kernel_size, kernel_size)
+        self.weight_input = nn.Parameter(torch.empty(4 * hidden_size, input_size, *kernel)) if input_size else None
+        self.weight_hidden = nn.Parameter(torch.empty(4 * hidden_size, hidden_size, *kernel))
         self.bias = nn.Parameter(torch.empty(4 * hidden_size))
         self.peephole = nn.Parameter(torch.empty(3, hidden_size)) if peephole else None  # rows W_ci, W_cf, W_co
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Every product starts with the variance of its input, forget bias 1: measured, see docs/results.md."""
-        nn.init.normal_(self.weight_hidden, std=1 / math.sqrt(self.hidden_size))
-        if self.weight_input is not None:
-            nn.init.normal_(self.weight_input, std=1 / math.sqrt(self.input_size))
+        for weight in (self.weight_hidden, self.weight_input):
+            if weight is not None:
+                nn.init.normal_(weight, std=1 / math.sqrt(weight[0].numel()))
         if self.peephole is not None:
             nn.init.zeros_(self.peephole)
         nn.init.zeros_(self.bias)
@@ -56,15 +63,16 @@ class LSTMLayer(nn.Module):
     def forward(
         self, inputs: Tensor | None, state: State, steps: int, running: Sequence[int] | None = None
     ) -> tuple[Tensor, State]:
-        """Run `steps` steps from `state` over `inputs` (T, B, input_size), or over nothing where there is no input.
+        """Run `steps` steps from `state` over `inputs` (T, B, ..., input_size), or over nothing where there is none.
 
         `running` says how many of the first rows take part in each step (default: all in all); the others keep their
         state, so that the last one of a sequence is that of its own end.
 
-        Returns the hidden states (T, B, hidden_size) and the state after the last step.
+        Returns the hidden states (T, B, ..., hidden_size) and the state after the last step.
         """
+        product = _Dense if self.weight_hidden.ndim == 2 else _Convolution
         hidden, cell = _Recurrence.apply(
-            inputs, self.weight_input, self.weight_hidden, self.bias, self.peephole, *state, steps, running
+            product, inputs, self.weight_input, self.weight_hidden, self.bias, self.peephole, *state, steps, running
         )
         return hidden, State(hidden[-1], cell)
 
@@ -81,10 +89,17 @@ class LSTM(nn.Module):
     recompute: int | None = None
     truncate: int | None = None
 
-    def __init__(self, input_size: int, hidden_sizes: Sequence[int], *, peephole: bool = False) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_sizes: Sequence[int],
+        *,
+        peephole: bool = False,
+        kernel_size: int | None = None,
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            LSTMLayer(size, hidden_size, peephole=peephole)
+            LSTMLayer(size, hidden_size, peephole=peephole, kernel_size=kernel_size)
             for size, hidden_size in zip([input_size, *hidden_sizes], hidden_sizes, strict=False)
         )
         self.hidden_sizes = list(hidden_sizes)
@@ -99,15 +114,15 @@ class LSTM(nn.Module):
     def forward(
         self, inputs: Tensor | None, states: list[State] | None, steps: int, lengths: Tensor | None = None
     ) -> tuple[Tensor, list[State]]:
-        """Run over `inputs` (T, B, input_size) from one state per layer (None: zeros).
+        """Run over `inputs` (T, B, ..., input_size) from one state per layer (None: zeros).
 
-        Returns the top layer's hidden states (T, B, hidden_size) and every layer's last state. With `lengths` (B,) that
-        is the state at each sequence's own end, and the hidden states stay what they are from there on.
+        Returns the top layer's hidden states (T, B, ..., hidden_size) and every layer's last state. With `lengths` (B,)
+        that is the state at each sequence's own end, and the hidden states stay what they are from there on.
         """
         if states is None:
             assert inputs is not None
             dtype = next(self.parameters()).dtype
-            zeros = (inputs.new_zeros(inputs.shape[1], size, dtype=dtype) for size in self.hidden_sizes)
+            zeros = (inputs.new_zeros(*inputs.shape[1:-1], size, dtype=dtype) for size in self.hidden_sizes)
             states = [State(zero, zero) for zero in zeros]
         running = None
         if lengths is not None:
@@ -157,6 +172,59 @@ class LSTM(nn.Module):
         return hidden, last_states
 
 
+class _Dense:
+    """Products of vectors (..., size) with a weight (sums, size)."""
+
+    @staticmethod
+    def all_steps(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return functional.linear(inputs, weight, bias)
+
+    @staticmethod
+    def add(sums: Tensor, inputs: Tensor, weight: Tensor) -> None:
+        sums.addmm_(inputs, weight.T)
+
+    @staticmethod
+    def back(grad_sums: Tensor, weight: Tensor) -> Tensor:
+        return grad_sums @ weight
+
+    @staticmethod
+    def weight_gradient(grad_sums: Tensor, inputs: Tensor, weight: Tensor) -> Tensor:
+        return grad_sums.flatten(0, -2).T @ inputs.flatten(0, -2)
+
+
+class _Convolution:
+    """The same over rows and columns, of maps (..., rows, columns, size) with a weight (sums, size, k, k).
+
+    The size is the fastest dimension in memory, which convolutions know as the channels-last format.
+    """
+
+    @staticmethod
+    def all_steps(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        maps = _Convolution._channels_first(inputs)
+        sums = functional.conv2d(maps, weight, bias, padding=weight.shape[-1] // 2)
+        return sums.permute(0, 2, 3, 1).unflatten(0, inputs.shape[:-3])
+
+    @staticmethod
+    def add(sums: Tensor, inputs: Tensor, weight: Tensor) -> None:
+        sums += _Convolution.all_steps(inputs, weight)
+
+    @staticmethod
+    def back(grad_sums: Tensor, weight: Tensor) -> Tensor:
+        maps = _Convolution._channels_first(grad_sums)
+        inputs = functional.conv_transpose2d(maps, weight, padding=weight.shape[-1] // 2)
+        return inputs.permute(0, 2, 3, 1).unflatten(0, grad_sums.shape[:-3])
+
+    @staticmethod
+    def weight_gradient(grad_sums: Tensor, inputs: Tensor, weight: Tensor) -> Tensor:
+        maps, grad_maps = _Convolution._channels_first(inputs), _Convolution._channels_first(grad_sums)
+        return conv2d_weight(maps, weight.shape, grad_maps, padding=weight.shape[-1] // 2)
+
+    @staticmethod
+    def _channels_first(maps: Tensor) -> Tensor:
+        """(..., rows, columns, size) as (N, size, rows, columns), without moving anything."""
+        return maps.flatten(0, -4).permute(0, 3, 1, 2)
+
+
 class _Recurrence(torch.autograd.Function):
     """All steps of one layer with a hand-written backward pass.
 
@@ -169,6 +237,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
+        product: type[_Dense] | type[_Convolution],
         inputs: Tensor | None,
         weight_input: Tensor | None,
         weight_hidden: Tensor,
@@ -184,21 +253,21 @@ class _Recurrence(torch.autograd.Function):
         running = running or [B] * steps
         weight, bias = weight_hidden.to(dtype), bias.to(dtype)
         if weight_input is None:
-            gates = bias.repeat(steps, B, 1)  # (T, B, 4 * hidden)
+            gates = bias.repeat(steps, *cell.shape[:-1], 1)  # (T, B, ..., 4 * hidden)
         else:
             assert inputs is not None
             inputs, weight_input = inputs.to(dtype), weight_input.to(dtype)
-            gates = functional.linear(inputs, weight_input, bias)
+            gates = product.all_steps(inputs, weight_input, bias)
         hiddens = gates.new_empty(steps + 1, *hidden.shape)  # h_0 to h_T
         cells = cell.new_empty(steps + 1, *cell.shape)  # c_0 to c_T
         hiddens[0], cells[0] = hidden, cell
         for t, n in enumerate(running):
-            gates[t, :n].addmm_(hiddens[t, :n], weight.T)
+            product.add(gates[t, :n], hiddens[t, :n], weight)
             _step(gates[t, :n], cells[t, :n], peephole, cells[t + 1, :n], hiddens[t + 1, :n])
             if n < B:
                 hiddens[t + 1, n:], cells[t + 1, n:] = hiddens[t, n:], cells[t, n:]
         ctx.save_for_backward(inputs, weight_input, weight, peephole, gates, hiddens, cells)
-        ctx.running = running
+        ctx.product, ctx.running = product, running
         return hiddens[1:], cells[steps]
 
     @staticmethod
@@ -210,30 +279,29 @@ class _Recurrence(torch.autograd.Function):
             grad_hidden += grad_hiddens[t]
             now, before, after = gates[t, :n], cells[t, :n], cells[t + 1, :n]
             _step_back(now, before, peephole, after, grad_hidden[:n], grad_cell[:n], grad_gates[t, :n])
-            torch.mm(grad_gates[t, :n], weight, out=grad_hidden[:n])
+            grad_hidden[:n] = ctx.product.back(grad_gates[t, :n], weight)
             grad_gates[t, n:] = 0
-        flat = grad_gates.flatten(0, 1)  # (T * B, 4 * hidden)
         grad_inputs = grad_weight_input = grad_peephole = None
         if weight_input is not None:
-            grad_weight_input = flat.T @ inputs.flatten(0, 1)
-            grad_inputs = grad_gates @ weight_input if ctx.needs_input_grad[0] else None
+            grad_weight_input = ctx.product.weight_gradient(grad_gates, inputs, weight_input)
+            grad_inputs = ctx.product.back(grad_gates, weight_input) if ctx.needs_input_grad[1] else None
         if peephole is not None:
-            grad_i, grad_f, _, grad_o = grad_gates.chunk(4, dim=2)
+            grad_i, grad_f, _, grad_o = grad_gates.chunk(4, dim=-1)
             rows = (grad_i * cells[:-1], grad_f * cells[:-1], grad_o * cells[1:])
-            grad_peephole = torch.stack([row.sum(dim=(0, 1)) for row in rows])
-        grad_weight_hidden = flat.T @ hiddens[:-1].flatten(0, 1)
-        grad_bias = flat.sum(dim=0)
+            grad_peephole = torch.stack([row.flatten(0, -2).sum(dim=0) for row in rows])
+        grad_weight_hidden = ctx.product.weight_gradient(grad_gates, hiddens[:-1], weight)
+        grad_bias = grad_gates.flatten(0, -2).sum(dim=0)
         weights = grad_weight_input, grad_weight_hidden, grad_bias, grad_peephole
-        return grad_inputs, *weights, grad_hidden, grad_cell, None, None
+        return None, grad_inputs, *weights, grad_hidden, grad_cell, None, None
 
 
 def _step(gates: Tensor, before: Tensor, peephole: Tensor | None, after: Tensor, hidden: Tensor) -> None:
-    """Activate the sums `gates` (n, 4 * hidden) in place; write the cell `after` and the `hidden` state (n, hidden)."""
-    i, f, g, o = gates.chunk(4, dim=1)
+    """Activate the sums `gates` (n, ..., 4 * hidden) in place; write the cell `after` and the `hidden` state."""
+    i, f, g, o = gates.chunk(4, dim=-1)
     if peephole is not None:
         i.addcmul_(peephole[0], before)
         f.addcmul_(peephole[1], before)
-    gates[:, : 2 * before.shape[1]].sigmoid_()  # i and f
+    gates[..., : 2 * before.shape[-1]].sigmoid_()  # i and f
     g.tanh_()
     torch.mul(f, before, out=after).addcmul_(i, g)
     if peephole is not None:
@@ -252,8 +320,8 @@ def _step_back(
     grad_gates: Tensor,
 ) -> None:
     """The derivative of `_step`: writes `grad_gates`, and turns `grad_cell` of the cell after into that before."""
-    i, f, g, o = gates.chunk(4, dim=1)
-    grad_i, grad_f, grad_g, grad_o = grad_gates.chunk(4, dim=1)
+    i, f, g, o = gates.chunk(4, dim=-1)
+    grad_i, grad_f, grad_g, grad_o = grad_gates.chunk(4, dim=-1)
     through_sigmoid, through_tanh = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
     tanh_cell = after.tanh()
     through_sigmoid(grad_hidden * tanh_cell, o, grad_input=grad_o)
