@@ -218,12 +218,14 @@ def _positive(text: str) -> int:
 
 
 def _choose_device(name: str) -> torch.device:
-    """`auto` takes a GPU where there is one: under torchrun, that of this process."""
+    """`auto` takes a GPU where there is one; without a number, under torchrun, that of this process."""
     import torch
 
+    gpus = torch.cuda.device_count()
     if name == "auto":
-        gpus = torch.cuda.device_count()
-        name = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % gpus}" if gpus else "cpu"
+        name = "cuda" if gpus else "cpu"
+    if name == "cuda" and gpus:
+        name = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % gpus}"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
