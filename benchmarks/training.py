@@ -152,7 +152,7 @@ def print_cell(config: ModelConfig, batch: int, found: dict[str, Any]) -> None:
     """Every contender at every task, beside nn.LSTM in float32."""
     size, training = config.hidden_sizes[0], found["seconds"]["training"]
     conditional = ", conditional" if config.conditional else ""
-    print(f"\nhidden size {size}, {config.layers} layers{conditional}, batches of {batch}: ", end="")
+    print(f"\nhidden size {size}, layers {config.layers}{conditional}, batches of {batch}: ", end="")
     rates = (product_flops(config, batch) / min(training[name]) / 1e9 for name in _PRODUCTS)
     print(f"{step_flops(config, batch) / 1e9:.1f} GFLOP per step")
     print(f"({batch}, {size}) x ({size}, {4 * size}) alone: ", end="")

@@ -8,7 +8,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain import PlainAutoencoder, loss
-from benchmarks.training import step_flops
+from benchmarks.training import efficiency, product_flops, step_flops
 from video_ae import LSTMAutoencoder, ModelConfig
 from video_ae.config import DECODERS
 
@@ -52,6 +52,15 @@ def test_flops_of_a_step_are_those_of_the_naive_model(config):
             total = total + functional.linear(hidden, torch.rand(D, hidden.shape[2], requires_grad=True)).sum()
         total.backward()
     assert step_flops(config, B) == counter.get_total_flops()
+
+
+def test_a_step_at_the_rate_of_the_products_is_efficient():
+    """Catches a ratio that is upside down, float32 steps judged by bf16 products, and slow rounds that count."""
+    rate, times = 50e9, {"products": 1.0, "products, bf16": 0.25}
+    training = {name: [time * product_flops(_CONFIG, 2) / rate, 9.0] for name, time in times.items()}
+    training["video-ae"] = training["video-ae, bf16"] = [step_flops(_CONFIG, 2) / rate, 9.0]
+    assert efficiency("video-ae", _CONFIG, 2, training) == pytest.approx(1)
+    assert efficiency("video-ae, bf16", _CONFIG, 2, training) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("conditional", [(), DECODERS])
