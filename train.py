@@ -78,6 +78,12 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="processes that read data, for each of torchrun's (default: 0)",
     )
+    group.add_argument(
+        "--compile",
+        action="store_true",
+        default=False,
+        help="fuse the gates' arithmetic with torch.compile: for GPUs, on CPUs it is slower",
+    )
     group.add_argument("--debug", action="store_true", default=False, help="show where an error came from")
 
     arguments = parser.parse_args(words)
@@ -172,11 +178,16 @@ def train(arguments: argparse.Namespace, ranks: Ranks) -> None:
 
     from datasets.batches import consecutive_indices, load_batches, spread_indices, training_indices
     from video_ae.checkpoint import WEIGHTS, load_weights, model_folder
+    from video_ae.memory import keep_freed_memory, peak_memory
     from video_ae.models import LSTMAutoencoder
+    from video_ae.recurrent import compile_steps
     from video_ae.run_folder import RunFolder
-    from video_ae.training import fit, peak_memory, uses_bf16
+    from video_ae.training import fit, uses_bf16
 
     given = vars(arguments)
+    keep_freed_memory()
+    if arguments.compile:
+        compile_steps()
 
     def choose() -> tuple[RunFolder, bool, ModelConfig, DataConfig, TrainConfig]:
         default_name = f"{_kind(given.get('decoders', ()))}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -1,10 +1,13 @@
 """The recurrence against `nn.LSTM`, the paper's equations written out, and numerical gradients."""
 
+import shutil
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
+from video_ae import recurrent
 from video_ae.recurrent import LSTM, LSTMLayer, State
 
 
@@ -193,3 +196,19 @@ def test_truncated_gradients_stop_at_the_border():
     (gradient,) = torch.autograd.grad(hidden[-1].sum(), inputs)
     assert gradient[:7].count_nonzero() == 0
     assert gradient[7:].count_nonzero() == gradient[7:].numel()
+
+
+def test_compiled_steps_are_the_steps(monkeypatch):
+    """Forward and back; catches a compiler that loses what is written in place. It takes its time."""
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler, g++")
+    for name in ("_step", "_step_back"):
+        monkeypatch.setattr(recurrent, name, getattr(recurrent, name))  # so that they are put back
+    layer, inputs = LSTMLayer(3, 4, peephole=True), torch.randn(3, 2, 3)
+    results = []
+    for compiled in (False, True):
+        if compiled:
+            recurrent.compile_steps()
+        outputs, _ = layer(inputs, State(*torch.zeros(2, 2, 4)), 3)
+        results.append((outputs, *torch.autograd.grad(outputs.square().sum(), list(layer.parameters()))))
+    torch.testing.assert_close(*results)

@@ -133,15 +133,17 @@ class TrainConfig:
 
     steps: int | None = None
     max_minutes: float | None = 6.5
-    batch_size: int = 16  # of all processes together
+    batch_size: int = 32  # of all processes together
     accumulate: int = 1  # parts in which each process computes its share of a batch
     lr: float = 3e-3
     weight_decay: float = 0.0
     clip_grad: float = 100.0  # largest norm; that of the gradient of nats per frame is near 75
     warmup: float = 0.05  # fraction of the budget
-    checkpoint_every: int = 500  # steps; each time the model is validated and drawn, too
+    checkpoint_every: int = 1000  # steps; each time the model is validated and drawn, too
     validation_clips: int = 200
     amp: str = "auto"  # bf16: auto, on or off
+    recompute: int | None = None  # steps at most whose activations are kept; the others' are computed once more
+    truncate: int | None = None  # steps at most that gradients go back
     reconstruction_weight: float = 1.0  # of the losses in their sum
     future_weight: float = 1.0
     beta: float = 1.0  # of a variational code's nats, per frame: 1 is the evidence lower bound
@@ -153,6 +155,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps is None and self.max_minutes is None:
             raise ValueError("no budget: expected steps, max_minutes or both")
+        for name in ("recompute", "truncate"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}: expected at least 1 step")
         for name in ("steps", "max_minutes", "batch_size", "lr", "clip_grad", "checkpoint_every", "validation_clips"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
@@ -277,6 +283,13 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--validation-clips", type=int, metavar="N", help=f"(default: {default.validation_clips})")
     group.add_argument("--amp", choices=AMP, help="bf16 matrix products (default: auto, where the hardware has them)")
+    group.add_argument(
+        "--recompute",
+        type=int,
+        metavar="N",
+        help="keep the activations of N steps at a time, compute the others twice: long sequences in less memory",
+    )
+    group.add_argument("--truncate", type=int, metavar="N", help="let gradients go back N steps at most")
     group.add_argument("--reconstruction-weight", type=float, metavar="W", help="of its loss (default: 1)")
     group.add_argument("--future-weight", type=float, metavar="W", help="of its loss (default: 1)")
     group.add_argument("--beta", type=float, metavar="W", help="of a variational code's nats per frame (default: 1)")

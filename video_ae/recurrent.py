@@ -172,6 +172,12 @@ class LSTM(nn.Module):
         return hidden, last_states
 
 
+def compile_steps() -> None:
+    """From now on, compile what is done to the gates in a step into one kernel forward and one back."""
+    global _step, _step_back
+    _step, _step_back = torch.compile(_step, dynamic=True), torch.compile(_step_back, dynamic=True)
+
+
 class _Dense:
     """Products of vectors (..., size) with a weight (sums, size)."""
 

@@ -24,7 +24,9 @@ from .distributed import ALONE, Ranks
 from .evaluation import evaluate, predict_clips
 from .lengths import clear_padding, split_clips
 from .losses import LOSSES, total_loss
+from .memory import peak_memory
 from .models import LSTMAutoencoder
+from .recurrent import LSTM
 from .run_folder import RunFolder
 from .visualize import save_clip_gif, save_training_curves
 
@@ -53,6 +55,9 @@ def fit(
     FloatingPointError, with the cause named and the last checkpoint untouched, where a loss or gradient is not finite.
     """
     model.to(ranks.device)
+    for module in model.modules():
+        if isinstance(module, LSTM):
+            module.recompute, module.truncate = config.recompute, config.truncate
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
     )
@@ -248,19 +253,6 @@ def _save_unjudged(
     run.checkpoints.save(model, optimizer, progress, best=False)
     if progress.best_loss == float("inf"):
         save_model(model, run.model, progress.sequences_seen)
-
-
-def peak_memory(device: torch.device) -> int:
-    """The most bytes that this process has had so far: tensors on a GPU, or else all its memory.
-
-    Processes that read data beside it (`--workers`) are not counted.
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    import resource  # which Windows has not
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def uses_bf16(amp: str, device: torch.device) -> bool:
