@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -243,8 +244,9 @@ class LSTMAutoencoder(nn.Module):
         teacher_forcing: bool,
         steps: int | None = None,
         lengths: Tensor | None = None,
+        decoders: Collection[str] | None = None,
     ) -> dict[str, Tensor]:
-        """Encode, then decode in every way this model has.
+        """Encode, then decode in every way this model has, or with the named `decoders` alone.
 
         inputs:  (B, T, D) vectors or (B, T, rows, columns, D) patch vectors, as `Encoder.to_vectors` makes them.
         future:  what follows, of the same kind; only read by a conditional future decoder under teacher forcing.
@@ -269,12 +271,13 @@ class LSTMAutoencoder(nn.Module):
             if teacher_forcing:
                 code = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
                 divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(dim=1)
-        if RECONSTRUCTION in self.decoders:
+        wanted = self.config.decoders if decoders is None else decoders
+        if RECONSTRUCTION in wanted:
             nothing = torch.zeros_like(sequences[:, 0])
             teacher = sequences if teacher_forcing else None
             decoder = self.decoders[RECONSTRUCTION]
             outputs[RECONSTRUCTION] = decoder(states, code, nothing, sequences.shape[1], teacher, lengths)
-        if FUTURE in self.decoders:
+        if FUTURE in wanted:
             if steps is None:
                 steps = self.config.future_frames if true_future is None else true_future.shape[1]
             teacher = true_future if teacher_forcing else None
@@ -385,7 +388,8 @@ class LSTMAutoencoder(nn.Module):
             raise ValueError(f"{steps} steps to predict: expected at least 1")
         vectors = self.encoder.to_vectors(clips)
         lengths = check_lengths(lengths, vectors.shape)
-        frames = self.outputs_to_frames(self(vectors, teacher_forcing=False, steps=steps, lengths=lengths)[decoder])
+        outputs = self(vectors, teacher_forcing=False, steps=steps, lengths=lengths, decoders=[decoder])
+        frames = self.outputs_to_frames(outputs[decoder])
         if clips.ndim == 3:
             return frames.flatten(2)
         return (frames * 255).round().clamp(0, 255).to(torch.uint8) if clips.dtype == torch.uint8 else frames
