@@ -1,6 +1,7 @@
 """Judge a trained model: what it predicts, and what its encoder is worth.
 
 python evaluate.py runs/demo                                         # predict: metrics, GIFs, a strip, curves
+python evaluate.py runs/demo --tasks rollout                         # 100 steps: until when is it better than nothing
 python evaluate.py runs/demo --tasks classify --labels direction     # accuracy against labelled clips per class
 python evaluate.py runs/demo --tasks probe                           # what the code contains without fine-tuning
 python evaluate.py runs/demo --tasks export                          # ONNX files, checked against PyTorch
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from video_ae.distributed import Ranks
 
 # Modules of video_ae.tasks, each with `run(opened, arguments)`.
-TASKS = ("predict", "classify", "probe", "anomaly", "encode", "architecture", "export")
+TASKS = ("predict", "rollout", "classify", "probe", "anomaly", "encode", "architecture", "export")
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     "future_frames": {"predict"},
+    "rollout_steps": {"rollout"},
     "labels": {"classify", "probe"},
     "out": {"encode"},
     **{name: {"anomaly"} for name in ("quantile", "source", "labels_file", "all_odd", "per_series")},
@@ -91,6 +93,9 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--future-frames", type=cli.positive, metavar="N", help="how far to predict (default: as far as in training)"
+    )
+    parser.add_argument(
+        "--rollout-steps", type=cli.positive, metavar="N", help="(default: 100 of generated clips, else as in training)"
     )
     parser.add_argument("--seed", type=cli.natural, default=0, help="of generated test clips (default: 0)")
     parser.add_argument("-b", "--batch-size", type=cli.positive, default=50, metavar="N", help="(default: 50)")
@@ -152,7 +157,7 @@ def refuse_other_split(trained_on: DataConfig, data: DataConfig) -> None:
 def difference(given: dict[str, Any]) -> str:
     """A folder name for what the flags change about the standard evaluation, empty where they change nothing."""
     names = [field.name for field in dataclasses.fields(DataConfig) if field.name != "download"]
-    names += ["future_frames", "clips", "labels", "labels_per_class", "num_seeds", *_RECIPE, "seed"]
+    names += ["future_frames", "rollout_steps", "clips", "labels", "labels_per_class", "num_seeds", *_RECIPE, "seed"]
     names += ["source", "quantile", "per_series", "all_odd"]
     standard = {"labels": DIGIT_LABELS[0], "num_seeds": SEEDS, "seed": 0}
     changes = [f"{name}-{given[name]}" for name in names if given.get(name) not in (None, standard.get(name))]

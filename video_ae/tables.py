@@ -73,3 +73,25 @@ def probe_table(results: dict[str, Any], kinds: Sequence[str]) -> str:
             numbers = (cell[kind] if kind else cell for cell in cells)
             lines.append(f"{f'{name} {kind}':<24}" + "".join(f"{number:>14.3f}" for number in numbers))
     return "\n".join(lines)
+
+
+def rollout_table(results: dict[str, Any], metrics: Sequence[str]) -> str:
+    """Errors at some steps beside the baselines', and from which step on the model is no better than the mean frame."""
+    steps, trained = results["steps"], results["trained_steps"]
+    shown = sorted({1, *(step for step in (trained, 2 * trained, 5 * trained) if step <= steps), steps})
+    lines = [f"{'at step':<28}" + "".join(f"{step:>10}" for step in shown)]
+    for metric in metrics:
+        for name, values in {"model": results[FUTURE], **results["baselines"]}.items():
+            curve = values["per_step"].get(metric)
+            if curve is not None and None not in curve:
+                label = f"{metric}, {name}".replace("_", " ")
+                lines.append(f"{label:<28}" + "".join(f"{curve[step - 1]:>10.1f}" for step in shown))
+    for name, changes in results["change_of_hidden_units"].items():  # there is none at the first step
+        cells = (f"{changes[step - 2]:>10.4f}" if step > 1 else f"{'-':>10}" for step in shown)
+        lines.append(f"{f'change of units, {name}':<28}" + "".join(cells))
+    for metric, step in results["no_better_than_mean_frame_from"].items():
+        what = (
+            "better than the mean frame to the end" if step is None else f"no better than the mean frame from {step} on"
+        )
+        lines.append(f"{metric.replace('_', ' ')}: {what}")
+    return "\n".join(lines)

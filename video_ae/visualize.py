@@ -19,6 +19,7 @@ _PANEL = 224  # least height of a GIF panel, pixels
 _MARGIN = 10
 _TRUTH = "0.45"  # a grey
 _FEATURES = 4  # at most, of a series
+_DOTS = 40  # more of them in one line are a thick line
 _STYLES: dict[str, Any] = {"floor": ":", "copy_last": "--", "mean_frame": "-.", "black": (0, (1, 3))}  # of lines
 
 
@@ -128,7 +129,8 @@ def save_error_curves(
         if name in results:
             curve = results[name]["per_step"][metric]
             first = 1 + (input_frames if name == "future" else 0)
-            axes.plot(range(first, first + len(curve)), curve, "o-", color=colour, label=name)
+            style = "o-" if len(curve) <= _DOTS else "-"
+            axes.plot(range(first, first + len(curve)), curve, style, color=colour, label=name)
     for name, baseline in baselines.items():
         style = _STYLES[name]
         curve = baseline["per_step"].get(metric)
@@ -295,6 +297,29 @@ def save_label_curves(path: Path, curves: Mapping[str, tuple[Sequence[int], Sequ
     for name, (labels, means, spreads) in curves.items():
         axes.errorbar(labels, means, yerr=spreads, fmt="o-", capsize=3, markersize=4, label=name)
     _save(figure, axes, path)
+
+
+def save_traces(path: Path, traces: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    """Hidden units over time, a panel per name: traces (steps, units) as a picture, a column per step, a row per unit.
+
+    All panels share one scale of colours.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.2 + 4.2 * len(traces), 5), layout="constrained")
+    panels = figure.subplots(1, len(traces), sharey=True, squeeze=False)[0]
+    largest = max(float(np.abs(values).max()) for values in traces.values())
+    for axes, (name, values) in zip(panels, traces.items(), strict=True):
+        steps, units = values.shape
+        place = (0.5, steps + 0.5, units + 0.5, 0.5)
+        image = axes.imshow(
+            values.T, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto", extent=place, interpolation="nearest"
+        )
+        axes.set(title=name, xlabel="step")
+    panels[0].set_ylabel("hidden unit, the most active first")
+    figure.colorbar(image, ax=list(panels), label="hidden state")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
 
 
 def save_retrieval(path: Path, rows: Sequence[Sequence[tuple[Frames, str, bool]]]) -> None:
