@@ -95,3 +95,18 @@ def rollout_table(results: dict[str, Any], metrics: Sequence[str]) -> str:
         )
         lines.append(f"{metric.replace('_', ' ')}: {what}")
     return "\n".join(lines)
+
+
+def ood_table(rows: dict[str, dict[str, Any]], judged: str, metrics: Sequence[str]) -> str:
+    """One line per setting: the error of the `judged` decoder and of every baseline, for every metric."""
+    some = next(iter(rows.values()))["baselines"]
+    columns = [(metric, judged) for metric in metrics]
+    columns += [(metric, name) for metric in metrics for name, values in some.items() if values.get(metric) is not None]
+    columns.sort(key=lambda column: metrics.index(column[0]))  # the model, then its baselines
+    heads = ((metric for metric, _ in columns), (name for _, name in columns))
+    lines = [f"{'':<24}" + "".join(f"{text.replace('_', ' '):>15}" for text in head) for head in heads]
+    for name, row in rows.items():
+        values = (row[which] if which == judged else row["baselines"][which] for _, which in columns)
+        cells = (value[metric] for value, (metric, _) in zip(values, columns, strict=True))
+        lines.append(f"{name:<24}" + "".join(f"{cell:>15.1f}" for cell in cells))
+    return "\n".join(lines)

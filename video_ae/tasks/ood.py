@@ -1,0 +1,94 @@
+"""Out of domain: moving digits as the model never saw them (Srivastava et al., 2015, section 4.1)."""
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from ..checkpoint import write_json
+from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION, ModelConfig
+from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
+from ..tables import ood_table
+from ..visualize import save_strip
+from .opened import Clips, Data, Opened, batches, start_folder
+
+_CLIPS = 200  # of each of some seven settings
+_DRAWN = 2
+_AS_TRAINED = "as trained"
+_OPTICAL = "optical"  # the bundled digits, which need no files
+
+
+def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write `ood.json` and a strip for every setting; print a table and the paths.
+
+    The settings are the training's own, one digit fewer and one more, half and twice the speed, other digit images,
+    larger frames where the model is convolutional, and what the flags ask for. Every setting has its own baselines.
+    Raises ValueError where the model was trained, or is to be judged, on anything but moving digits.
+    """
+    model, folder, count = opened.model, opened.folder, arguments.clips or _CLIPS
+    for data in (opened.trained_on, opened.data):
+        if not data.generated:
+            raise ValueError(f"ood changes how digits move; found --dataset {data.dataset}, expected moving-mnist")
+    judged = FUTURE if FUTURE in model.decoders else RECONSTRUCTION
+    chosen = settings(opened.trained_on, opened.data, model.config)
+    clips = {name: data.open("test", model.config.frames, seed=arguments.seed) for name, data in chosen.items()}
+    pictures = {name: folder / f"ood-{name.replace(' ', '-')}.png" for name in chosen}
+    start_folder(folder, "ood")
+    rows: dict[str, dict[str, Any]] = {}
+    for name, picture in pictures.items():
+        judgement = _judge(opened, clips[name], count, arguments.batch_size, judged, name)
+        rows[name] = judgement | {"data": chosen[name].facts()}
+        drawn = predict_clips(model, clips[name].__getitems__(range(min(count, _DRAWN))), opened.device)
+        save_strip(picture, drawn)
+    results = {"settings": rows, "judged": judged, "split": "test"} | opened.facts(arguments)
+    write_json(folder / "ood.json", results)
+
+    print(ood_table(rows, judged, tuple(dict.fromkeys([LOSS_NAMES[model.config.output], "mse"]))))
+    print(f"\n{count} test clips of each setting, the {judged} frames of each")
+    if {opened.trained_on.facts()["digits"], opened.data.facts()["digits"]} == {_OPTICAL}:
+        print("other digits are left out: --digits mnist --data-dir FOLDER, the one of MNIST/raw, adds them")
+    width = max(map(len, pictures)) + 1
+    print("\n".join(f"{name:<{width}}{picture}" for name, picture in pictures.items()))
+    print(f"{'metrics':<{width}}{folder / 'ood.json'}")
+    return results
+
+
+def _judge(opened: Opened, clips: Clips, count: int, batch_size: int, judged: str, name: str) -> dict[str, Any]:
+    """What `evaluate` gives for the first `count` clips, and under `baselines` what costs nothing there."""
+
+    def loaded(what: str) -> Iterator[Tensor]:
+        return batches(clips, range(count), batch_size, f"{name}, {what}")
+
+    results = evaluate(opened.model, loaded("model"), opened.device)
+    mean = mean_frame(loaded("mean frame"))
+    return results | {"baselines": evaluate_baselines(opened.model, loaded("baselines"), mean, judged, opened.device)}
+
+
+def settings(trained_on: Data, asked_for: Data, config: ModelConfig) -> dict[str, Data]:
+    """Data by what is different about them from `trained_on`, which is the first."""
+    facts = trained_on.facts()
+    digits, (lowest, highest), size = facts["num_digits"], facts["speed"], facts["image_size"]
+    changes: list[dict[str, Any]] = [{"num_digits": number} for number in (digits - 1, digits + 1) if number]
+    changes += [{"speed": (factor * lowest, factor * highest)} for factor in (0.5, 2)]
+    if facts["digits"] != _OPTICAL:
+        changes.append({"digits": _OPTICAL})
+    if config.convolutional and config.patch_size is not None:
+        changes.append({"image_size": 3 * size // 2 // config.patch_size * config.patch_size})
+    found = {_AS_TRAINED: trained_on}
+    for data in (*(trained_on.changed_by(change) for change in changes), asked_for):
+        found.setdefault(_name(data.facts(), facts), data)
+    return found
+
+
+def _name(facts: dict[str, Any], trained: dict[str, Any]) -> str:
+    """What is different, in words that can name a file."""
+    texts = {
+        "num_digits": "{} digits" if facts["num_digits"] > 1 else "{} digit",
+        "digits": "{} digits",
+        "image_size": "{0}x{0} pixels",
+    }
+    words = [text.format(facts[key]) for key, text in texts.items() if facts[key] != trained[key]]
+    if facts["speed"] != trained["speed"]:
+        words.append(f"{' to '.join(f'{speed:g}' for speed in sorted(set(facts['speed'])))} pixels per frame")
+    return " ".join(words) or _AS_TRAINED
