@@ -2,8 +2,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+DATA ?= data
+PAPER := --data-dir $(DATA) --preset paper -b 256 --steps 8867 --checkpoint-every 2000 --resume
 
-.PHONY: help setup demo curve benchmark robustness anomaly test check format clean
+.PHONY: help setup demo curve benchmark paper robustness anomaly test check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +30,14 @@ curve: setup  ## videos to a label-efficiency curve: make curve RUN=runs/mine FL
 
 benchmark: setup  ## speed of training and the rest beside nn.LSTM, this machine's products and, where installed, Keras
 	$(BIN)/python benchmarks/training.py
+
+paper: setup  ## the paper's four models of moving digits (needs a GPU; DATA=folder of MNIST/raw): 2.27 M sequences each
+	$(BIN)/python train.py --predict --digits mnist $(PAPER) --output-dir runs/paper-future
+	$(BIN)/python train.py --predict --conditional --digits mnist $(PAPER) --output-dir runs/paper-future-conditional
+	$(BIN)/python train.py --composite --digits mnist $(PAPER) --output-dir runs/paper-composite
+	$(BIN)/python train.py --composite --conditional future --digits mnist $(PAPER) --output-dir runs/paper-composite-conditional
+	for MODEL in future future-conditional composite composite-conditional; do \
+		$(BIN)/python evaluate.py runs/paper-$$MODEL --clips 10000; done
 
 robustness: setup  ## train 200 random configurations: finite, or stopped with a named cause (20 minutes)
 	$(BIN)/python benchmarks/robustness.py

@@ -146,7 +146,12 @@ class Decoder(nn.Module):
         self.from_code: nn.Linear | None = None
         if config.code_size is not None and not config.repeat_code:
             self.from_code = nn.Linear(code_size, 2 * sum(sizes))
-        self.readout = nn.Linear(sizes[-1], config.vector_size)
+        self.shape: nn.Module = nn.Identity()
+        width = sizes[-1]
+        if config.convolutional:  # whose few units say which shape is where, and not pixel by pixel what is seen of it
+            width *= 2
+            self.shape = nn.Sequential(nn.Linear(sizes[-1], width), nn.SiLU())
+        self.readout = nn.Linear(width, config.vector_size)
 
     def forward(
         self,
@@ -175,7 +180,7 @@ class Decoder(nn.Module):
             hidden, _ = self.lstm(inputs, states, steps, lengths)
         else:
             hidden = self._run_free(states, code, first_input, steps)
-        outputs = self.readout(self._turned(hidden, lengths))  # (T, B, ..., D)
+        outputs = self.readout(self.shape(self._turned(hidden, lengths)))  # (T, B, ..., D)
         return clear_padding(outputs.transpose(0, 1), lengths)
 
     def _turned(self, sequences: Tensor, lengths: Tensor | None) -> Tensor:
@@ -202,7 +207,7 @@ class Decoder(nn.Module):
         hiddens = []
         for _ in range(steps):
             hidden, states = self.lstm(self._beside_code(vector[None], code), states, 1)
-            vector = activate(self.readout(hidden[0]), self.output)  # (B, ..., D)
+            vector = activate(self.readout(self.shape(hidden[0])), self.output)  # (B, ..., D)
             hiddens.append(hidden)
         return torch.cat(hiddens)
 

@@ -26,6 +26,7 @@ from .lengths import clear_padding, split_clips
 from .losses import LOSSES, total_loss
 from .memory import peak_memory
 from .models import LSTMAutoencoder
+from .optimizer import Optimizer
 from .recurrent import LSTM
 from .run_folder import RunFolder
 from .visualize import save_clip_gif, save_training_curves
@@ -58,9 +59,7 @@ def fit(
     for module in model.modules():
         if isinstance(module, LSTM):
             module.recompute, module.truncate = config.recompute, config.truncate
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
-    )
+    optimizer = Optimizer(model, config.lr, config.weight_decay)
     progress = Progress()
     if ranks.on_first(lambda: bool(run.checkpoints)):
         progress = run.checkpoints.load_last(model, optimizer)
