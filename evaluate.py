@@ -3,6 +3,7 @@
 python evaluate.py runs/demo                                         # predict: metrics, GIFs, a strip, curves
 python evaluate.py runs/demo --tasks rollout                         # 100 steps: until when is it better than nothing
 python evaluate.py runs/demo --tasks ood                             # other numbers of digits, speeds, shapes
+python evaluate.py runs/demo --tasks features                        # the weights of the strongest units as pictures
 python evaluate.py runs/demo --tasks classify --labels direction     # accuracy against labelled clips per class
 python evaluate.py runs/demo --tasks probe                           # what the code contains without fine-tuning
 python evaluate.py runs/demo --tasks export                          # ONNX files, checked against PyTorch
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from video_ae.distributed import Ranks
 
 # Modules of video_ae.tasks, each with `run(opened, arguments)`.
-TASKS = ("predict", "rollout", "ood", "classify", "probe", "anomaly", "encode", "architecture", "export")
+TASKS = ("predict", "rollout", "ood", "features", "classify", "probe", "anomaly", "encode", "architecture", "export")
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     "future_frames": {"predict"},

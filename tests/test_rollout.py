@@ -92,10 +92,11 @@ def test_hidden_units_are_what_the_readout_reads(choices, units):
     traces = hidden_units(model, clip, 7)
     assert traces.shape == (7, units)
     with torch.no_grad():
-        outputs = model.decoders["future"].readout(torch.from_numpy(traces).unflatten(1, (-1, 6)))
+        decoder = model.decoders["future"]
+        outputs = decoder.readout(decoder.shape(torch.from_numpy(traces).unflatten(1, (-1, 6))))
     frames = model.outputs_to_frames(outputs[None].unflatten(2, (2, 2)) if units > 6 else outputs[None, :, 0])
     torch.testing.assert_close(frames, model.predict(clip[:, :3], 7))
-    assert not model.decoders["future"].lstm._forward_hooks
+    assert not decoder.lstm._forward_hooks
 
 
 def test_traces_are_drawn_on_one_scale(tmp_path):

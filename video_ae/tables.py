@@ -110,3 +110,15 @@ def ood_table(rows: dict[str, dict[str, Any]], judged: str, metrics: Sequence[st
         cells = (value[metric] for value, (metric, _) in zip(values, columns, strict=True))
         lines.append(f"{name:<24}" + "".join(f"{cell:>15.1f}" for cell in cells))
     return "\n".join(lines)
+
+
+def norms_table(norms: dict[str, Sequence[float]]) -> str:
+    """One line per set of units with the `norms` of their weights: the largest, the one in the middle, the smallest."""
+    lines = [
+        f"{'L2 norm of weights':<28}" + "".join(f"{text:>12}" for text in ("units", "strongest", "median", "weakest"))
+    ]
+    for name, some in norms.items():
+        values = sorted(some, reverse=True)
+        shown = (values[0], values[len(values) // 2], values[-1])
+        lines.append(f"{name:<28}{len(values):>12}" + "".join(f"{value:>12.3f}" for value in shown))
+    return "\n".join(lines)

@@ -19,6 +19,7 @@ _PANEL = 224  # least height of a GIF panel, pixels
 _MARGIN = 10
 _TRUTH = "0.45"  # a grey
 _FEATURES = 4  # at most, of a series
+_TILE = 48  # about, the height of a unit's weights, pixels
 _DOTS = 40  # more of them in one line are a thick line
 _STYLES: dict[str, Any] = {"floor": ":", "copy_last": "--", "mean_frame": "-.", "black": (0, (1, 3))}  # of lines
 
@@ -320,6 +321,32 @@ def save_traces(path: Path, traces: Mapping[str, npt.NDArray[np.float32]]) -> No
     figure.colorbar(image, ax=list(panels), label="hidden state")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
+
+
+def save_weights(path: Path, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    """Weights (units, C, H, W) as pictures, a panel per name, two panels side by side, twenty units in a row.
+
+    Zero is in the middle of the scale: grey. Every unit has a scale of its own, which its largest weight fills.
+    """
+    columns, gap, title = 20, 2, 26
+    units, _, height, width = next(iter(weights.values())).shape
+    scale = max(1, round(_TILE / height))
+    cell_w, cell_h = width * scale + gap, height * scale + gap
+    columns = min(columns, units)
+    panel_w, panel_h = columns * cell_w + _MARGIN, -(-units // columns) * cell_h + title + _MARGIN
+    across = min(2, len(weights))
+    size = (across * panel_w + _MARGIN, -(-len(weights) // across) * panel_h)
+    picture = Image.new("RGB", size, _BACKGROUND)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=15)
+    for panel, (name, of_units) in enumerate(weights.items()):
+        left, top = _MARGIN + panel % across * panel_w, panel // across * panel_h
+        draw.text((left, top + title // 2), name, fill=_TEXT, font=font, anchor="lm")
+        for number, unit in enumerate(of_units):
+            x, y = left + number % columns * cell_w, top + title + number // columns * cell_h
+            shades = 0.5 + 0.5 * unit / max(float(np.abs(unit).max()), 1e-12)
+            picture.paste(_picture(shades, (cell_w - gap, cell_h - gap)), (x, y))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
 
 
 def save_retrieval(path: Path, rows: Sequence[Sequence[tuple[Frames, str, bool]]]) -> None:
