@@ -181,6 +181,8 @@ def refuse_sharing(arguments: argparse.Namespace) -> None:
 
 
 def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
+    from video_ae import report
+
     if ranks.size > 1:
         ranks.on_first(lambda: refuse_sharing(arguments))
     if arguments.compare:
@@ -191,10 +193,13 @@ def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
             open_run(arguments, path, folder / f"{n}-{path.name}", ranks) for n, path in enumerate(arguments.compare)
         ]
         compare.run(runs, arguments, folder)
+        report.try_to_write(lambda: report.write_comparison(folder))
         return
     opened = open_run(arguments, arguments.run, arguments.output_dir, ranks)
     for task in arguments.tasks:
         import_module(f"video_ae.tasks.{task}").run(opened, arguments)  # not before: each needs other heavy packages
+    if ranks.first:
+        report.try_to_write(lambda: report.write_run(opened.run, opened.folder))
 
 
 def command(words: list[str] | None = None) -> int:

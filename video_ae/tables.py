@@ -5,7 +5,7 @@ from typing import Any
 
 from .config import FUTURE
 
-_COLUMNS = {
+METRICS = {
     "nats": "nats",
     "squared_error": "squared error",
     "mse": "MSE",
@@ -18,13 +18,17 @@ _COLUMNS = {
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """One line per model and baseline, a column per metric that one of them has; a dash for what is not finite."""
-    columns = [metric for metric in _COLUMNS if any(values.get(metric) is not None for values in rows.values())]
-    lines = [f"{'per frame':<16}" + "".join(f"{_COLUMNS[metric]:>16}" for metric in columns)]
+    return "\n".join(f"{name:<16}" + "".join(f"{text:>16}" for text in texts) for name, *texts in metric_cells(rows))
+
+
+def metric_cells(rows: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+    """`table` as cells: a row of titles, then each row's name and its numbers."""
+    metrics = [metric for metric in METRICS if any(values.get(metric) is not None for values in rows.values())]
+    cells = [("per frame", *(METRICS[metric] for metric in metrics))]
     for name, values in rows.items():
-        cells = ((values.get(metric), 3 if metric.startswith("ssim") else 1) for metric in columns)
-        texts = ("-" if value is None else f"{value:.{places}f}" for value, places in cells)
-        lines.append(f"{name:<16}" + "".join(f"{text:>16}" for text in texts))
-    return "\n".join(lines)
+        numbers = ((values.get(metric), 3 if metric.startswith("ssim") else 1) for metric in metrics)
+        cells.append((name, *("-" if value is None else f"{value:.{places}f}" for value, places in numbers)))
+    return cells
 
 
 def curve_lines(
@@ -50,7 +54,7 @@ def compare_table(rows: dict[str, dict[str, Any]], controls: list[list[dict[str,
     """One line per run: its `loss` per frame, its accuracy at every number of labels, and its model."""
     some = next(iter(rows.values()))["classify"]
     decoders = {"reconstruction": 16, FUTURE: 10}  # and the width of their columns
-    head = f"{_COLUMNS[loss]:<24}" + "".join(f"{name:>{width}}" for name, width in decoders.items())
+    head = f"{METRICS[loss]:<24}" + "".join(f"{name:>{width}}" for name, width in decoders.items())
     lines = [head + "".join(f"{'acc. at ' + str(row['labels_per_class']):>12}" for row in some) + "  model"]
     for name, row in rows.items():
         losses = (f"{row[decoder][loss]:.1f}" if decoder in row else "-" for decoder in decoders)

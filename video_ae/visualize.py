@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 Frames = npt.NDArray[np.float32]  # (T, C, H, W) in 0 to 1, C = 1 or 3
 
@@ -17,6 +19,7 @@ _INPUT, _FUTURE = (96, 165, 250), (251, 146, 60)  # blue: seen by the model; ora
 _AGREES, _DIFFERS = (74, 222, 128), (248, 113, 113)  # green, red
 _PANEL = 224  # least height of a GIF panel, pixels
 _MARGIN = 10
+_SHEET = 4096  # pixels, how wide a sheet may be: browsers draw no picture of any width
 _TRUTH = "0.45"  # a grey
 _FEATURES = 4  # at most, of a series
 _TILE = 48  # about, the height of a unit's weights, pixels
@@ -98,6 +101,30 @@ def save_strip(path: Path, clips: Sequence[Clip]) -> None:
             picture.paste(_picture(frame, (cell_w, cell_h)), (x, y))
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
+
+
+def save_sheet(path: Path, clips: Sequence[Clip]) -> None:
+    """All frames of some clips at their own size, for `report.html` to play: every cell has the truth above the model.
+
+    Cells follow each other row by row, clip by clip; the file itself says under `sheet` how many there are.
+    """
+    height, width = clips[0].inputs.shape[2:]
+    frames = len(clips[0].inputs) + len(clips[0].future)
+    columns = min(frames, max(1, _SHEET // width))
+    size = (columns * width, -(-len(clips) * frames // columns) * 2 * height)
+    picture = Image.new("L" if clips[0].inputs.shape[1] == 1 else "RGB", size)
+    for number, clip in enumerate(clips):
+        for t, pair in enumerate(zip([*clip.inputs, *clip.future], _made(clip), strict=True)):
+            row, column = divmod(number * frames + t, columns)
+            for below, frame in enumerate(pair):
+                picture.paste(_picture(frame, (width, height)), (column * width, (2 * row + below) * height))
+    first = clips[0]
+    about = {"clips": len(clips), "frames": frames, "inputs": len(first.inputs), "width": width, "height": height}
+    about |= {"rebuilt": int(first.reconstruction is not None), "predicted": int(first.prediction is not None)}
+    text = PngInfo()
+    text.add_text("sheet", json.dumps(about))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, pnginfo=text)
 
 
 def save_training_curves(path: Path, rows: Sequence[dict[str, Any]], metric: str) -> None:

@@ -26,7 +26,7 @@ from ..anomaly import (
 from ..checkpoint import write_json
 from ..config import FUTURE
 from ..evaluation import predict_clips
-from ..visualize import ScoredSeries, save_clip_gif, save_detection_curves, save_scored_series, save_strip
+from ..visualize import ScoredSeries, save_clip_gif, save_detection_curves, save_scored_series, save_sheet, save_strip
 from .opened import GENERATED_CLIPS, Clips, Opened, batches, start_folder
 
 _DRAWN = 4
@@ -265,4 +265,5 @@ def _draw_clips(opened: Opened, clips: Clips, scores: torch.Tensor) -> None:
     drawn = predict_clips(opened.model, clips.__getitems__(oddest), opened.device)
     save_clip_gif(opened.folder / "anomaly-oddest.gif", drawn[0])
     save_strip(opened.folder / "anomaly-strip.png", drawn)
+    save_sheet(opened.folder / "anomaly-sheet.png", drawn)
     print(f"oddest   {opened.folder / 'anomaly-oddest.gif'} and, with others, {opened.folder / 'anomaly-strip.png'}")

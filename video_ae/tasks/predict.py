@@ -12,7 +12,7 @@ from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION
 from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
 from ..lengths import split_clips
 from ..tables import table
-from ..visualize import Series, save_clip_gif, save_error_curves, save_series, save_strip
+from ..visualize import Series, save_clip_gif, save_error_curves, save_series, save_sheet, save_strip
 from .opened import DRAWN_CLIPS, Clips, Opened, batches, start_folder
 
 _DRAWN_SERIES = 4
@@ -72,6 +72,7 @@ def _draw(opened: Opened, clips: Clips, count: int) -> None:
     for number, clip in enumerate(drawn):
         save_clip_gif(opened.folder / f"predict-{number:02d}.gif", clip)
     save_strip(opened.folder / "predict-strip.png", drawn[::2])
+    save_sheet(opened.folder / "predict-sheet.png", drawn)
     print(f"GIFs     {opened.folder / 'predict-00.gif'} to {shown - 1:02d}")
     print(f"strip    {opened.folder / 'predict-strip.png'}")
 
