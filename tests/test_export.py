@@ -11,7 +11,8 @@ import evaluate
 import train
 from video_ae import LSTMAutoencoder, ModelConfig
 from video_ae.config import DECODERS, FUTURE, LINEAR, RECONSTRUCTION
-from video_ae.export import _onnx_weights, encoder_program, export_onnx, run_onnx
+from video_ae.export import encoder_program, export_onnx, run_onnx
+from video_ae.onnx_layers import onnx_weights
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -34,6 +35,25 @@ MODELS = {
     "features": {"frame_shape": (8, 1, 1), "output": LINEAR, "conditional": DECODERS},
     "features, repeated code": {"frame_shape": (8, 1, 1), "output": LINEAR, "code_size": 3, "repeat_code": True},
     "patches of one pixel": {"frame_shape": (3, 1, 1), "patch_size": 1},
+    "convolutional": {"cell": "conv", "patch_size": 2, "layers": 2},
+    "convolutional, conditional, peepholes": {
+        "cell": "conv",
+        "patch_size": 2,
+        "frame_shape": (2, 4, 6),
+        "hidden_size": (7, 5),
+        "peephole": True,
+        "conditional": DECODERS,
+        "output": LINEAR,
+    },
+    "convolutional, bottleneck": {"cell": "conv", "patch_size": 2, "code_size": 3, "conditional": (FUTURE,)},
+    "convolutional, variational, repeated": {
+        "cell": "conv",
+        "patch_size": 2,
+        "code_size": 3,
+        "variational": True,
+        "repeat_code": True,
+        "conditional": (RECONSTRUCTION,),
+    },
     "reconstruction alone": {"decoders": (RECONSTRUCTION,)},
     "future alone": {"decoders": (FUTURE,), "output": LINEAR},
 }
@@ -121,12 +141,9 @@ def test_too_many_weights_and_a_missing_package_are_one_line(tmp_path, monkeypat
         export_onnx(build({}), tmp_path / "model.onnx")
 
 
-_CONVOLUTIONAL = {"cell": "conv", "patch_size": 2, "layers": 2}
-
-
 @pytest.mark.parametrize(
     "choices",
-    [MODELS["conditional, peepholes, two layers"], MODELS["variational"], MODELS["patches"], _CONVOLUTIONAL],
+    [MODELS["conditional, peepholes, two layers"], MODELS["variational"], MODELS["patches"], MODELS["convolutional"]],
 )
 def test_torch_export_of_the_encoder(choices, tmp_path):
     """Any number of clips, stored and loaded; the number of frames is fixed."""
@@ -139,14 +156,21 @@ def test_torch_export_of_the_encoder(choices, tmp_path):
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_a_convolutional_lstm_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="has no ONNX export"):
-        export_onnx(build(_CONVOLUTIONAL), tmp_path / "model.onnx")
+@pytest.mark.parametrize("height", [2, 4, 10])
+def test_a_convolutional_model_reads_frames_of_any_size(height, tmp_path):
+    """Catches rows and columns that are mixed up, and the configured size where that of the frames is meant."""
+    model = build(MODELS["convolutional, conditional, peepholes"])
+    export_onnx(model, tmp_path / "model.onnx")
+    clips, lengths = torch.rand(2, 3, 2, height, 8), torch.tensor([3, 1])
+    found = run_onnx(tmp_path / "model.onnx", clips, lengths, 4)
+    assert_alike(found["code"], model.encode(clips, lengths))
+    assert_alike(found[RECONSTRUCTION], model.reconstruct(clips, lengths))
+    assert_alike(found[FUTURE], model.predict(clips, 4, lengths))
 
 
 def test_every_choice_of_a_model_is_known_here():
     """A new field of `ModelConfig` must be taught to `export.py`, and be in the list of models above."""
-    known = {choice for choices in MODELS.values() for choice in choices} | {"cell"}
+    known = {choice for choices in MODELS.values() for choice in choices}
     assert {field.name for field in fields(ModelConfig)} == known | {"input_frames", "future_frames"}
 
 
@@ -166,7 +190,7 @@ def test_the_task_checks_what_it_wrote(flags, tmp_path, monkeypatch, capsys):
     assert {path.name for path in folder.iterdir()} == {"export.json", "export-model.onnx", "export-encoder.onnx"}
     assert "encoder, code" in capsys.readouterr().out
 
-    monkeypatch.setattr("video_ae.export._onnx_weights", lambda layer: _wrong(_onnx_weights(layer)))
+    monkeypatch.setattr("video_ae.onnx_layers.onnx_weights", lambda layer: _wrong(onnx_weights(layer)))
     assert evaluate.command(words) == 1
     assert "export-encoder.onnx: code differs by" in capsys.readouterr().err
 
