@@ -19,8 +19,8 @@ setup: .venv/ready  ## the environment .venv, and nothing else
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".[dev]"
 	@touch .venv/ready
 
-demo: setup  ## train the default model on bundled digits, evaluate it, draw what it predicts (8 minutes)
-	$(BIN)/python train.py --composite --max-minutes 5.5 --output-dir runs/demo --resume
+demo: setup  ## train a convolutional model on bundled digits, evaluate it, draw what it predicts (8 minutes)
+	$(BIN)/python train.py --composite --preset conv -b 16 --max-minutes 5.5 --output-dir runs/demo --resume
 	$(BIN)/python evaluate.py runs/demo
 	$(BIN)/python evaluate.py runs/demo --tasks classify --labels direction --labels-per-class 5 50 --steps 25 --clips 200
 

@@ -29,11 +29,14 @@ def video_ae(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
     from video_ae import LSTMAutoencoder, TrainConfig
     from video_ae.datasets.config import DataConfig
     from video_ae.evaluation import evaluate
+    from video_ae.memory import keep_freed_memory
+    from video_ae.optimizer import Optimizer
     from video_ae.training import train_step
 
+    keep_freed_memory()
     clips = (torch.from_numpy(clips) for clips in batches(config, batch))
     model, training = LSTMAutoencoder(config), TrainConfig(amp="on" if bf16 else "off")
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), fused=True)
+    optimizer = Optimizer(model, _LR)
     steps = itertools.count(1)
     data = DataConfig(image_size=config.frame_shape[1]).open("train", config.frames)
 
