@@ -1,6 +1,7 @@
 """What training minimises. Every loss is a sum over a frame and a mean over the frames of all sequences."""
 
 from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Any
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from .config import LINEAR, LOGISTIC
 from .lengths import inside
+
+_IN_CACHE = 2**17  # values of each of the few tensors that a loss needs at a time: half a megabyte
 
 
 def bernoulli_nats(logits: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -42,7 +45,7 @@ def _squares(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _MeanOverFrames(torch.autograd.Function):
-    """A loss together with its gradient, one time step after the other, so that all passes but one are in the cache."""
+    """A loss together with its gradient, a few frames at a time: all passes but the first are in the cache."""
 
     @staticmethod
     def forward(
@@ -57,11 +60,14 @@ class _MeanOverFrames(torch.autograd.Function):
         present = None if lengths is None else inside(lengths, T)  # (B, T)
         gradient = torch.empty_like(outputs) if present is None else torch.zeros_like(outputs)
         total = targets.new_zeros(())
-        for t in range(T):
-            rows = slice(None) if present is None else present[:, t]
-            value, derivative = summed(outputs[rows, t].to(targets.dtype), targets[rows, t])
+        clips = max(1, _IN_CACHE // outputs[0, 0].numel())
+        steps = max(1, clips // B)
+        for t, b in product(range(0, T, steps), range(0, B, clips)):
+            here = slice(b, b + clips), slice(t, t + steps)
+            some = ... if present is None else present[here]
+            value, derivative = summed(outputs[here][some].to(targets.dtype), targets[here][some])
             total += value
-            gradient[rows, t] = derivative.div_(frames).to(gradient.dtype)
+            gradient[here][some] = derivative.div_(frames).to(gradient.dtype)
         ctx.gradient = gradient
         return total / frames
 
