@@ -40,7 +40,7 @@ def test_the_first_steps_are_those_of_predict(flags, tmp_path, capsys):
     with Image.open(tmp_path / "out" / "rollout-00.gif") as gif:
         assert gif.n_frames > 5  # equal ones are merged
     assert {path.name for path in (tmp_path / "out").glob("rollout*.png")} == {
-        f"rollout-{what}.png" for what in ("nats", "mse", "units")
+        f"rollout-{what}.png" for what in ("nats", "mse", "units", "sheet")
     }
     assert "at step" in capsys.readouterr().out
 

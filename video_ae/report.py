@@ -29,6 +29,8 @@ from .tables import METRICS, metric_cells
 REPORT = "report.html"
 _POINTS = 300  # of a training curve: more are narrower than a pixel
 _LARGE = 1 << 20  # bytes of a picture: a larger one is compressed with loss, a larger animation is only named
+_WIDEST = 1600  # pixels of a large picture
+_DOTS = 40  # more of them in one line are a thick line
 _GIFS = 2  # of a task that left no sheet
 _TITLES = {
     "predict": "What it predicts",
@@ -49,6 +51,10 @@ _DRAWN_HERE = {
 }  # plots whose lines are drawn again
 _ALT = {
     "predict-strip": "Frames of some clips side by side, the truth above what the model made of it",
+    "rollout-units": "Hidden units over the steps of a long prediction: of the trained decoder and of an untrained one",
+    "rollout-mse": "Squared error by step, of the model and of the baselines",
+    "features-input": "What the first units weigh their input with, a picture each",
+    "features-output": "What each unit adds to the output, a picture each",
     "predict-series": "Lines of some sequences over time: the truth, its reconstruction and the prediction",
     "probe-retrieval": "Test clips, each beside the training clips of the nearest codes; green frames agree",
     "anomaly": "Scores over the steps of the oddest sequences, with the threshold",
@@ -207,16 +213,22 @@ def _picture(path: Path, alt: str) -> Markup:
         width, height = image.size
         plot = image.convert("L").getpixel((0, 0)) == 255
     wide = width > 1000 and not plot
-    shown = element("img", src=_data_uri(path), alt=alt, width=width, height=height, class_="plot" if plot else None)
-    return element("figure", _scrolling(shown, alt) if wide else shown, class_="wide" if wide else None)
+    shown = element(
+        "img", src=_data_uri(path, _WIDEST), alt=alt, width=width, height=height, class_="plot" if plot else None
+    )
+    caption = element("figcaption", alt)
+    return element("figure", _scrolling(shown, alt) if wide else shown, caption, class_="wide" if wide else None)
 
 
-def _data_uri(path: Path) -> str:
+def _data_uri(path: Path, widest: int | None = None) -> str:
+    """A file as an address that holds it. A large picture is compressed and, if wider than `widest`, made smaller."""
     content, kind = path.read_bytes(), path.suffix[1:]
     if len(content) > _LARGE:
         with Image.open(path) as image:
-            buffer = io.BytesIO()
-            image.convert("RGB").save(buffer, "WEBP", quality=85, method=2)
+            small, buffer = image.convert("RGB"), io.BytesIO()
+            if widest and small.width > widest:
+                small = small.resize((widest, small.height * widest // small.width))
+            small.save(buffer, "WEBP", quality=80, method=2)
         content, kind = buffer.getvalue(), "webp"
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
@@ -226,7 +238,7 @@ def _animation(path: Path, alt: str) -> Markup:
     size = path.stat().st_size
     if size > _LARGE:
         return element("p", f"{path.name} ({size / 1e6:.1f} MB) lies beside the results.", class_="note")
-    return element("details", element("summary", f"Animation {path.stem}"), _picture(path, alt), open="")
+    return element("details", element("summary", "Animation"), _picture(path, alt), open="")
 
 
 def _sheet(path: Path, name: str = "") -> Sheet | None:
@@ -313,7 +325,10 @@ def _task(folder: Path, task: str, changes: str) -> Markup:
     animations = [picture for picture in pictures if picture.suffix == ".gif" and not sheets]  # those show the same
     still = [picture for picture in pictures if picture.suffix == ".png" and all(picture != s.path for s in sheets)]
     for show, shown in ((_animation, animations[:_GIFS]), (_picture, still)):
-        parts += [_guarded(show, picture, _ALT.get(picture.stem, _words(picture.stem))) for picture in shown]
+        parts += [
+            _guarded(show, picture, _ALT.get(picture.stem) or _words(picture.stem).removeprefix(f"{task} "))
+            for picture in shown
+        ]
     return _section(_TITLES.get(task, _words(task)), *parts, under=_words(changes))
 
 
@@ -347,6 +362,39 @@ def _predictions(folder: Path, results: dict[str, Any]) -> Markup:
     return join([element("p", about), _table(head, rows, first=len(made)), chart])
 
 
+def _rollout(folder: Path, results: dict[str, Any]) -> Markup:
+    """As `_predictions`, and from which step on the prediction is worth nothing."""
+    sentences = [
+        f"{METRICS[metric]}: better than the mean frame to the end"
+        if step is None
+        else f"{METRICS[metric]}: no better than the mean frame from step {step} on"
+        for metric, step in results["no_better_than_mean_frame_from"].items()
+    ]
+    about = element("p", f"{results['steps']} steps; {results['trained_steps']} in training.")
+    verdicts = element("ul", *(element("li", sentence) for sentence in sentences), class_="verdicts")
+    return join([about, verdicts, _predictions(folder, results)])
+
+
+def _ood(folder: Path, results: dict[str, Any]) -> Markup:
+    """One row per setting: the loss of the model and of what costs nothing there."""
+    judged, settings = results["judged"], results["settings"]
+    some = next(iter(settings.values()))
+    loss = _loss({judged: some[judged]})
+    others = [name for name, values in some["baselines"].items() if values.get(loss) is not None]
+    rows = [
+        (name, *(f"{values[loss]:.1f}" for values in (row[judged], *(row["baselines"][other] for other in others))))
+        for name, row in settings.items()
+    ]
+    about = f"{some['clips']:,} test clips of each setting; {METRICS[loss]} per frame of the {judged}."
+    return join([element("p", about), _table(("", "model", *map(_words, others)), rows, first=1)])
+
+
+def _features(folder: Path, results: dict[str, Any]) -> Markup:
+    """The pictures say it all but what they are of."""
+    about = "; ".join(f"{name} weights: {words}" for name, words in results["pictures"].items())
+    return element("p", f"{about}.")
+
+
 def _loss(made: Mapping[str, Any]) -> str:
     """The metric that the loss is of a model with these results."""
     some = next(iter(made.values()))
@@ -355,7 +403,7 @@ def _loss(made: Mapping[str, Any]) -> str:
 
 def _by_step(name: str, values: Mapping[str, Any], loss: str, start: int, style: str, *, dots: bool = False) -> Line:
     curve = values["per_step"][loss]
-    return Line(name, range(start + 1, start + 1 + len(curve)), curve, style, dots=dots)
+    return Line(name, range(start + 1, start + 1 + len(curve)), curve, style, dots=dots and len(curve) <= _DOTS)
 
 
 def _classify(folder: Path, results: dict[str, Any]) -> Markup:
@@ -396,7 +444,8 @@ def _accuracy(values: Mapping[str, Any]) -> str:
 
 
 def _probe(folder: Path, results: dict[str, Any]) -> Markup:
-    kinds = {"code": "code", "untrained": "untrained encoder", "raw_frames": "raw frames"}
+    probes = results["code"].keys()
+    kinds = [name for name, found in results.items() if isinstance(found, dict) and found.keys() == probes]
     rows = []
     for name, values in results["code"].items():
         for kind in values if isinstance(values, dict) else ("",):
@@ -407,7 +456,7 @@ def _probe(folder: Path, results: dict[str, Any]) -> Markup:
     about += "Classes: accuracy; values: R2; clustering: NMI."
     precision = next(iter(results["retrieval"].values()))
     near = f"Of the nearest training clips, {precision:.1%} are of the class of the test clip."
-    return join([element("p", about), _table(("", *kinds.values()), rows), element("p", near)])
+    return join([element("p", about), _table(("", *map(_words, kinds)), rows), element("p", near)])
 
 
 def _anomaly(folder: Path, results: dict[str, Any]) -> Markup:
@@ -456,7 +505,9 @@ def _number_table(name: str, value: dict[str, Any]) -> Markup:
 
 _SECTIONS: dict[str, Callable[[Path, dict[str, Any]], Markup]] = {
     "predict": _predictions,
-    "rollout": _predictions,
+    "rollout": _rollout,
+    "ood": _ood,
+    "features": _features,
     "classify": _classify,
     "probe": _probe,
     "anomaly": _anomaly,

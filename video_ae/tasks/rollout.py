@@ -15,7 +15,7 @@ from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
 from ..lengths import split_clips
 from ..models import Decoder, LSTMAutoencoder
 from ..tables import rollout_table
-from ..visualize import save_clip_gif, save_error_curves, save_traces
+from ..visualize import save_clip_gif, save_error_curves, save_sheet, save_traces
 from .opened import Clips, Opened, batches, start_folder
 
 STEPS = 100  # as in the paper
@@ -130,3 +130,4 @@ def _animate(opened: Opened, clips: Clips, count: int) -> None:
         path = opened.folder / f"rollout-{number:02d}.gif"
         save_clip_gif(path, clip, milliseconds=120)
         print(f"GIF      {path}")
+    save_sheet(opened.folder / "rollout-sheet.png", drawn)
