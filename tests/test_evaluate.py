@@ -86,6 +86,17 @@ def test_probe_compares_the_code_with_raw_frames_and_an_untrained_encoder(run, s
     assert "R2" in capsys.readouterr().out
 
 
+def test_codes_of_a_convolutional_model_are_probed_before_their_mean_too(small_pools, tmp_path):
+    """A mean over positions forgets where a digit is, all positions side by side do not; catches one for the other."""
+    flags = ["--reconstruct", "--cell", "conv", "--patch-size", "8", "--input-frames", "3", "--image-size", "64"]
+    assert train.command([*flags, *TRAINING, "--output-dir", str(tmp_path / "run")]) == 0
+    words = ["--tasks", "probe", "--clips", "100", "--device", "cpu", "--output-dir", str(tmp_path / "out")]
+    assert evaluate.command([str(tmp_path / "run"), *words]) == 0
+    results = result(tmp_path / "out", "probe")
+    for code, grid in (("code", "grid"), ("untrained", "untrained_grid")):
+        assert results[grid]["position"]["knn"] > results[code]["position"]["knn"] + 0.1
+
+
 def test_the_architecture_is_that_of_the_model(run, capsys):
     """The numbers in the picture are counted, not computed from flags."""
     assert evaluate.command([str(run), "--tasks", "architecture"]) == 0
@@ -107,6 +118,10 @@ def test_the_architecture_is_that_of_the_model(run, capsys):
             ["hidden, of the top layer", "its frame before and the code"],
         ),
         ({"patch_size": 4}, ["4 sequences of patches of 16 values"]),
+        (
+            {"patch_size": 4, "cell": "conv"},
+            ["2 x 2 positions", "convolutional LSTM, 6 units", "3 x 3, at every position", "through 12 units"],
+        ),
     ],
 )
 def test_the_picture_says_what_decoders_read(choices, expected):

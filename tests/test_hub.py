@@ -145,6 +145,7 @@ def test_an_edited_card_is_pushed_as_it_is_and_other_files_stay(network, tmp_pat
         {"decoders": ("future",), "conditional": ("future",), "patch_size": 2},
         {"frame_shape": (8, 1, 1), "hidden_size": (6, 4), "output": "linear", "peephole": True},
         {"code_size": 3, "variational": True, "repeat_code": True, "decoders": ("reconstruction",)},
+        {"cell": "conv", "patch_size": 2},
     ],
 )
 def test_a_card_without_a_run_says_what_the_model_is(choices, tmp_path):
@@ -152,6 +153,8 @@ def test_a_card_without_a_run_says_what_the_model_is(choices, tmp_path):
     card = hub.model_card(tmp_path)
     assert ("predicts the 10 that follow" in card) == ("future" in choices.get("decoders", ["future"]))
     assert ("vectors of 8 features" in card) == ("frame_shape" in choices)
+    assert ("convolutional LSTM units at every patch" in card) == ("cell" in choices)
+    assert ("and no others" in card) == ("cell" not in choices)
     assert ("3 numbers, variational" in card) == ("code_size" in choices)
     assert "Training" not in card
     assert "None" not in card

@@ -139,7 +139,7 @@ def _what_it_is(model: LSTMAutoencoder) -> str:
     does = " and ".join(tasks[name] for name in config.decoders)
     facts = {
         "layers": " and ".join(map(str, config.hidden_sizes))
-        + " LSTM units"
+        + (" convolutional LSTM units at every patch" if config.convolutional else " LSTM units")
         + (", peepholes" if config.peephole else ""),
         "patches": None if config.patch_size is None else f"{config.patch_size}x{config.patch_size} pixels",
         "bottleneck": config.code_size and f"{config.code_size} numbers{', variational' if config.variational else ''}",
@@ -232,8 +232,9 @@ def _results_table(model: LSTMAutoencoder, results: dict[str, Any] | None) -> st
 def _limits(config: ModelConfig) -> str:
     channels, height, width = config.frame_shape
     size = f"vectors of {channels} features" if config.features else f"{channels}x{height}x{width} frames"
+    others = "and no others" if not config.convolutional else f"and others whose sides {config.patch_size} divides"
     lines = [
-        f"- It reads {size} and no others; expect little on data unlike those it was trained on.",
+        f"- It reads {size} {others}; expect little on data unlike those it was trained on.",
         "- Predictions blur, and drift, the farther they go beyond what was trained.",
         "- The code is a summary that was learned without labels: whether it holds what you need is for you to test.",
     ]

@@ -70,12 +70,12 @@ def compare_table(rows: dict[str, dict[str, Any]], controls: list[list[dict[str,
 
 def probe_table(results: dict[str, Any], kinds: Sequence[str]) -> str:
     """One line per probe, a column per kind of features."""
-    lines = [f"{'':<24}" + "".join(f"{what:>14}" for what in kinds)]
+    lines = [f"{'':<24}" + "".join(f"{what:>16}" for what in kinds)]
     for name, values in results["code"].items():
         for kind in values if isinstance(values, dict) else ("",):
             cells = (results[what.replace(" ", "_")][name] for what in kinds)
             numbers = (cell[kind] if kind else cell for cell in cells)
-            lines.append(f"{f'{name} {kind}':<24}" + "".join(f"{number:>14.3f}" for number in numbers))
+            lines.append(f"{f'{name} {kind}':<24}" + "".join(f"{number:>16.3f}" for number in numbers))
     return "\n".join(lines)
 
 

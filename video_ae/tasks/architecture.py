@@ -8,6 +8,7 @@ from torch import nn
 from ..checkpoint import write_json
 from ..config import RECONSTRUCTION, ModelConfig
 from ..models import Decoder, LSTMAutoencoder
+from ..recurrent import LSTMLayer
 from ..visualize import save_architecture
 from .opened import Opened, start_folder
 
@@ -31,10 +32,7 @@ def describe(model: LSTMAutoencoder) -> tuple[list[str], str, dict[str, list[str
     """The parts of encoder, code and decoders, from what goes in to what comes out: a title, then details, each."""
     config, encoder = model.config, model.encoder
     frames = [f"{config.input_frames} frames, {_shape(config)}\n{_vectors(config)}"]
-    layers = [
-        f"LSTM, {layer.hidden_size:,} units\n{_count(layer):,} parameters{', peepholes' if config.peephole else ''}"
-        for layer in encoder.lstm.layers
-    ]
+    layers = [f"{_layer(layer)}{', peepholes' if config.peephole else ''}" for layer in encoder.lstm.layers]
     if encoder.bottleneck is None:
         every = "every layer" if config.layers > 1 else "the layer"
         code = f"last state\n{'hidden, of the top layer' if config.repeat_code else f'hidden and cell of {every}'}"
@@ -52,20 +50,36 @@ def _decoder(decoder: nn.Module, config: ModelConfig, name: str) -> list[str]:
     steps = config.input_frames if name == RECONSTRUCTION else config.future_frames
     order = "the last frame first" if name == RECONSTRUCTION else "what follows the input"
     return [
-        f"LSTM, {layer.hidden_size:,} units\n{_count(layer):,} parameters{'' if number else chr(10) + reads}"
-        for number, layer in enumerate(decoder.lstm.layers)
+        f"{_layer(layer)}{'' if number else chr(10) + reads}" for number, layer in enumerate(decoder.lstm.layers)
     ] + [
-        f"{config.output} output, {config.vector_size:,} values\n{_count(decoder.readout):,} parameters",
+        f"{config.output} output, {config.vector_size:,} values\n{_between(decoder)}",
         f"{steps} frames\n{order}",
     ]
+
+
+def _layer(layer: nn.Module) -> str:
+    assert isinstance(layer, LSTMLayer)
+    parameters = f"{_count(layer):,} parameters"
+    if layer.weight_hidden.ndim == 2:
+        return f"LSTM, {layer.hidden_size:,} units\n{parameters}"
+    side = layer.weight_hidden.shape[-1]
+    return f"convolutional LSTM, {layer.hidden_size:,} units\n{side} x {side}, at every position, {parameters}"
+
+
+def _between(decoder: Decoder) -> str:
+    """The size of the readout, and of the layer before it where there is one."""
+    parameters = f"{_count(decoder.readout) + _count(decoder.shape):,} parameters"
+    return f"through {decoder.readout.in_features:,} units, {parameters}" if _count(decoder.shape) else parameters
 
 
 def _vectors(config: ModelConfig) -> str:
     if config.patch_size is None:
         return f"a vector of {config.vector_size:,} values each"
     _, height, width = config.frame_shape
-    positions = height * width // config.patch_size**2
-    return f"{positions} sequences of patches of {config.vector_size:,} values"
+    rows, columns = height // config.patch_size, width // config.patch_size
+    if config.convolutional:
+        return f"{rows} x {columns} positions, patches of {config.vector_size:,} values"
+    return f"{rows * columns} sequences of patches of {config.vector_size:,} values"
 
 
 def _shape(config: ModelConfig) -> str:

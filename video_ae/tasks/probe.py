@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ..checkpoint import write_json
 from ..config import FineTuning
+from ..models import Encoder
 from ..patches import unit_range
 from ..probes import nearest, probe
 from ..tables import probe_table
@@ -19,12 +21,16 @@ from .labelled import LABELLED_CLIPS, LabelledVideos, labelled_facts, open_label
 from .opened import DRAWN_CLIPS, GENERATED_CLIPS, Opened, batches, start_folder
 
 _NEIGHBOURS = 5
+_GRIDS = ("grid", "untrained grid")
 
 Indices = npt.NDArray[np.int64]
 
 
 def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write `probe.json` and, of pictures, test clips beside the training clips of the nearest codes; print a table."""
+    """Write `probe.json` and, of pictures, test clips beside the training clips of the nearest codes; print a table.
+
+    The code of a convolutional model is a mean over positions, so that its codes before the mean are asked as well.
+    """
     model, folder = opened.model, opened.folder
     train, test, task = open_labelled(opened, arguments)
     untrained = build("scratch", model.encoder, train, FineTuning(), seed=0).encoder
@@ -38,12 +44,13 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
             if what == "raw frames":
                 rows.append(unit_range(batch).flatten(1))
             else:
-                encoder = model.encoder if what == "code" else untrained
-                rows.append(encoder.encode(batch.to(opened.device)).cpu())
+                encoder = untrained if what.startswith("untrained") else model.encoder
+                encode = _grid if what.endswith("grid") else Encoder.encode
+                rows.append(encode(encoder, batch.to(opened.device)).cpu())
         return torch.cat(rows).numpy()
 
     results: dict[str, Any] = {}
-    kinds = ("code", "untrained", "raw frames")
+    kinds = ("code", "untrained", *(_GRIDS if model.config.convolutional else ()), "raw frames")
     for what in tqdm(kinds, desc="probing", leave=False, disable=None):
         train_features, test_features = features(what, train, train_clips), features(what, test, test_clips)
         results[what.replace(" ", "_")] = probe(train_features, train_truth, test_features, test_truth)
@@ -66,6 +73,13 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
         print(f"retrieval {folder / 'probe-retrieval.png'}")
     print(f"metrics   {folder / 'probe.json'}")
     return results
+
+
+@torch.no_grad()
+def _grid(encoder: Encoder, clips: Tensor) -> Tensor:
+    """The codes of every position of a convolutional encoder side by side, (B, rows * columns * code_size)."""
+    _, states = encoder(encoder.to_vectors(clips))
+    return encoder.code(states)[..., : encoder.config.code_size].flatten(1)
 
 
 def _spread(clips: int, wanted: int) -> Indices:
