@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from datasets.config import DIGIT_LABELS, DataConfig, add_data_flags
 from video_ae import cli
 from video_ae.config import FineTuning, add_fine_tuning_flags, from_json
-from video_ae.tasks.opened import GENERATED_CLIPS, SEEDS, Opened
+from video_ae.tasks.opened import FEW_CLIPS, GENERATED_CLIPS, SEEDS, Opened
 
 if TYPE_CHECKING:
     from video_ae.distributed import Ranks
@@ -91,13 +91,16 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--clips",
         type=cli.positive,
         metavar="N",
-        help=f"test clips (default: {GENERATED_CLIPS} generated ones, or all there are)",
+        help=f"test clips (default: {GENERATED_CLIPS} generated ones, or all; {FEW_CLIPS} of rollout and ood)",
     )
     parser.add_argument(
         "--future-frames", type=cli.positive, metavar="N", help="how far to predict (default: as far as in training)"
     )
     parser.add_argument(
-        "--rollout-steps", type=cli.positive, metavar="N", help="(default: 100 of generated clips, else as in training)"
+        "--rollout-steps",
+        type=cli.positive,
+        metavar="N",
+        help="how far (default: 100 of generated clips, else as in training)",
     )
     parser.add_argument("--seed", type=cli.natural, default=0, help="of generated test clips (default: 0)")
     parser.add_argument("-b", "--batch-size", type=cli.positive, default=50, metavar="N", help="(default: 50)")

@@ -11,9 +11,8 @@ from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION, ModelConfig
 from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
 from ..tables import ood_table
 from ..visualize import save_strip
-from .opened import Clips, Data, Opened, batches, start_folder
+from .opened import FEW_CLIPS, Clips, Data, Opened, batches, start_folder
 
-_CLIPS = 200  # of each of some seven settings
 _DRAWN = 2
 _AS_TRAINED = "as trained"
 _OPTICAL = "optical"  # the bundled digits, which need no files
@@ -26,7 +25,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     larger frames where the model is convolutional, and what the flags ask for. Every setting has its own baselines.
     Raises ValueError where the model was trained, or is to be judged, on anything but moving digits.
     """
-    model, folder, count = opened.model, opened.folder, arguments.clips or _CLIPS
+    model, folder, count = opened.model, opened.folder, arguments.clips or FEW_CLIPS
     for data in (opened.trained_on, opened.data):
         if not data.generated:
             raise ValueError(f"ood changes how digits move; found --dataset {data.dataset}, expected moving-mnist")

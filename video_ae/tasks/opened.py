@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .labelled import LabelledVideos
 
 GENERATED_CLIPS = 1000  # for testing, of a data set that has no end
+FEW_CLIPS = 200  # of tasks that compute several times as much for each
 SEEDS = 5  # repetitions of every training
 DRAWN_CLIPS = 8
 

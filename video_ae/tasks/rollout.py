@@ -16,10 +16,9 @@ from ..lengths import split_clips
 from ..models import Decoder, LSTMAutoencoder
 from ..tables import rollout_table
 from ..visualize import save_clip_gif, save_error_curves, save_sheet, save_traces
-from .opened import Clips, Opened, batches, start_folder
+from .opened import FEW_CLIPS, Clips, Opened, batches, start_folder
 
 STEPS = 100  # as in the paper
-_CLIPS = 200  # a step of ten takes ten times as long as in predict
 _UNITS = 200  # as in the paper's figure
 _GIFS = 2
 _START_CLIPS = 50  # that set the scale of fresh weights
@@ -37,7 +36,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     steps = arguments.rollout_steps or (STEPS if opened.data.generated else model.config.future_frames)
     clips, count = opened.test_clips(arguments, model.config.input_frames + steps, shortest=steps + 1)
     if not arguments.clips:
-        count = min(count, _CLIPS)
+        count = min(count, FEW_CLIPS)
 
     at_a_time = max(1, arguments.batch_size * model.config.frames // (model.config.input_frames + steps))  # of memory
 
