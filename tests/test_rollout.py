@@ -53,8 +53,9 @@ def test_what_has_no_end_is_as_long_as_asked_and_files_as_long_as_they_are(tmp_p
     assert train.command(["--composite", *source, *frames, *TRAINING, "--output-dir", run]) == 0
     capsys.readouterr()
     assert evaluate.command([run, "--tasks", "rollout", "--device", "cpu"]) == 0
-    assert "2 steps, no more: --rollout-steps N opens longer clips" in capsys.readouterr().out
+    assert "2 steps as in training: --rollout-steps N opens longer clips" in capsys.readouterr().out
     assert evaluate.command([run, "--tasks", "rollout", "--rollout-steps", "6", "--device", "cpu"]) == 0
+    assert "opens longer clips" not in capsys.readouterr().out
     results = json.loads((tmp_path / "run" / "evaluation" / "rollout-steps-6" / "rollout.json").read_text())
     assert len(results["future"]["per_step"]["squared_error"]) == 6
     assert evaluate.command([run, "--tasks", "rollout", "--rollout-steps", "7", "--device", "cpu"]) == 1

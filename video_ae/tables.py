@@ -89,7 +89,7 @@ def rollout_table(results: dict[str, Any], metrics: Sequence[str]) -> str:
             curve = values["per_step"].get(metric)
             if curve is not None and None not in curve:
                 label = f"{metric}, {name}".replace("_", " ")
-                lines.append(f"{label:<28}" + "".join(f"{curve[step - 1]:>10.1f}" for step in shown))
+                lines.append(f"{label:<28}" + "".join(f"{curve[step - 1]:>10.4g}" for step in shown))
     for name, changes in results["change_of_hidden_units"].items():  # there is none at the first step
         cells = (f"{changes[step - 2]:>10.4f}" if step > 1 else f"{'-':>10}" for step in shown)
         lines.append(f"{f'change of units, {name}':<28}" + "".join(cells))

@@ -68,8 +68,8 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
 
     print(rollout_table(results, metrics))
     print(f"\n{count} clips of {opened.data.dataset} ({opened.split})", end="")
-    if steps < STEPS and not opened.data.generated:
-        print(f"; {steps} steps, no more: --rollout-steps N opens longer clips, as far as the data go", end="")
+    if not arguments.rollout_steps and not opened.data.generated:
+        print(f"; {steps} steps as in training: --rollout-steps N opens longer clips, as far as the data go", end="")
     print()
     if not model.config.features:
         _animate(opened, clips, count)
