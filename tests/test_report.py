@@ -284,12 +284,16 @@ def test_a_browser_shows_and_plays_it(browser, runs):
     assert browser.execute_script(drawn, views[2]) == [True, True, True]
 
 
-def test_a_browser_shows_runs_side_by_side(browser, comparison):
-    """Clips of all runs play together; the model without a decoder for the input is not said to be wrong there."""
-    page = Page(comparison)
-    assert "could not be shown" not in page.text
+def test_runs_are_compared(comparison):
+    """The tables, the control from scratch, and in what the trainings differed."""
+    text = Page(comparison).text
+    assert "could not be shown" not in text
     for words in ("Which pretraining", "0 both", "1 future", "model: decoders", "from scratch, as 0 both"):
-        assert words in page.text, words
+        assert words in text, words
+
+
+def test_a_browser_shows_runs_side_by_side(browser, comparison):
+    """Clips of all runs play together, not those of the first run alone."""
     look(browser, comparison)
     shown = "return [...document.querySelectorAll('.view')].filter((view) => !view.hidden).map((v) => v.dataset.sheet)"
     assert browser.execute_script(shown) == ["0", "1"]

@@ -24,7 +24,7 @@ from .checkpoint import WEIGHTS, read_json, write_bytes
 from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION
 from .markup import Markup, element, join
 from .run_folder import RunFolder
-from .tables import METRICS, metric_cells
+from .tables import METRICS, metric_cells, metric_text
 
 REPORT = "report.html"
 _POINTS = 300  # of a training curve: more are narrower than a pixel
@@ -336,7 +336,8 @@ def _where(results: Mapping[str, Any]) -> str:
     """The data in words: `moving-mnist (test), 3 digits`."""
     text = str(results.get("dataset", "unknown data"))
     text += f" ({results['split']})" if results.get("split") else ""
-    for name, words in (("num_digits", "{} digits"), ("digits", "{}"), ("data_dir", "{}")):
+    digits = (("num_digits", "{} digits"), ("digits", "{}")) if results.get("dataset") == "moving-mnist" else ()
+    for name, words in (*digits, ("data_dir", "{}")):
         text += f", {words.format(results[name])}" if results.get(name) else ""
     return text.replace(" 1 digits", " 1 digit")
 
@@ -382,7 +383,13 @@ def _ood(folder: Path, results: dict[str, Any]) -> Markup:
     loss = _loss({judged: some[judged]})
     others = [name for name, values in some["baselines"].items() if values.get(loss) is not None]
     rows = [
-        (name, *(f"{values[loss]:.1f}" for values in (row[judged], *(row["baselines"][other] for other in others))))
+        (
+            name,
+            *(
+                metric_text(loss, values[loss])
+                for values in (row[judged], *(row["baselines"][other] for other in others))
+            ),
+        )
         for name, row in settings.items()
     ]
     about = f"{some['clips']:,} test clips of each setting; {METRICS[loss]} per frame of the {judged}."
@@ -560,8 +567,11 @@ def _key_numbers(folders: Sequence[Path]) -> Markup:
             loss = _loss(made)
             for name, values in made.items():
                 others = {key: row[loss] for key, row in results["baselines"].items() if row.get(loss)}
-                beside = ", ".join(f"{_words(key)} {value:.1f}" for key, value in others.items())
-                tiles[name] = f"{values[loss]:.1f} {METRICS[loss]}", beside if name == next(iter(made)) else ""
+                beside = ", ".join(f"{_words(key)} {metric_text(loss, value)}" for key, value in others.items())
+                tiles[name] = (
+                    f"{metric_text(loss, values[loss])} {METRICS[loss]}",
+                    beside if name == next(iter(made)) else "",
+                )
         if "classify" in _tasks(folder) and "accuracy" not in tiles:
             row = read_json(folder / "classify.json")["curve"][0]
             few = f"accuracy, {row['labels_per_class']} labelled per class"
@@ -629,7 +639,9 @@ def _compared_metrics(results: dict[str, Any]) -> Markup:
     counts = [entry["labels_per_class"] for entry in next(iter(rows.values()))["classify"]]
     table = []
     for name, row in rows.items():
-        losses = [f"{row[decoder][loss]:.1f}" if decoder in row else "-" for decoder in (RECONSTRUCTION, FUTURE)]
+        losses = [
+            metric_text(loss, row[decoder][loss]) if decoder in row else "-" for decoder in (RECONSTRUCTION, FUTURE)
+        ]
         table.append((name, row["model"], *losses, *(_accuracy(entry["encoder_init"]) for entry in row["classify"])))
     for name, row in _with_scratch(rows):
         table.append((f"from scratch, as {name}", "none", "-", "-", *(_accuracy(entry["scratch"]) for entry in row)))

@@ -26,9 +26,17 @@ def metric_cells(rows: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
     metrics = [metric for metric in METRICS if any(values.get(metric) is not None for values in rows.values())]
     cells = [("per frame", *(METRICS[metric] for metric in metrics))]
     for name, values in rows.items():
-        numbers = ((values.get(metric), 3 if metric.startswith("ssim") else 1) for metric in metrics)
-        cells.append((name, *("-" if value is None else f"{value:.{places}f}" for value, places in numbers)))
+        cells.append((name, *(metric_text(metric, values.get(metric)) for metric in metrics)))
     return cells
+
+
+def metric_text(metric: str, value: float | None) -> str:
+    """A number as precise as it is of use: the small errors of features are more than 0.0."""
+    if value is None:
+        return "-"
+    if metric.startswith("ssim"):
+        return f"{value:.3f}"
+    return f"{value:.1f}" if value == 0 or abs(value) >= 1 else f"{value:.3g}"
 
 
 def curve_lines(
