@@ -119,8 +119,8 @@ class ModelConfig:
         return self.input_frames + (self.future_frames if FUTURE in self.decoders else 0)
 
 
-# `conv` is what `make demo` trains. It and `default` were chosen in docs/results.md, the others are the paper's sizes (its
-# section 4.1).
+# `conv` is what `make demo` trains. It and `default` were chosen in docs/results.md; the others are the paper's sizes
+# (its section 4.1).
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"hidden_size": 512, "layers": 1},
     "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "hidden_size": 64, "layers": 1},
