@@ -198,7 +198,7 @@ def test_large_pictures_are_compressed(run):
 
 
 def test_a_sheet_holds_every_frame_where_the_player_looks(tmp_path):
-    """Cells that were counted otherwise here than in report.js would play another clip; sheets may not be too wide."""
+    """Cells that were counted otherwise here than in page.js would play another clip; sheets may not be too wide."""
     frames, width = 9, 500  # 8 columns: the ninth frame begins a row
     values = np.linspace(0.1, 0.9, 2 * frames, dtype=np.float32).reshape(2, frames, 1, 1, 1)
     clips = [Clip(*np.split(np.broadcast_to(v, (frames, 1, 2, width)), [4]), None, 1 - v[4:]) for v in values]

@@ -6,30 +6,35 @@ gets the numbers of its JSON as tables, and its pictures.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
-import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from PIL import Image
 from safetensors import safe_open
 
 from .charts import Line, line_chart, short
-from .checkpoint import WEIGHTS, read_json, write_bytes
+from .checkpoint import WEIGHTS, read_json
 from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION
 from .markup import Markup, element, join
+from .page import (
+    as_text,
+    data_table,
+    embed_animation,
+    embed_picture,
+    fact_list,
+    guarded,
+    player,
+    read_sheet,
+    section,
+    spaced,
+    write_page,
+)
 from .run_folder import RunFolder
 from .tables import METRICS, metric_cells, metric_text
 
 REPORT = "report.html"
 _POINTS = 300  # of a training curve: more are narrower than a pixel
-_LARGE = 1 << 20  # bytes of a picture: a larger one is compressed with loss, a larger animation is only named
-_WIDEST = 1600  # pixels of a large picture
 _DOTS = 40  # more of them in one line are a thick line
 _GIFS = 2  # of a task that left no sheet
 _TITLES = {
@@ -43,12 +48,8 @@ _TITLES = {
     "architecture": "The model",
     "export": "Exported",
 }
-_DRAWN_HERE = {
-    "predict-steps",
-    "rollout-nats",
-    "rollout-squared-error",
-    "classify",
-}  # plots whose lines are drawn again
+# Plots whose lines are drawn again.
+_DRAWN_HERE = {"predict-steps", "rollout-nats", "rollout-squared-error", "classify"}
 _ALT = {
     "predict-strip": "Frames of some clips side by side, the truth above what the model made of it",
     "rollout-units": "Hidden units over the steps of a long prediction: of the trained decoder and of an untrained one",
@@ -73,14 +74,6 @@ _ARMS = {  # of the label-efficiency curve, to what they are called and to style
 _RUNS = ("reconstruction", "future", "third", "fourth", "fifth")  # styles of the lines of runs side by side
 
 
-class Sheet(NamedTuple):
-    """All frames of some clips in one picture, see `visualize.save_sheet`, and a name where there are several."""
-
-    path: Path
-    about: dict[str, int]
-    name: str = ""
-
-
 def try_to_write(write: Callable[[], Path]) -> None:
     """Write a report and print where. What goes wrong is said in a line, no more: the results themselves are there."""
     try:
@@ -102,12 +95,12 @@ def write_run(run: RunFolder, results: Path | None = None) -> Path:
     sections = []
     for folder in folders:
         changes = "" if folder == evaluation else folder.name
-        sections += [_guarded(_task, folder, task, changes) for task in _tasks(folder)]
+        sections += [guarded(_task, folder, task, changes) for task in _tasks(folder)]
     if not folders:
-        sections.append(_guarded(_samples, run))
-    sections += [_guarded(_training, run), _guarded(_repeat, run, config)]
-    head = [element("h1", name), _guarded(_summary, run, config), _guarded(_key_numbers, folders)]
-    return _write(place / REPORT, name, head, sections)
+        sections.append(guarded(_samples, run))
+    sections += [guarded(_training, run), guarded(_repeat, run, config)]
+    head = [element("h1", name), guarded(_summary, run, config), guarded(_key_numbers, folders)]
+    return write_page(place / REPORT, name, head, sections)
 
 
 def write_comparison(folder: Path) -> Path:
@@ -122,172 +115,7 @@ def write_comparison(folder: Path) -> Path:
     ]
     about = f"{len(rows)} runs, side by side, on {_where(results)}."
     head = [element("h1", folder.resolve().name), element("p", about, class_="lede")]
-    return _write(folder / REPORT, f"{folder.resolve().name}: comparison", head, [_guarded(*part) for part in parts])
-
-
-# The page
-
-
-def _write(path: Path, title: str, head: Sequence[Markup], sections: Iterable[Markup]) -> Path:
-    """A page that can ask for nothing: its policy allows the style and the script inside, by their sums, alone."""
-    style, script = (files(__package__).joinpath(f"report.{kind}").read_text("utf-8") for kind in ("css", "js"))
-    sums = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
-    policy = "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}'".format(*sums)
-    top = [
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        element("link", rel="icon", href="data:,"),
-        element("style", Markup(style)),
-    ]
-    body = [element("header", *head), element("main", *sections), element("script", Markup(script))]
-    page = element("html", element("head", *top), element("body", *body), lang="en")
-    write_bytes(path, f"<!DOCTYPE html>\n{page}\n".encode())
-    return path
-
-
-def _guarded(part: Callable[..., Markup], *arguments: Any) -> Markup:
-    """A part of the page, or a note in its place: a file that is damaged, or older, does not take others along."""
-    try:
-        return part(*arguments)
-    except Exception as error:
-        return element("p", f"This part could not be shown: {type(error).__name__}: {error}", class_="note")
-
-
-def _section(title: str, *parts: Markup, under: str = "") -> Markup:
-    small = [element("small", under)] if under else []
-    return element("section", element("h2", title, *small), *parts)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], first: int = 0) -> Markup:
-    """Numbers in columns, under `head`; the `first` rows are those that matter. Wide tables scroll by themselves."""
-    top = element("tr", *(element("th", cell, scope="col") for cell in head))
-    body = [
-        element(
-            "tr",
-            element("th", name, scope="row"),
-            *(element("td", cell) for cell in cells),
-            class_="first" if number < first else None,
-        )
-        for number, (name, *cells) in enumerate(rows)
-    ]
-    return _scrolling(element("table", element("thead", top), element("tbody", *body)), "table")
-
-
-def _scrolling(part: Markup, what: str) -> Markup:
-    return element("div", part, class_="scroll", tabindex=0, role="region", aria_label=what)
-
-
-def _facts(values: Mapping[str, Any]) -> Markup:
-    """Names and values of what is set; what is not is left out."""
-    known = {name: _text(value) for name, value in values.items() if value not in (None, "", [], ())}
-    return element(
-        "dl", *(element("div", element("dt", _words(name)), element("dd", text)) for name, text in known.items())
-    )
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").replace("-", " ")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
-
-
-# Pictures
-
-
-def _picture(path: Path, alt: str) -> Markup:
-    """A picture inside the page; a plot on white is marked as one, so that a dark page can turn it dark."""
-    with Image.open(path) as image:
-        width, height = image.size
-        plot = image.convert("L").getpixel((0, 0)) == 255
-    wide = width > 1000 and not plot
-    shown = element(
-        "img", src=_data_uri(path, _WIDEST), alt=alt, width=width, height=height, class_="plot" if plot else None
-    )
-    caption = element("figcaption", alt)
-    return element("figure", _scrolling(shown, alt) if wide else shown, caption, class_="wide" if wide else None)
-
-
-def _data_uri(path: Path, widest: int | None = None) -> str:
-    """A file as an address that holds it. A large picture is compressed and, if wider than `widest`, made smaller."""
-    content, kind = path.read_bytes(), path.suffix[1:]
-    if len(content) > _LARGE:
-        with Image.open(path) as image:
-            small, buffer = image.convert("RGB"), io.BytesIO()
-            if widest and small.width > widest:
-                small = small.resize((widest, small.height * widest // small.width))
-            small.save(buffer, "WEBP", quality=80, method=2)
-        content, kind = buffer.getvalue(), "webp"
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _animation(path: Path, alt: str) -> Markup:
-    """A GIF that is not in a sheet. It cannot be stopped, but put away."""
-    size = path.stat().st_size
-    if size > _LARGE:
-        return element("p", f"{path.name} ({size / 1e6:.1f} MB) lies beside the results.", class_="note")
-    return element("details", element("summary", "Animation"), _picture(path, alt), open="")
-
-
-def _sheet(path: Path, name: str = "") -> Sheet | None:
-    """`path` as a sheet of clips, None where it is another picture."""
-    with Image.open(path) as image:
-        about = image.info.get("sheet")
-    return None if about is None else Sheet(path, json.loads(about), name)
-
-
-def _player(sheets: Sequence[Sheet]) -> Markup:
-    """Clips that play together: all those of one sheet, or one clip of several sheets. Without script, the sheets."""
-    frames = max(sheet.about["frames"] for sheet in sheets)
-    inputs = sheets[0].about["inputs"]
-    clips = min(sheet.about["clips"] for sheet in sheets)
-    pictures, views = [], []
-    for number, sheet in enumerate(sheets):
-        alt = f"All frames of {clips} clips{sheet.name and f' of {sheet.name}'}, the truth above the model"
-        about = {f"data-{key}": value for key, value in sheet.about.items()}
-        pictures.append(element("img", src=_data_uri(sheet.path), alt=alt, class_="sheet", **about))
-        for clip in range(clips):
-            which = f"clip {clip + 1}"
-            panels = [
-                element("div", element("canvas", role="img", aria_label=f"{which}, {part}"), element("span", part))
-                for part in ("truth", "model", "difference")
-            ]
-            caption = element("figcaption", sheet.name or which)
-            views.append(
-                element("figure", *panels, caption, class_="view", data_sheet=number, data_clip=clip, hidden="")
-            )
-    choices = [element("option", f"clip {clip + 1}", value=clip) for clip in range(clips)]
-    if len(sheets) == 1 and clips > 1:
-        choices.insert(0, element("option", "all clips", value="all"))
-    controls = [
-        element("button", "Pause", type="button", class_="play"),
-        element("button", Markup("&lsaquo;"), type="button", class_="back", aria_label="one frame back"),
-        element("button", Markup("&rsaquo;"), type="button", class_="on", aria_label="one frame on"),
-        element("input", type="range", min=1, max=frames, value=1, aria_label="frame"),
-        element("select", *choices, aria_label="clip"),
-        element("output"),
-    ]
-    return element(
-        "div",
-        element("div", *controls, class_="controls", hidden=""),
-        element("div", *views, class_="views"),
-        *pictures,
-        class_="player",
-        data_frames=frames,
-        data_inputs=inputs,
-    )
+    return write_page(folder / REPORT, f"{folder.resolve().name}: comparison", head, [guarded(*part) for part in parts])
 
 
 # What a folder of results holds
@@ -318,18 +146,18 @@ def _task(folder: Path, task: str, changes: str) -> Markup:
         for picture in sorted((*folder.glob("*.png"), *folder.glob("*.gif")))
         if _task_of(picture) == task and picture.stem not in _DRAWN_HERE
     ]
-    sheets = [sheet for picture in pictures if picture.suffix == ".png" and (sheet := _sheet(picture))]
-    parts += [_player([sheet]) for sheet in sheets]
+    sheets = [sheet for picture in pictures if picture.suffix == ".png" and (sheet := read_sheet(picture))]
+    parts += [player([sheet]) for sheet in sheets]
     if path.is_file():
-        parts.append(_guarded(lambda: _SECTIONS.get(task, _numbers)(folder, read_json(path))))
+        parts.append(guarded(lambda: _SECTIONS.get(task, _numbers)(folder, read_json(path))))
     animations = [picture for picture in pictures if picture.suffix == ".gif" and not sheets]  # those show the same
     still = [picture for picture in pictures if picture.suffix == ".png" and all(picture != s.path for s in sheets)]
-    for show, shown in ((_animation, animations[:_GIFS]), (_picture, still)):
+    for show, shown in ((embed_animation, animations[:_GIFS]), (embed_picture, still)):
         parts += [
-            _guarded(show, picture, _ALT.get(picture.stem) or _words(picture.stem).removeprefix(f"{task} "))
+            guarded(show, picture, _ALT.get(picture.stem) or spaced(picture.stem).removeprefix(f"{task} "))
             for picture in shown
         ]
-    return _section(_TITLES.get(task, _words(task)), *parts, under=_words(changes))
+    return section(_TITLES.get(task, spaced(task)), *parts, under=spaced(changes))
 
 
 def _where(results: Mapping[str, Any]) -> str:
@@ -345,7 +173,7 @@ def _where(results: Mapping[str, Any]) -> str:
 def _predictions(folder: Path, results: dict[str, Any]) -> Markup:
     """Of predict and rollout: metrics beside floor and baselines, and the loss by step."""
     made = {name: results[name] for name in (RECONSTRUCTION, FUTURE) if name in results}
-    baselines = {_words(name): values for name, values in results["baselines"].items()}
+    baselines = {spaced(name): values for name, values in results["baselines"].items()}
     head, *rows = metric_cells(made | baselines)
     loss = _loss(made)
     lines = []
@@ -354,13 +182,13 @@ def _predictions(folder: Path, results: dict[str, Any]) -> Markup:
         lines.append(_by_step(name, values, loss, inputs if name == FUTURE else 0, name, dots=True))
     for name, values in results["baselines"].items():
         if loss in values["per_step"]:
-            lines.append(_by_step(_words(name), values, loss, inputs, _BASELINES.get(name, "mean")))
+            lines.append(_by_step(spaced(name), values, loss, inputs, _BASELINES.get(name, "mean")))
     judged = FUTURE if FUTURE in made else RECONSTRUCTION
     about = (
         f"{results['clips']:,} clips of {_where(results)}. Per frame; the baselines are judged on the {judged} frames."
     )
     chart = line_chart(lines, "frame" if inputs else "step", f"{METRICS[loss]} per frame", from_zero=True)
-    return join([element("p", about), _table(head, rows, first=len(made)), chart])
+    return join([element("p", about), data_table(head, rows, first=len(made)), chart])
 
 
 def _rollout(folder: Path, results: dict[str, Any]) -> Markup:
@@ -393,7 +221,7 @@ def _ood(folder: Path, results: dict[str, Any]) -> Markup:
         for name, row in settings.items()
     ]
     about = f"{some['clips']:,} test clips of each setting; {METRICS[loss]} per frame of the {judged}."
-    return join([element("p", about), _table(("", "model", *map(_words, others)), rows, first=1)])
+    return join([element("p", about), data_table(("", "model", *map(spaced, others)), rows, first=1)])
 
 
 def _features(folder: Path, results: dict[str, Any]) -> Markup:
@@ -431,7 +259,7 @@ def _arms(curve: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _label_chart(curve: Sequence[Mapping[str, Any]]) -> Markup:
-    lines = [_label_line(*_ARMS.get(arm, (_words(arm), "mean")), curve, arm) for arm in _arms(curve)]
+    lines = [_label_line(*_ARMS.get(arm, (spaced(arm), "mean")), curve, arm) for arm in _arms(curve)]
     return line_chart(lines, "labelled videos per class", "test accuracy", log_x=True)
 
 
@@ -442,8 +270,8 @@ def _label_line(name: str, style: str, curve: Sequence[Mapping[str, Any]], arm: 
 
 
 def _label_table(curve: Sequence[Mapping[str, Any]]) -> Markup:
-    rows = [(_ARMS.get(arm, (_words(arm),))[0], *(_accuracy(row[arm]) for row in curve)) for arm in _arms(curve)]
-    return _table(("labels per class", *(str(row["labels_per_class"]) for row in curve)), rows, first=1)
+    rows = [(_ARMS.get(arm, (spaced(arm),))[0], *(_accuracy(row[arm]) for row in curve)) for arm in _arms(curve)]
+    return data_table(("labels per class", *(str(row["labels_per_class"]) for row in curve)), rows, first=1)
 
 
 def _accuracy(values: Mapping[str, Any]) -> str:
@@ -463,7 +291,7 @@ def _probe(folder: Path, results: dict[str, Any]) -> Markup:
     about += "Classes: accuracy; values: R2; clustering: NMI."
     precision = next(iter(results["retrieval"].values()))
     near = f"Of the nearest training clips, {precision:.1%} are of the class of the test clip."
-    return join([element("p", about), _table(("", *map(_words, kinds)), rows), element("p", near)])
+    return join([element("p", about), data_table(("", *map(spaced, kinds)), rows), element("p", near)])
 
 
 def _anomaly(folder: Path, results: dict[str, Any]) -> Markup:
@@ -478,12 +306,12 @@ def _anomaly(folder: Path, results: dict[str, Any]) -> Markup:
         numbers = (f"{curve[name]:.3f}" if curve else "-" for name in ("roc_auc", "average_precision"))
         rows.append((level, f"{results[level]:,}", ends, flagged, *numbers))
     head = ("", "scored", "threshold", "above it", "ROC-AUC", "average precision")
-    return join([element("p", about), _table(head, rows)])
+    return join([element("p", about), data_table(head, rows)])
 
 
 def _architecture(folder: Path, results: dict[str, Any]) -> Markup:
     rows = [(name, f"{count:,}") for name, count in results["parameters"].items()]
-    return _table(("", "parameters"), rows)
+    return data_table(("", "parameters"), rows)
 
 
 def _numbers(folder: Path, results: Any) -> Markup:
@@ -494,8 +322,8 @@ def _numbers(folder: Path, results: Any) -> Markup:
     tables = []
     for name, value in results.items():
         if isinstance(value, dict) and value:
-            tables.append(_guarded(_number_table, _words(name), value))
-    return join([_facts(single), *tables])
+            tables.append(guarded(_number_table, spaced(name), value))
+    return join([fact_list(single), *tables])
 
 
 def _number_table(name: str, value: dict[str, Any]) -> Markup:
@@ -506,8 +334,8 @@ def _number_table(name: str, value: dict[str, Any]) -> Markup:
     columns = list(dict.fromkeys(column for row in flat.values() for column in row))
     if not columns:
         return Markup("")
-    cells = [(_words(key), *(_text(row.get(column)) for column in columns)) for key, row in flat.items()]
-    return _table((name, *map(_words, columns)), cells)
+    cells = [(spaced(key), *(as_text(row.get(column)) for column in columns)) for key, row in flat.items()]
+    return data_table((name, *map(spaced, columns)), cells)
 
 
 _SECTIONS: dict[str, Callable[[Path, dict[str, Any]], Markup]] = {
@@ -567,7 +395,7 @@ def _key_numbers(folders: Sequence[Path]) -> Markup:
             loss = _loss(made)
             for name, values in made.items():
                 others = {key: row[loss] for key, row in results["baselines"].items() if row.get(loss)}
-                beside = ", ".join(f"{_words(key)} {metric_text(loss, value)}" for key, value in others.items())
+                beside = ", ".join(f"{spaced(key)} {metric_text(loss, value)}" for key, value in others.items())
                 tiles[name] = (
                     f"{metric_text(loss, values[loss])} {METRICS[loss]}",
                     beside if name == next(iter(made)) else "",
@@ -592,7 +420,7 @@ def _samples(run: RunFolder) -> Markup:
     samples = sorted(run.samples.glob("*.gif"))
     advice = element("p", f"Not evaluated yet: python evaluate.py {run.path}", class_="note")
     alt = "A validation clip: truth, model, error"
-    return _section("A validation clip", advice, *(_animation(path, alt) for path in samples[-1:]))
+    return section("A validation clip", advice, *(embed_animation(path, alt) for path in samples[-1:]))
 
 
 def _training(run: RunFolder) -> Markup:
@@ -601,7 +429,7 @@ def _training(run: RunFolder) -> Markup:
     steps = steps[:: max(1, len(steps) // _POINTS)]
     judged = [row for row in rows if "validation" in row]
     if not judged:
-        return _section("Training", element("p", "No validation yet.", class_="note"))
+        return section("Training", element("p", "No validation yet.", class_="note"))
     loss = _loss({name: judged[-1]["validation"][name] for name in judged[-1]["validation"] if name != "clips"})
     lines = []
     for name in (RECONSTRUCTION, FUTURE):
@@ -614,7 +442,7 @@ def _training(run: RunFolder) -> Markup:
     facts["sequences per second"] = last["sequences_per_second"]
     memory = last.get("peak_memory_bytes")
     facts |= {"memory at most": f"{memory / 1e9:.2f} GB"} if memory else {}
-    return _section("Training", line_chart(lines, "sequences seen", f"{METRICS[loss]} per frame"), _facts(facts))
+    return section("Training", line_chart(lines, "sequences seen", f"{METRICS[loss]} per frame"), fact_list(facts))
 
 
 def _repeat(run: RunFolder, config: dict[str, Any]) -> Markup:
@@ -625,10 +453,10 @@ def _repeat(run: RunFolder, config: dict[str, Any]) -> Markup:
     for number, start in enumerate(starts):
         parts.append(element("h3", f"{'Resumed' if number else 'Started'} {start.get('started', '')}"))
         parts.append(element("pre", element("code", f"python {start.get('command', '')}")))
-        parts.append(_facts({name: value for name, value in start.items() if name not in ("command", "started")}))
+        parts.append(fact_list({name: value for name, value in start.items() if name not in ("command", "started")}))
     for name, values in config.items():
-        parts.append(element("details", element("summary", f"Config: {name}"), _facts(values)))
-    return _section("How to repeat it", *parts)
+        parts.append(element("details", element("summary", f"Config: {name}"), fact_list(values)))
+    return section("How to repeat it", *parts)
 
 
 # Runs side by side
@@ -656,7 +484,9 @@ def _compared_metrics(results: dict[str, Any]) -> Markup:
             if decoder in row
         ]
         charts.append(line_chart(lines, f"{decoder} step", f"{unit} per frame", from_zero=True))
-    return _section("Which pretraining", _table(head, table, first=len(rows)), element("div", *charts, class_="charts"))
+    return section(
+        "Which pretraining", data_table(head, table, first=len(rows)), element("div", *charts, class_="charts")
+    )
 
 
 def _with_scratch(rows: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -667,8 +497,8 @@ def _with_scratch(rows: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any
 def _compared_clips(given: tuple[Path, Mapping[str, Any]]) -> Markup:
     folder, rows = given
     paths = {name: folder / name.replace(" ", "-", 1) / "predict-sheet.png" for name in rows}
-    sheets = [sheet for name, path in paths.items() if path.is_file() and (sheet := _sheet(path, name))]
-    return _section("The same clips", _player(sheets)) if sheets else Markup("")
+    sheets = [sheet for name, path in paths.items() if path.is_file() and (sheet := read_sheet(path, name))]
+    return section("The same clips", player(sheets)) if sheets else Markup("")
 
 
 def _compared_labels(rows: Mapping[str, Any]) -> Markup:
@@ -679,7 +509,7 @@ def _compared_labels(rows: Mapping[str, Any]) -> Markup:
         for name, row in _with_scratch(rows)
     ]
     chart = line_chart(lines, "labelled videos per class", "test accuracy", log_x=True)
-    return _section("What the encoders are worth", chart)
+    return section("What the encoders are worth", chart)
 
 
 def _compared_settings(rows: Mapping[str, Any]) -> Markup:
@@ -698,7 +528,7 @@ def _compared_settings(rows: Mapping[str, Any]) -> Markup:
     keys = dict.fromkeys(key for values in settings.values() for key in values)
     table = []
     for key in keys:
-        cells = [_text(values.get(key)) for values in settings.values()]
+        cells = [as_text(values.get(key)) for values in settings.values()]
         if len(set(cells)) > 1:
-            table.append((_words(key), *cells))
-    return _section("How they differ", _table(("", *settings), table)) if table else Markup("")
+            table.append((spaced(key), *cells))
+    return section("How they differ", data_table(("", *settings), table)) if table else Markup("")
