@@ -168,8 +168,13 @@ def main(arguments: argparse.Namespace) -> None:
     from contextlib import redirect_stdout
 
     from video_ae.distributed import join
+    from video_ae.memory import denormals_as_zero
 
-    with join(arguments.device) as ranks, redirect_stdout(sys.stdout if ranks.first else None):
+    with (
+        denormals_as_zero(),
+        join(arguments.device) as ranks,
+        redirect_stdout(sys.stdout if ranks.first else None),
+    ):
         train(arguments, ranks)
 
 
@@ -177,6 +182,7 @@ def train(arguments: argparse.Namespace, ranks: Ranks) -> None:
     import torch
 
     from datasets.batches import consecutive_indices, load_batches, spread_indices, training_indices
+    from video_ae import report
     from video_ae.checkpoint import WEIGHTS, load_weights, model_folder
     from video_ae.memory import keep_freed_memory, peak_memory
     from video_ae.models import LSTMAutoencoder
@@ -186,7 +192,6 @@ def train(arguments: argparse.Namespace, ranks: Ranks) -> None:
 
     given = vars(arguments)
     keep_freed_memory()
-    torch.set_flush_denormal(True)  # vanishing gradients of long sequences took three times as long
     if arguments.compile:
         compile_steps()
 
@@ -253,6 +258,8 @@ def train(arguments: argparse.Namespace, ranks: Ranks) -> None:
     print(f"model    {run.model}\ncurves   {run.curves}")
     if not model_config.features:
         print(f"samples  {run.samples}")
+    if ranks.first:
+        report.try_to_write(lambda: report.write_run(run))
     print(f"next     python evaluate.py {run.path}")
 
 
