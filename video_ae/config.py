@@ -71,7 +71,7 @@ class ModelConfig:
         if self.cell not in CELLS:
             raise ValueError(f"cell {self.cell!r}: expected one of {', '.join(CELLS)}")
         if self.cell == CONVOLUTIONAL and self.patch_size is None:
-            raise ValueError("a convolutional LSTM needs a grid of patches: say patch_size")
+            raise ValueError("a convolutional LSTM needs a grid of patches: say patch_size (--patch-size 8)")
         if self.output not in LOSS_NAMES:
             raise ValueError(f"output {self.output!r}: expected one of {', '.join(LOSS_NAMES)}")
         for name in ("input_frames", "future_frames", "layers"):
@@ -289,7 +289,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--recompute",
         type=int,
         metavar="N",
-        help="keep the activations of N steps at a time, compute the others twice: long sequences in less memory",
+        help="keep the activations of N steps at a time, compute the others twice: for sequences of hundreds of steps",
     )
     group.add_argument("--truncate", type=int, metavar="N", help="let gradients go back N steps at most")
     group.add_argument("--reconstruction-weight", type=float, metavar="W", help="of its loss (default: 1)")
