@@ -1,0 +1,1 @@
+"""What a long training may meet, done to it on purpose: `make torture`."""

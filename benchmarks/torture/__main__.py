@@ -1,0 +1,124 @@
+"""Runs the campaigns and writes what came of them to docs/reliability.md.
+
+python -m benchmarks.torture                       # all of them, in full: hours
+python -m benchmarks.torture --share 0.1           # a tenth of each
+python -m benchmarks.torture --only bit_flips --seed 1
+
+Each outcome is stored as soon as it is known, and not measured again with the same count and seed unless --only names
+it: a run of hours can be cut short and gone on with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.torture.outcome import Outcome
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "reliability.md"
+Campaign = Callable[[int, int, Path], Outcome]
+
+CAMPAIGNS: list[tuple[Campaign, int]] = []  # in the order of the table, with the counts of a full run
+
+
+def measure(campaign: Campaign, count: int, seed: int) -> dict[str, Any]:
+    """One row of the table."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix=f"torture-{campaign.__name__}-") as folder:
+        outcome = campaign(count, seed, Path(folder))
+    return dataclasses.asdict(outcome) | {
+        "name": campaign.__name__,
+        "count": count,
+        "seed": seed,
+        "seconds": round(time.monotonic() - started),
+        "commit": _commit(),
+        "machine": _machine(),
+    }
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """docs/reliability.md: everything that was measured, and nothing else."""
+    full = {campaign.__name__: count for campaign, count in CAMPAIGNS}
+    lines = [
+        "# What was done to it, and what held",
+        "",
+        "Written by `make torture` (`python -m benchmarks.torture`). The tests contain a small sample of each campaign.",
+        "A row is repeated with `python -m benchmarks.torture --only NAME --count COUNT --seed SEED`.",
+        "",
+        "| campaign | tried | held | promise | measured | NAME, seed | minutes | commit |",
+        "|---|---:|---:|---|---|---|---:|---|",
+    ]
+    for row in rows:
+        tried, held = row["tried"], row["tried"] - len(row["failures"])
+        part = "" if row["count"] >= full[row["name"]] else f" (of {full[row['name']]} in a full run: {row['count']})"
+        cells = [row["campaign"] + part, tried, held, row["promise"], row["note"], f"`{row['name']}`, {row['seed']}"]
+        lines.append("| " + " | ".join(map(str, [*cells, f"{row['seconds'] / 60:.1f}", row["commit"]])) + " |")
+    failures = [f"- `{row['name']}`: {failure}" for row in rows for failure in row["failures"]]
+    if failures:
+        lines += ["", "## What did not hold", "", *failures]
+    lines += ["", *sorted({row["machine"] for row in rows}), ""]
+    return "\n".join(lines)
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def _machine() -> str:
+    processor = torch.cpu.get_capabilities().get("cpu_name", platform.processor())
+    python = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{os.cpu_count()} cores, {processor}, {platform.system()}, {python}."
+
+
+def parse_arguments() -> argparse.Namespace:
+    names = [campaign.__name__ for campaign, _ in CAMPAIGNS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
+    parser.add_argument("--share", type=float, default=1.0, help="of the full counts (default: 1)")
+    parser.add_argument("--count", type=int, help="instead of the full counts")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output-dir", type=Path, default=ROOT / "runs" / "torture", help="of the stored outcomes")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for campaign, full in CAMPAIGNS:
+        name = campaign.__name__
+        stored = arguments.output_dir / f"{name}.json"
+        row = json.loads(stored.read_text()) if stored.is_file() else None
+        count = arguments.count or max(1, math.ceil(full * arguments.share))
+        known = row is not None and (row["count"], row["seed"]) == (count, arguments.seed)
+        if (arguments.only is None and not known) or name in (arguments.only or ()):
+            row = measure(campaign, count, arguments.seed)
+            stored.write_text(json.dumps(row, indent=2) + "\n")
+            print(
+                f"{name}: {row['tried'] - len(row['failures'])} of {row['tried']} held, {row['seconds']} s", flush=True
+            )
+            for failure in row["failures"]:
+                print(f"  {failure}")
+        if row is not None:
+            rows.append(row)
+            PAGE.write_text(page(rows))
+    return 1 if any(row["failures"] for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
