@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
 # Modules of video_ae.tasks, each with `run(opened, arguments)`.
 TASKS = ("predict", "rollout", "ood", "features", "classify", "probe", "anomaly", "encode", "architecture", "export")
+_OF_WEIGHTS = {"features", "architecture"}  # tasks that open no data
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
+    "clips": set(TASKS) - _OF_WEIGHTS,
     "future_frames": {"predict"},
     "rollout_steps": {"rollout"},
     "labels": {"classify", "probe"},
@@ -45,6 +47,8 @@ _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     **{name: {"anomaly"} for name in ("quantile", "source", "labels_file", "all_odd", "per_series")},
     **{name: {"classify"} for name in ("labels_per_class", "num_seeds", "two_stream", *_RECIPE)},
 }
+_STANDARD = {"labels": DIGIT_LABELS[0], "num_seeds": SEEDS, "seed": 0}  # these values change nothing
+_UNNAMED = ("download", "out", "two_stream", "labels_file")  # flags that folders of results are not named after
 
 
 def _add_task_flags(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +113,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--output-dir",
         type=Path,
         metavar="FOLDER",
-        help="(default: RUN/evaluation, or a folder in it that is named after what the flags change;"
+        help="(default: RUN/evaluation, or a folder in it that is named after what the flags change about the task;"
         " runs/compare-<time>)",
     )
     parser.add_argument("--out", type=Path, metavar="FILE.npz", help="where encode writes codes and ids")
@@ -132,8 +136,8 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
-def open_run(arguments: argparse.Namespace, path: Path, folder: Path | None, ranks: Ranks) -> Opened:
-    """The run at `path` and the data that the flags ask for; results go into `folder`, None for one in the run."""
+def open_run(arguments: argparse.Namespace, path: Path, ranks: Ranks) -> Opened:
+    """The run at `path` and the data that the flags ask for; results go into its folder `evaluation`."""
     from video_ae.models import LSTMAutoencoder
     from video_ae.run_folder import RunFolder
 
@@ -142,8 +146,7 @@ def open_run(arguments: argparse.Namespace, path: Path, folder: Path | None, ran
     data = trained_on.changed_by(vars(arguments))
     refuse_other_split(trained_on, data)
     model = LSTMAutoencoder.from_pretrained(run.path).to(ranks.device).eval()
-    changes = difference(vars(arguments))
-    return Opened(run, model, ranks, trained_on, data, changes, folder or run.evaluation / changes)
+    return Opened(run, model, ranks, trained_on, data, "", run.evaluation)
 
 
 def refuse_other_split(trained_on: DataConfig, data: DataConfig) -> None:
@@ -159,13 +162,15 @@ def refuse_other_split(trained_on: DataConfig, data: DataConfig) -> None:
             )
 
 
-def difference(given: dict[str, Any]) -> str:
-    """A folder name for what the flags change about the standard evaluation, empty where they change nothing."""
-    names = [field.name for field in dataclasses.fields(DataConfig) if field.name != "download"]
-    names += ["future_frames", "rollout_steps", "clips", "labels", "labels_per_class", "num_seeds", *_RECIPE, "seed"]
-    names += ["source", "quantile", "per_series", "all_odd"]
-    standard = {"labels": DIGIT_LABELS[0], "num_seeds": SEEDS, "seed": 0}
-    changes = [f"{name}-{given[name]}" for name in names if given.get(name) not in (None, standard.get(name))]
+def difference(given: dict[str, Any], task: str) -> str:
+    """A folder name for what the flags that `task` reads change about it, empty where they change nothing."""
+    names = [] if task in _OF_WEIGHTS else [*(field.name for field in dataclasses.fields(DataConfig)), "seed"]
+    names += [name for name, tasks in _TASKS_OF_FLAG.items() if task in tasks]
+    changes = [
+        f"{name}-{given[name]}"
+        for name in names
+        if name not in _UNNAMED and given.get(name) not in (None, _STANDARD.get(name))
+    ]
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(changes)).strip("-.")
 
 
@@ -193,16 +198,36 @@ def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
 
         folder = arguments.output_dir or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
         runs = [
-            open_run(arguments, path, folder / f"{n}-{path.name}", ranks) for n, path in enumerate(arguments.compare)
+            open_run(arguments, path, ranks)._replace(folder=folder / f"{number}-{path.name}")
+            for number, path in enumerate(arguments.compare)
         ]
         compare.run(runs, arguments, folder)
         report.try_to_write(lambda: report.write_comparison(folder))
         return
-    opened = open_run(arguments, arguments.run, arguments.output_dir, ranks)
+    opened = open_run(arguments, arguments.run, ranks)
+    failed = run_tasks(opened, arguments)
+    if ranks.first and len(failed) < len(arguments.tasks):
+        report.try_to_write(lambda: report.write_run(opened.run, arguments.output_dir))
+    if failed:
+        reasons = "; ".join(f"{task} ({reason})" for task, reason in failed.items())
+        raise ValueError(f"not possible: {reasons}")
+
+
+def run_tasks(opened: Opened, arguments: argparse.Namespace) -> dict[str, str]:
+    """Run every task; returns those of several that were not possible, and why. With `--debug` they are raised."""
+    failed: dict[str, str] = {}
     for task in arguments.tasks:
-        import_module(f"video_ae.tasks.{task}").run(opened, arguments)  # not before: each needs other heavy packages
-    if ranks.first:
-        report.try_to_write(lambda: report.write_run(opened.run, opened.folder))
+        changes = difference(vars(arguments), task)
+        folder = arguments.output_dir or opened.run.evaluation / changes
+        try:
+            module = import_module(f"video_ae.tasks.{task}")  # not before: each needs other heavy packages
+            module.run(opened._replace(changes=changes, folder=folder), arguments)
+        except Exception as error:
+            if arguments.debug or len(arguments.tasks) == 1:
+                raise
+            expected = isinstance(error, (ValueError, OSError, ImportError, FloatingPointError))
+            failed[task] = str(error) if expected else f"{type(error).__name__}: {error}; --debug shows where"
+    return failed
 
 
 def command(words: list[str] | None = None) -> int:

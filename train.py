@@ -148,8 +148,9 @@ def inherit(stored: dict[str, Any], given: dict[str, Any], source: str) -> tuple
         for field in dataclasses.fields(config):
             before, after = getattr(config, field.name), getattr(changed, field.name)
             if before != after:
+                by = f" as --preset {given['preset']} has" if "preset" in given and field.name not in given else ""
                 raise ValueError(
-                    f"{source}: the run has {field.name} {before}, not {after}; leave out the flag or start anew"
+                    f"{source}: the run has {field.name} {before}, not {after}{by}; leave out the flag or start anew"
                 )
     return model, data, cli.override(training, {key: given[key] for key in _MAY_CHANGE if key in given})
 

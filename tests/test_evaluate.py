@@ -189,9 +189,11 @@ def test_from_video_files_to_a_curve(tmp_path, monkeypatch, capsys):
     assert model.config.output == "linear"
     assert model.encoder.std.min() < 1  # standardised by its own data, not left at one
     assert evaluate.command([str(tmp_path / "run"), "--tasks", "predict", "classify", "probe", *FEW]) == 0
-    folder = tmp_path / "run" / "evaluation" / "labels-per-class-1-2-num-seeds-2-steps-2"
-    assert result(folder, "predict")["baselines"].keys() == {"copy_last", "mean_frame"}
-    assert (folder / "predict-00.gif").stat().st_size > 1000
+    everything = tmp_path / "run" / "evaluation"  # predict and probe read none of these flags
+    folder = everything / "labels-per-class-1-2-num-seeds-2-steps-2"
+    assert result(everything, "predict")["baselines"].keys() == {"copy_last", "mean_frame"}
+    assert (everything / "predict-00.gif").stat().st_size > 1000
+    assert (everything / "probe.json").is_file()
     classified = result(folder, "classify")
     assert (classified["class_names"], classified["task"]) == (["left", "right"], "class")
     assert (classified["labelled_videos"], classified["test_videos"]) == (12, 4)  # 6 and 2 people
@@ -260,13 +262,39 @@ def test_percepts_of_others_train_and_classify(tmp_path):
     assert train.command(["--composite", *source, *TRAINING, "--output-dir", str(tmp_path / "run")]) == 0
     assert not (tmp_path / "run" / "samples").exists()
     assert evaluate.command([str(tmp_path / "run"), "--tasks", "predict", "classify", "probe", *FEW]) == 0
+    assert "psnr" not in result(tmp_path / "run" / "evaluation", "predict")["future"]
     folder = tmp_path / "run" / "evaluation" / "labels-per-class-1-2-num-seeds-2-steps-2"
-    assert "psnr" not in result(folder, "predict")["future"]
     assert result(folder, "classify")["test_videos"] == 4
     assert result(folder, "classify")["curve"][1]["linear"]["mean"] == 1.0
     model = LSTMAutoencoder.from_pretrained(tmp_path / "run")
     vectors = torch.from_numpy(random.normal(size=(2, 4, 5))).float()
     assert model.predict(vectors).shape == (2, 2, 5)
+
+
+def test_a_task_that_is_not_possible_keeps_no_other_from_being_done(tmp_path, capsys):
+    """On series, ood in the middle of a list ended the command before the tasks after it and the report."""
+    np.save(tmp_path / "series.npy", np.random.default_rng(0).normal(size=(20, 6, 3)))
+    source = ["--dataset", "sequences", "--data-dir", str(tmp_path / "series.npy")]
+    run = tmp_path / "run"
+    assert train.command(["--reconstruct", *source, *TRAINING, "--output-dir", str(run)]) == 0
+    (run / "report.html").unlink()
+    capsys.readouterr()
+    assert evaluate.command([str(run), "--tasks", "ood", "architecture", "features", "predict"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: not possible: ood (ood changes how digits move")
+    assert "; features (features draws weights" in error
+    assert error.count("\n") == 1
+    assert {path.name for path in (run / "evaluation").glob("*.json")} == {"architecture.json", "predict.json"}
+    assert "What it predicts" in (run / "report.html").read_text()
+
+
+def test_results_lie_in_a_folder_named_after_the_flags_that_their_task_reads():
+    """A name after all flags said that a task was done with fewer clips which never looked at that flag."""
+    given = {"clips": 20, "rollout_steps": 30, "num_digits": 3, "labels": "identity", "seed": 0, "steps": 9}
+    assert evaluate.difference(given, "rollout") == "num-digits-3-clips-20-rollout-steps-30"
+    assert evaluate.difference(given, "predict") == "num-digits-3-clips-20"
+    assert evaluate.difference(given, "classify") == "num-digits-3-clips-20-steps-9"
+    assert evaluate.difference(given, "features") == ""
 
 
 @pytest.mark.parametrize(
@@ -301,6 +329,7 @@ def test_wrong_choices_are_one_clear_line(words, message, run, small_pools, caps
         ["run", "--tasks", "probe", "--frozen", "1"],
         ["run", "--tasks", "classify", "--future-frames", "3"],
         ["--compare", "run", "--two-stream", "run"],
+        ["run", "--tasks", "features", "--clips", "3"],
     ],
 )
 def test_wrong_usage_exits_with_2(words):

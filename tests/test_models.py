@@ -193,9 +193,10 @@ def test_wrong_shapes_and_missing_decoders_are_named():
         ),
         ({"code_size": 0}, "code_size is 0: expected at least 1"),
         ({"variational": True}, "needs the size of its code: say code_size"),
-        ({"patch_size": 5}, "patch size 5: expected a divisor of 64 and 64"),
+        ({"patch_size": 5}, "patch size 5 does not divide the frame"),
         ({"cell": "gru"}, "cell 'gru': expected one of lstm, conv"),
         ({"cell": "conv"}, "needs a grid of patches: say patch_size"),
+        ({"cell": "conv", "patch_size": 1, "frame_shape": (5, 1, 1)}, "found vectors of 5 features: use cell lstm"),
         ({"output": "relu"}, "output 'relu': expected one of logistic, linear"),
     ],
 )

@@ -198,7 +198,9 @@ def test_a_second_run_into_the_folder_is_refused(run, capsys):
 
 def test_resuming_with_other_choices_is_refused(run, capsys):
     assert train.command(["--resume", "--output-dir", str(run), "--hidden-size", "16"]) == 1
-    assert "the run has hidden_size 8, not 16" in capsys.readouterr().err
+    assert "the run has hidden_size 8, not 16;" in capsys.readouterr().err
+    assert train.command(["--resume", "--output-dir", str(run), "--preset", "paper"]) == 1  # nobody typed the size
+    assert "the run has hidden_size 8, not 2048 as --preset paper has;" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
@@ -328,7 +330,7 @@ def test_an_array_of_frames_trains_and_evaluates(tmp_path):
         (["--composite", "--dataset", "array", "--data-dir", "/nowhere.npy"], "/nowhere.npy: no such file"),
         (["--composite", "--dataset", "moving-mnist-file"], "is test data: train on moving-mnist"),
         (["--composite", "--image-size", "20"], "image size 20: expected at least 28"),
-        (["--composite", "--patch-size", "5"], "patch size 5: expected a divisor of 64 and 64"),
+        (["--composite", "--patch-size", "5"], "patch size 5 does not divide the frame"),
         (["--predict", "--conditional", "reconstruction"], "expected some of this model's decoders"),
         (["--composite", "-b", "0"], "batch_size is 0: expected a finite number above 0"),
         (["--composite", "--lr", "nan"], "lr is nan: expected a finite number above 0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,11 +86,18 @@ class ModelConfig:
             raise ValueError("a variational model needs the size of its code: say code_size")
         if len(self.frame_shape) != 3 or min(self.frame_shape) < 1:
             raise ValueError(f"frame shape {self.frame_shape}: expected channels, height, width")
+        if self.convolutional and self.features:
+            raise ValueError(
+                f"a convolutional LSTM is for pictures, found vectors of {self.frame_shape[0]} features: use cell lstm"
+                " (--cell lstm, another --preset)"
+            )
         if self.patch_size is not None:
             _, height, width = self.frame_shape
             if self.patch_size < 1 or height % self.patch_size or width % self.patch_size:
+                fitting = [P for P in range(1, math.gcd(height, width) + 1) if height % P == width % P == 0]
                 raise ValueError(
-                    f"patch size {self.patch_size}: expected a divisor of {height} and {width}, the frame's sides"
+                    f"patch size {self.patch_size} does not divide the frame's sides of {height} and {width} pixels:"
+                    f" expected one of {', '.join(map(str, fitting))} (--patch-size)"
                 )
 
     @property
@@ -216,6 +224,11 @@ def from_json(cls: type[Config], values: dict[str, Any], source: str) -> Config:
     return cls(**values)
 
 
+def _in_words(preset: dict[str, Any]) -> str:
+    """`--hidden-size 512 --layers 1`"""
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in preset.items())
+
+
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of `ModelConfig`. A flag that is not given is absent from the namespace: presets are inherited."""
     default = ModelConfig()
@@ -230,7 +243,8 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--conditional", nargs="*", choices=DECODERS, help="decoders that read their last frame (none named: all)"
     )
-    group.add_argument("--preset", choices=PRESETS, help="a model of known size; other flags override it")
+    presets = "; ".join(f"{name}: {_in_words(preset)}" for name, preset in PRESETS.items())
+    group.add_argument("--preset", choices=PRESETS, help=f"model flags in one, others override them. {presets}")
     group.add_argument(
         "--input-frames",
         type=int,

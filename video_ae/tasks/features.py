@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ..checkpoint import write_json
+from ..checkpoint import sequences_seen, write_json
 from ..config import ModelConfig
 from ..models import Decoder, Encoder
 from ..patches import vectors_to_frames
@@ -54,7 +54,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
         "pictures": shapes,
     }
     start_folder(folder, "features")
-    write_json(folder / "features.json", results | opened.facts(arguments))
+    write_json(folder / "features.json", results | {"sequences_seen": sequences_seen(opened.run.path)})
     for what, weights in (("input", ordered), ("output", painted)):
         save_weights(folder / f"features-{what}.png", {name: some[:_UNITS] for name, some in weights.items()})
 
