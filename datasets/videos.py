@@ -1,8 +1,10 @@
 """Video files: read into arrays, with every bound checked that a small or broken file could overstep.
 
-OpenCV decodes. What a header states is used to refuse a file and for nothing else: frames are counted as they decode.
+OpenCV decodes. What headers state is used to refuse a file before anything is decoded, and for nothing else: frames are
+counted as they decode. Where the container says how many there are, fewer are an error, not a shorter film.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +14,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-MAX_PIXELS_PER_FRAME = 8192 * 8192
-MAX_PIXELS = 2**42  # of all frames that a header states: six hours of 4K at 25 frames per second
-MAX_BYTES = 2**32  # of the array that one call returns: a film of 200 KB can decode to 10 GB
+from .containers import DamagedError, frames_in_container
+
+MAX_PIXELS_PER_FRAME = 2**24  # twice 4K; a decoder holds a dozen such frames
+MAX_PIXELS = 2**42  # of all frames that are decoded: six hours of 4K at 25 frames per second
+MAX_SECONDS = 3600  # for one file
+# Of the array that one call returns: a film of 200 KB can decode to 10 GB. Small files may fill less.
+MAX_BYTES, MAX_BYTES_OF_ANY, MAX_BYTES_PER_BYTE = 2**32, 2**28, 2**11
+_THREADS = 4  # of a decoder; each holds frames
 
 
 class Video(NamedTuple):
@@ -42,47 +49,94 @@ def read_video(
     it grows. Without, frames are as filmed.
 
     Raises FileNotFoundError, or ValueError that names the file where it is no whole video, where its frames exceed
-    `MAX_PIXELS_PER_FRAME`, `MAX_PIXELS` or `MAX_BYTES`, change their size or are fewer than `least`.
+    `MAX_PIXELS_PER_FRAME`, `MAX_PIXELS`, `MAX_SECONDS` or `MAX_BYTES`, change their size or are fewer than `least`.
+    With `frames`, what comes behind them is not decoded, so that nothing is known of it.
     """
     bounds = (("image size", image_size, 1), ("stride", stride, 1), ("first frame", first, 0), ("frames", frames, 1))
     for what, value, lowest in bounds:
         if value is not None and value < lowest:
             raise ValueError(f"{what} {value}: expected at least {lowest}")
-    kept: list[npt.NDArray[np.uint8]] = []
-    kept_bytes = 0
-    with _opened(path) as capture:
-        shape = (int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), 3)
-        index = -1
-        while len(kept) != frames and capture.grab():
-            index += 1
+    with _opened(path) as film:
+        height, width, _ = film.shape
+        shape = (image_size or height, image_size or width, 1 if grey else 3)
+        most = _most_frames(film, shape)
+        expected = 0 if film.frames is None else max(0, -(-(film.frames - first) // stride))
+        if frames is not None:
+            expected = min(expected, frames)
+        _refuse_more(path, expected, most, shape)
+        kept = np.empty((min(most, max(expected, 16)), *shape), np.uint8)
+        count = 0
+        for index in _decoded(film):
             if index < first or (index - first) % stride:
                 continue
-            decoded, frame = capture.retrieve()
-            if not decoded or frame.shape != shape:
+            decoded, frame = film.capture.retrieve()
+            if not decoded or frame.shape != film.shape:
                 found = f"is {frame.shape[1]}x{frame.shape[0]}" if decoded else "does not decode"
-                raise ValueError(f"{path}: frame {index} {found}, expected {shape[1]}x{shape[0]} pixels throughout")
-            kept.append(_prepare(frame.astype(np.uint8, copy=False), image_size, grey))
-            kept_bytes += kept[-1].nbytes
-            if kept_bytes > MAX_BYTES:
-                raise ValueError(
-                    f"{path}: the first {len(kept)} frames fill {kept_bytes:,} bytes, expected at most {MAX_BYTES:,};"
-                    " ask for smaller or fewer frames (image size, stride)"
-                )
-    if len(kept) < max(least, 1):
+                raise ValueError(f"{path}: frame {index} {found}, expected {width}x{height} pixels throughout")
+            _refuse_more(path, count + 1, most, shape)
+            if count == len(kept):
+                kept.resize((min(most, count + count // 4 + 1), *shape), refcheck=False)  # in place: no second copy
+            kept[count] = _prepare(frame.astype(np.uint8, copy=False), image_size, grey)
+            count += 1
+            if count == frames:
+                break
+    if count < max(least, 1):
         raise ValueError(
-            f"{path}: {len(kept)} frames decode (from frame {first}, stride {stride}), expected at least"
+            f"{path}: {count} frames decode (from frame {first}, stride {stride}), expected at least"
             f" {max(least, 1)}; leave the file out or ask for fewer"
         )
-    return np.stack(kept)
+    kept.resize((count, *shape), refcheck=False)
+    return kept
 
 
 def count_frames(path: Path | str) -> int:
-    """How many frames of a video decode, possibly none. Raises as `read_video` does for files that it cannot open."""
-    frames = 0
-    with _opened(path) as capture:
-        while capture.grab():
-            frames += 1
-    return frames
+    """How many frames of a video decode, possibly none. Raises as `read_video` does for files that are not whole."""
+    with _opened(path) as film:
+        return sum(1 for _ in _decoded(film))
+
+
+class _Film(NamedTuple):
+    """An open video. `frames` is how many must decode, None where its container does not say."""
+
+    path: Path
+    capture: cv2.VideoCapture
+    shape: tuple[int, int, int]
+    frames: int | None
+
+
+def _decoded(film: _Film) -> Iterator[int]:
+    """The numbers of the frames as they decode, each to be retrieved or not.
+
+    Raises ValueError where they take too long, are too many or, at the end, too few.
+    """
+    index, started = -1, time.monotonic()
+    while film.capture.grab():
+        index += 1
+        if time.monotonic() - started > MAX_SECONDS or (index + 1) * film.shape[0] * film.shape[1] > MAX_PIXELS:
+            raise ValueError(
+                f"{film.path}: found no end after {index + 1:,} frames, expected at most {MAX_PIXELS:,} pixels in all"
+                f" and {MAX_SECONDS:,} seconds; cut the video"
+            )
+        yield index
+    if film.frames is not None and index + 1 < film.frames:
+        raise ValueError(
+            f"{film.path}: {index + 1} of its {film.frames} frames decode, expected all; it is damaged: fetch it again,"
+            " convert it, or leave it out"
+        )
+
+
+def _most_frames(film: _Film, shape: tuple[int, int, int]) -> int:
+    """How many frames of `shape` one call may return."""
+    of_this_file = MAX_BYTES_PER_BYTE * film.path.stat().st_size
+    return max(1, min(MAX_BYTES, max(MAX_BYTES_OF_ANY, of_this_file)) // (shape[0] * shape[1] * shape[2]))
+
+
+def _refuse_more(path: Path | str, frames: int, most: int, shape: tuple[int, int, int]) -> None:
+    if frames > most:
+        raise ValueError(
+            f"{path}: {frames:,} or more frames of {shape[1]}x{shape[0]}x{shape[2]}, expected at most {most:,} from a"
+            " file of this size; ask for smaller or fewer frames (image size, stride)"
+        )
 
 
 def _prepare(bgr: npt.NDArray[np.uint8], image_size: int | None, grey: bool) -> npt.NDArray[np.uint8]:
@@ -100,41 +154,31 @@ def _prepare(bgr: npt.NDArray[np.uint8], image_size: int | None, grey: bool) -> 
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[cv2.VideoCapture]:
+def _opened(path: Path | str) -> Iterator[_Film]:
     """The video as an open capture, refused where no frame of it should be decoded."""
     path = Path(path)
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         raise FileNotFoundError(f"{path}: {found}; expected a video file")
-    _refuse_cut_off(path)
+    try:
+        in_container = frames_in_container(path)
+    except DamagedError as error:
+        raise ValueError(f"{path}: {error}; fetch or convert it again") from error
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it would print is raised below
     # The one backend, because others guess from the name (v_01.png is a series of images to them); the absolute path,
     # because FFmpeg takes names such as concat:... for instructions.
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, _THREADS])
     cv2.utils.logging.setLogLevel(level)
     try:
         if not capture.isOpened():
             raise ValueError(f"{path}: not a video that OpenCV can read; expected one such as .avi or .mp4")
-        width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        width, height = (int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)  # zero or less where the header states none
-        if width * height > MAX_PIXELS_PER_FRAME or width * height * frames > MAX_PIXELS:
+        if not 0 < width * height <= MAX_PIXELS_PER_FRAME or width * height * frames > MAX_PIXELS:
             raise ValueError(
-                f"{path}: states {frames:.0f} frames of {width:.0f}x{height:.0f}, expected at most"
+                f"{path}: states {frames:.0f} frames of {width}x{height}, expected at most"
                 f" {MAX_PIXELS_PER_FRAME:,} pixels per frame and {MAX_PIXELS:,} in all; cut or scale the video"
             )
-        yield capture
+        yield _Film(path, capture, (height, width, 3), in_container)
     finally:
         capture.release()
-
-
-def _refuse_cut_off(path: Path) -> None:
-    """FFmpeg makes up the missing part of a half-written last frame in these two formats; in others it drops it."""
-    content = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        file.seek(max(content - 2, 0))
-        end = file.read()
-    stated = 8 + int.from_bytes(start[4:], "little")
-    if (start[:4] == b"RIFF" and content < stated) or (start[:4] == b"GIF8" and end != b"\0;"):
-        expected = f"{stated:,} as its header states" if start[:4] == b"RIFF" else "an end mark"
-        raise ValueError(f"{path}: cut off after {content:,} bytes, expected {expected}; fetch or convert it again")
