@@ -194,6 +194,7 @@ def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
     if ranks.size > 1:
         ranks.on_first(lambda: refuse_sharing(arguments))
     if arguments.compare:
+        from video_ae.report_comparison import write_comparison
         from video_ae.tasks import compare
 
         folder = arguments.output_dir or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
@@ -202,7 +203,7 @@ def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
             for number, path in enumerate(arguments.compare)
         ]
         compare.run(runs, arguments, folder)
-        report.try_to_write(lambda: report.write_comparison(folder))
+        report.try_to_write(lambda: write_comparison(folder))
         return
     opened = open_run(arguments, arguments.run, ranks)
     failed = run_tasks(opened, arguments)

@@ -406,3 +406,33 @@ def test_series_from_csv_to_csv(tmp_path, capsys):
     capsys.readouterr()
     assert evaluate.command(words) == 1
     assert "no threshold for group 'c': normal data had 'a', 'b'" in capsys.readouterr().err
+
+
+def test_sequences_longer_than_any_in_the_training_are_scored(tmp_path):
+    """They were refused, although codes of them are to be had; catches steps of the future where the input ends."""
+    rng = np.random.default_rng(0)
+    usual, long = rng.normal(size=(40, 12, 2)).astype(np.float32), rng.normal(size=(1, 30, 2)).astype(np.float32)
+    np.save(tmp_path / "usual.npy", usual)
+    np.save(tmp_path / "long.npy", long)
+    run, source = str(tmp_path / "run"), ["--dataset", "sequences", "--data-dir", str(tmp_path / "usual.npy")]
+    assert train.command(["--composite", *source, "--future-frames", "2", *TRAINING, "--output-dir", run]) == 0
+    words = [
+        run,
+        "--tasks",
+        "anomaly",
+        "--data-dir",
+        str(tmp_path / "long.npy"),
+        "--quantile",
+        "0.9",
+        "--device",
+        "cpu",
+    ]
+    assert evaluate.command([*words, "--output-dir", str(tmp_path)]) == 0
+    steps, results = table(tmp_path / "anomaly.csv"), json.loads((tmp_path / "anomaly.json").read_text())
+    assert [int(row["step"]) for row in steps] == list(range(30))
+    errors = step_errors(LSTMAutoencoder.from_pretrained(run), torch.from_numpy(long)[..., None, None], future_frames=2)
+    expected = errors[FUTURE][0] / torch.tensor(results["levels"]["future"])
+    assert [float(row["score"]) for row in steps[-2:]] == pytest.approx(expected.tolist(), rel=1e-4)
+    level = results["levels"]["reconstruction"]  # counted from the last input step back; the last holds for all before
+    assert float(steps[27]["score"]) == pytest.approx(errors[RECONSTRUCTION][0, 27].item() / level[0], rel=1e-4)
+    assert float(steps[0]["score"]) == pytest.approx(errors[RECONSTRUCTION][0, 0].item() / level[-1], rel=1e-4)

@@ -73,7 +73,14 @@ def test_a_setting_is_judged_as_predict_judges_it(tmp_path, capsys):
         alone = json.loads((tmp_path / name / "predict.json").read_text())
         for part in ("future", "reconstruction", "baselines"):
             assert rows[name][part] == alone[part]
-    assert {path.name for path in out.glob("*.png")} == {f"ood-{name.replace(' ', '-')}.png" for name in rows}
+    stems = [f"ood-{name.replace(' ', '-')}" for name in rows]
+    kinds = (".png", ".gif", "-sheet.png")
+    pictures = {path.name for path in out.iterdir() if path.suffix in (".png", ".gif")}
+    assert pictures == {stem + kind for stem in stems for kind in kinds}
+    report = (out / "report.html").read_text()
+    assert "could not be shown" not in report
+    assert report.count('class="sheet"') == len(rows)  # all settings play, and the training's own first
+    assert report.index("as trained, the truth above") < report.index("3 digits, the truth above")
     printed = capsys.readouterr().out
     assert "7.2 pixels per frame" in printed
     assert "--digits mnist --data-dir FOLDER" in printed

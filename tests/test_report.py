@@ -265,7 +265,7 @@ def test_a_browser_shows_and_plays_it(browser, runs):
     slider.send_keys(Keys.HOME)
     assert output.text == "frame 1 of 5: input above, its reconstruction below"
     back.send_keys(Keys.ENTER)
-    assert output.text == "frame 5 of 5: true future above, the prediction below"
+    assert output.text == "frame 5 of 5, step 2 after the input: true future above, the prediction below"
     on.send_keys(Keys.ENTER)
     on.send_keys(Keys.ENTER)
     assert output.text.startswith("frame 2 of 5")

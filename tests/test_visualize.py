@@ -8,9 +8,11 @@ from PIL import Image
 
 from video_ae.visualize import (
     Clip,
+    ScoredSeries,
     Series,
     save_clip_gif,
     save_error_curves,
+    save_scored_series,
     save_series,
     save_strip,
     save_training_curves,
@@ -121,3 +123,17 @@ def test_series_show_the_truth_beside_what_was_made_of_it(tmp_path):
     save_series(tmp_path / "half.png", [series._replace(future=steps[:0], prediction=None)])
     for name, lines in (("all", [True, True, True]), ("truth", [True, False, False]), ("half", [True, True, False])):
         assert [coloured(tmp_path / f"{name}.png", colour) > 500 for colour in (grey, blue, orange)] == lines
+
+
+def test_a_threshold_is_seen_beside_a_huge_fault(tmp_path):
+    """On a linear axis up to 900 a threshold of 3 is the line of zero: nothing below it could be told apart."""
+    scores = np.ones(60)
+    scores[30:35] = 900
+    save_scored_series(tmp_path / "scores.png", [ScoredSeries("one", np.arange(60), scores, 3.0)])
+    with Image.open(tmp_path / "scores.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    red = (pixels[..., 0] - pixels[..., 1] > 100).sum(axis=1) > 0.3 * pixels.shape[1]  # a dashed line across
+    rows = np.flatnonzero(red)
+    assert len(rows)
+    axis = np.flatnonzero((pixels.max(axis=2) < 60).sum(axis=1) > 0.5 * pixels.shape[1])[-1]  # the lower spine
+    assert axis - rows.max() > 0.1 * pixels.shape[0]

@@ -19,7 +19,8 @@ async function start(player) {
     for (const view of views) if (!view.hidden) drawView(view, sheets, frame);
     player.classList.toggle("ahead", !seen);
     const what = seen ? "input above, its reconstruction below" : "true future above, the prediction below";
-    output.value = `frame ${frame + 1} of ${frames}: ${what}`;
+    const place = seen ? "" : `, step ${frame + 1 - inputs} after the input`;
+    output.value = `frame ${frame + 1} of ${frames}${place}: ${what}`;
   }
 
   function step(by) {

@@ -91,7 +91,7 @@ def rollout_table(results: dict[str, Any], metrics: Sequence[str]) -> str:
     """Errors at some steps beside the baselines', and from which step on the model is no better than the mean frame."""
     steps, trained = results["steps"], results["trained_steps"]
     shown = sorted({1, *(step for step in (trained, 2 * trained, 5 * trained) if step <= steps), steps})
-    lines = [f"{'at step':<28}" + "".join(f"{step:>10}" for step in shown)]
+    lines = [f"{'at step after the input':<28}" + "".join(f"{step:>10}" for step in shown)]
     for metric in metrics:
         for name, values in {"model": results[FUTURE], **results["baselines"]}.items():
             curve = values["per_step"].get(metric)
@@ -102,9 +102,8 @@ def rollout_table(results: dict[str, Any], metrics: Sequence[str]) -> str:
         cells = (f"{changes[step - 2]:>10.4f}" if step > 1 else f"{'-':>10}" for step in shown)
         lines.append(f"{f'change of units, {name}':<28}" + "".join(cells))
     for metric, step in results["no_better_than_mean_frame_from"].items():
-        what = (
-            "better than the mean frame to the end" if step is None else f"no better than the mean frame from {step} on"
-        )
+        lost = f"no better than the mean frame from step {step} on"
+        what = "better than the mean frame to the end" if step is None else lost
         lines.append(f"{metric.replace('_', ' ')}: {what}")
     return "\n".join(lines)
 

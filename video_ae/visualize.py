@@ -24,6 +24,7 @@ _TRUTH = "0.45"  # a grey
 _FEATURES = 4  # at most, of a series
 _TILE = 48  # about, the height of a unit's weights, pixels
 _DOTS = 40  # more of them in one line are a thick line
+_MANY = 8  # thresholds, beside which a threshold is near zero
 _STYLES: dict[str, Any] = {"floor": ":", "copy_last": "--", "mean_frame": "-.", "black": (0, (1, 3))}  # of lines
 
 
@@ -71,7 +72,8 @@ def save_clip_gif(path: Path, clip: Clip, *, milliseconds: int = 250) -> None:
             ("reconstruction" if seen else "prediction", made[t]),
             ("error", error),
         ]
-        pictures.append(_few_colours(_compose(panels, _INPUT if seen else _FUTURE, f"frame {t + 1} of {total}")))
+        caption = f"frame {t + 1} of {total}" + ("" if seen else f", step {t + 1 - len(clip.inputs)} after the input")
+        pictures.append(_few_colours(_compose(panels, _INPUT if seen else _FUTURE, caption)))
     path.parent.mkdir(parents=True, exist_ok=True)
     durations = [milliseconds] * (total - 1) + [4 * milliseconds]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
@@ -150,8 +152,11 @@ def save_training_curves(path: Path, rows: Sequence[dict[str, Any]], metric: str
 def save_error_curves(
     path: Path, results: dict[str, Any], baselines: dict[str, Any], input_frames: int, metric: str
 ) -> None:
-    """The error of every decoder and baseline at each time step, frames numbered as in the clip."""
-    figure, axes = _figure("frame", f"{metric} per frame")
+    """The error of every decoder and baseline at each time step.
+
+    Frames are numbered as in the clip; with 0 `input_frames` those of the future count from the end of the input.
+    """
+    figure, axes = _figure("frame" if input_frames else "step after the input", f"{metric} per frame")
     axes.xaxis.get_major_locator().set_params(integer=True)
     for colour, name in (("tab:blue", "reconstruction"), ("tab:orange", "future")):
         if name in results:
@@ -211,7 +216,10 @@ def save_series(path: Path, series: Sequence[Series], names: Sequence[str] = ())
 
 
 def save_scored_series(path: Path, series: Sequence[ScoredSeries]) -> None:
-    """A panel per sequence: its scores over the steps, the threshold, and dots where they are above it."""
+    """A panel per sequence: its scores over the steps, the threshold, and dots where they are above it.
+
+    Beside a score of many times the threshold nothing else would be seen: above the threshold the axis is logarithmic.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 0.8 + 1.6 * len(series)), layout="constrained")
@@ -222,7 +230,11 @@ def save_scored_series(path: Path, series: Sequence[ScoredSeries]) -> None:
         axes.plot(one.steps[odd], one.scores[odd], "o", color="tab:red", markersize=3.5, label="odd")
         axes.axhline(one.threshold, color="tab:red", linestyle="--", linewidth=1, label="threshold")
         axes.axhline(1, color="grey", linestyle=":", linewidth=1, label="mean of normal data")
-        axes.set_ylim(0, 1.08 * max(one.threshold, 1, *one.scores))
+        usual, largest = max(one.threshold, 1), max(one.threshold, 1, *one.scores)
+        if largest > _MANY * usual:
+            axes.set_yscale("symlog", linthresh=usual, linscale=2)
+            axes.text(0, 0.98, " logarithmic above the threshold", transform=axes.transAxes, size=8, va="top")
+        axes.set_ylim(0, (2 if largest > _MANY * usual else 1.08) * largest)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -328,7 +340,7 @@ def save_label_curves(path: Path, curves: Mapping[str, tuple[Sequence[int], Sequ
 
 
 def save_traces(path: Path, traces: Mapping[str, npt.NDArray[np.float32]]) -> None:
-    """Hidden units over time, a panel per name: traces (steps, units) as a picture, a column per step, a row per unit.
+    """Hidden units of a long prediction, a panel per name: traces (steps, units), a column per step, a row per unit.
 
     All panels share one scale of colours.
     """
@@ -343,7 +355,7 @@ def save_traces(path: Path, traces: Mapping[str, npt.NDArray[np.float32]]) -> No
         image = axes.imshow(
             values.T, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto", extent=place, interpolation="nearest"
         )
-        axes.set(title=name, xlabel="step")
+        axes.set(title=name, xlabel="step after the input")
     panels[0].set_ylabel("hidden unit, the most active first")
     figure.colorbar(image, ax=list(panels), label="hidden state")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -44,63 +44,55 @@ class Series(NamedTuple):
     scores: npt.NDArray[np.float64]  # (N,)
 
 
+class Normal(NamedTuple):
+    """Held-out clips of the data that the model was trained on, and the scorer whose levels are theirs."""
+
+    scorer: Scorer
+    scores: Scores
+    names: list[str]
+
+
 def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write `anomaly.json`, tables of steps and of clips, plots and, of pictures, the oddest clips; print a summary."""
-    model, folder = opened.model, opened.folder
+    folder = opened.folder
     quantile = check_quantile(QUANTILE if arguments.quantile is None else arguments.quantile)
-    source = choose_source(arguments.source, model.config.decoders)
+    source = choose_source(arguments.source, opened.model.config.decoders)
     labels = _read_labels(arguments.labels_file) if arguments.labels_file else None
     if arguments.all_odd and (labels is not None or opened.data == opened.trained_on):
         raise ValueError(
             "--all-odd is for other data than the run was trained on, such as --num-digits 2, and without --labels-file"
         )
-    shortest = 1 + (model.config.future_frames if FUTURE in model.decoders else 0)
-    frames = model.config.frames
-    clips, count = opened.test_clips(arguments, frames, shortest=shortest)
-    held_out = opened.trained_on.open("validation", frames, shortest=shortest)
-    normal_count = GENERATED_CLIPS if held_out.endless else len(held_out)
-
-    scorer, normal = Scorer.fit(
-        model, batches(held_out, range(normal_count), arguments.batch_size, "normal clips"), source
-    )
-    scores, names = _score(scorer, clips, count, arguments.batch_size, "clips")
+    clips, count = _open_clips(opened, arguments)
+    normal = _fit(opened, arguments, source)
+    scores, names = _score(normal.scorer, clips, count, arguments.batch_size, "clips")
     if arguments.all_odd:
-        beside = opened.trained_on.open("test", frames, seed=arguments.seed, shortest=shortest)
-        beside_count = count if beside.endless else min(count, len(beside))
-        others, other_names = _score(scorer, beside, beside_count, arguments.batch_size, "normal test clips")
-        other_names = [_NORMAL + name for name in other_names]
-        labels = dict.fromkeys([(name, None) for name in other_names], 0)
-        labels |= dict.fromkeys([(name, None) for name in names], 1)
-        scores, names = join_scores([scores, others]), names + other_names
-
-    normal_groups = _groups([held_out.name(index) for index in range(normal_count)], arguments.per_series)
-    step_thresholds = Thresholds.fit(normal.steps, quantile, normal_groups)
-    try:
-        clip_thresholds, lacking = Thresholds.fit(normal.sequences, quantile, normal_groups), ""
-    except ValueError as error:  # there are fewer clips than steps
-        clip_thresholds, lacking = None, str(error)
+        scores, names, labels = _beside_normal(opened, arguments, normal.scorer, scores, names)
     series = _lay_out(names, scores)
-    of_clips = None if clip_thresholds is None else clip_thresholds.of(len(names), _groups(names, arguments.per_series))
-    of_series = step_thresholds.of(len(series), _groups([one.name for one in series], arguments.per_series))
+    thresholds, lacking = _thresholds(normal, quantile, arguments.per_series)
+    of_steps = thresholds["steps"].of(len(series), _groups([one.name for one in series], arguments.per_series))
+    of_clips = None
+    if "clips" in thresholds:
+        of_clips = thresholds["clips"].of(len(names), _groups(names, arguments.per_series))
     curves = {} if labels is None else _curves(labels, series, names, scores)
 
     start_folder(folder, "anomaly")
-    steps_flagged = _write_steps(folder / "anomaly.csv", series, of_series)
-    clips_flagged = _write_clips(folder / "anomaly-clips.csv", names, scores, of_clips)
+    flagged = {
+        "clips_flagged": _write_clips(folder / "anomaly-clips.csv", names, scores, of_clips),
+        "steps_flagged": _write_steps(folder / "anomaly.csv", series, of_steps),
+    }
     results = opened.facts(arguments) | {"source": source, "quantile": quantile, "split": opened.split}
-    thresholds = {"steps": step_thresholds} | ({} if clip_thresholds is None else {"clips": clip_thresholds})
     results |= {"thresholds": {level: fitted.values for level, fitted in thresholds.items()}}
-    results |= {"normal_clips": normal_count, "clips": len(names), "steps": sum(len(one.steps) for one in series)}
-    results |= {"clips_flagged": clips_flagged, "steps_flagged": steps_flagged}
+    results |= {"normal_clips": len(normal.names), "clips": len(names), "steps": sum(len(one.steps) for one in series)}
+    results |= flagged
     results |= {"detection": {level: {name: curve[name] for name in _NUMBERS} for level, curve in curves.items()}}
-    results |= {"levels": {name: level.tolist() for name, level in scorer.levels.items()}}
+    results |= {"levels": {name: level.tolist() for name, level in normal.scorer.levels.items()}}
     write_json(folder / "anomaly.json", results)
     _print(opened, results, lacking)
-    _draw(opened, series, of_series, names, scores)
+    _draw(opened, series, of_steps, names, scores)
     if curves:
         save_detection_curves(folder / "anomaly-curves.png", curves)
         print(f"curves   {folder / 'anomaly-curves.png'}")
-    if not model.config.features:
+    if not opened.model.config.features:
         _draw_clips(opened, clips, scores.sequences[:count])
     print(f"by step  {folder / 'anomaly.csv'}\nby clip  {folder / 'anomaly-clips.csv'}")
     print(f"metrics  {folder / 'anomaly.json'}")
@@ -108,6 +100,54 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 _NUMBERS = ("roc_auc", "average_precision", "odd", "count")
+
+
+def _open_clips(opened: Opened, arguments: argparse.Namespace) -> tuple[Clips, int]:
+    """The clips to score and how many; whole sequences may be longer than any in the training."""
+    config, data = opened.model.config, opened.data
+    shortest = _shortest(opened)
+    frames = max(config.frames, data.longest(shortest)) if data.whole else config.frames
+    return opened.test_clips(arguments, frames, shortest=shortest)
+
+
+def _shortest(opened: Opened) -> int:
+    return 1 + _predicted(opened)
+
+
+def _predicted(opened: Opened) -> int:
+    """How many of a clip's last steps are predicted."""
+    return opened.model.config.future_frames if FUTURE in opened.model.decoders else 0
+
+
+def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
+    held_out = opened.trained_on.open("validation", opened.model.config.frames, shortest=_shortest(opened))
+    indices = range(GENERATED_CLIPS if held_out.endless else len(held_out))
+    loaded = batches(held_out, indices, arguments.batch_size, "normal clips")
+    scorer, scores = Scorer.fit(opened.model, loaded, source, future_frames=_predicted(opened))
+    return Normal(scorer, scores, [held_out.name(index) for index in indices])
+
+
+def _beside_normal(
+    opened: Opened, arguments: argparse.Namespace, scorer: Scorer, scores: Scores, names: list[str]
+) -> tuple[Scores, list[str], Labels]:
+    """Odd clips and, after them, as many normal test clips: scores, names, and the labels that this gives."""
+    clips = opened.trained_on.open("test", opened.model.config.frames, seed=arguments.seed, shortest=_shortest(opened))
+    count = len(names) if clips.endless else min(len(names), len(clips))
+    others, other_names = _score(scorer, clips, count, arguments.batch_size, "normal test clips")
+    other_names = [_NORMAL + name for name in other_names]
+    labels: Labels = dict.fromkeys([(name, None) for name in other_names], 0)
+    labels |= dict.fromkeys([(name, None) for name in names], 1)
+    return join_scores([scores, others]), names + other_names, labels
+
+
+def _thresholds(normal: Normal, quantile: float, per_series: bool) -> tuple[dict[str, Thresholds], str]:
+    """Of `steps` and of `clips`; without the latter where there are too few for one, and then why."""
+    groups = _groups(normal.names, per_series)
+    found = {"steps": Thresholds.fit(normal.scores.steps, quantile, groups)}
+    try:
+        return found | {"clips": Thresholds.fit(normal.scores.sequences, quantile, groups)}, ""
+    except ValueError as error:  # there are fewer clips than steps
+        return found, str(error)
 
 
 def _score(scorer: Scorer, clips: Clips, count: int, batch_size: int, what: str) -> tuple[Scores, list[str]]:

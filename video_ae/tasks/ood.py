@@ -10,16 +10,17 @@ from ..checkpoint import write_json
 from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION, ModelConfig
 from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
 from ..tables import ood_table
-from ..visualize import save_strip
+from ..visualize import save_clip_gif, save_sheet, save_strip
 from .opened import FEW_CLIPS, Clips, Data, Opened, batches, start_folder
 
-_DRAWN = 2
+_DRAWN = 2  # clips in a strip
+_PLAYED = 4  # in a sheet
 _AS_TRAINED = "as trained"
 _OPTICAL = "optical"  # the bundled digits, which need no files
 
 
 def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write `ood.json` and a strip for every setting; print a table and the paths.
+    """Write `ood.json` and, for every setting, a strip, a GIF and a sheet; print a table and the paths.
 
     The settings are the training's own, one digit fewer and one more, half and twice the speed, other digit images,
     larger frames where the model is convolutional, and what the flags ask for. Every setting has its own baselines.
@@ -32,14 +33,15 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     judged = FUTURE if FUTURE in model.decoders else RECONSTRUCTION
     chosen = settings(opened.trained_on, opened.data, model.config)
     clips = {name: data.open("test", model.config.frames, seed=arguments.seed) for name, data in chosen.items()}
-    pictures = {name: folder / f"ood-{name.replace(' ', '-')}.png" for name in chosen}
     start_folder(folder, "ood")
     rows: dict[str, dict[str, Any]] = {}
-    for name, picture in pictures.items():
+    for name in chosen:
         judgement = _judge(opened, clips[name], count, arguments.batch_size, judged, name)
         rows[name] = judgement | {"data": chosen[name].facts()}
-        drawn = predict_clips(model, clips[name].__getitems__(range(min(count, _DRAWN))), opened.device)
-        save_strip(picture, drawn)
+        drawn = predict_clips(model, clips[name].__getitems__(range(min(count, _PLAYED))), opened.device)
+        save_strip(folder / f"{file_name(name)}.png", drawn[:_DRAWN])
+        save_clip_gif(folder / f"{file_name(name)}.gif", drawn[0])
+        save_sheet(folder / f"{file_name(name)}-sheet.png", drawn)
     results = {"settings": rows, "judged": judged, "split": "test"} | opened.facts(arguments)
     write_json(folder / "ood.json", results)
 
@@ -47,10 +49,15 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     print(f"\n{count} test clips of each setting, the {judged} frames of each")
     if {opened.trained_on.facts()["digits"], opened.data.facts()["digits"]} == {_OPTICAL}:
         print("other digits are left out: --digits mnist --data-dir FOLDER, the one of MNIST/raw, adds them")
-    width = max(map(len, pictures)) + 1
-    print("\n".join(f"{name:<{width}}{picture}" for name, picture in pictures.items()))
+    width = max(map(len, chosen)) + 1
+    print("\n".join(f"{name:<{width}}{folder / file_name(name)}.png and .gif" for name in chosen))
     print(f"{'metrics':<{width}}{folder / 'ood.json'}")
     return results
+
+
+def file_name(setting: str) -> str:
+    """What the files of a setting begin with."""
+    return f"ood-{setting.replace(' ', '-')}"
 
 
 def _judge(opened: Opened, clips: Clips, count: int, batch_size: int, judged: str, name: str) -> dict[str, Any]:

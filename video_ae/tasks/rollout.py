@@ -63,7 +63,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     write_json(folder / "rollout.json", results | {"split": opened.split} | opened.facts(arguments))
     for metric in metrics:
         curves = folder / f"rollout-{metric.replace('_', '-')}.png"
-        save_error_curves(curves, {FUTURE: future}, baselines, model.config.input_frames, metric)
+        save_error_curves(curves, {FUTURE: future}, baselines, 0, metric)
     save_traces(folder / "rollout-units.png", {name: _most_active(traces) for name, traces in hidden.items()})
 
     print(rollout_table(results, metrics))
