@@ -16,6 +16,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     import torch
 
     from video_ae.distributed import Ranks
+    from video_ae.run_folder import RunFolder
 
 _START_CLIPS = 200  # training clips that set the scale of the first weights
 _FILM = {"output": LINEAR}
@@ -180,39 +182,60 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def train(arguments: argparse.Namespace, ranks: Ranks) -> None:
+    from video_ae.memory import keep_freed_memory
+    from video_ae.recurrent import compile_steps
+    from video_ae.run_folder import RunFolder
+
+    keep_freed_memory()
+    if arguments.compile:
+        compile_steps()
+    chosen = ranks.on_first(lambda: choose(arguments, ranks.size))
+    with closing(RunFolder(chosen["run"])) as run:
+        carry_out(chosen["config"], chosen["begun"], run, arguments.workers, ranks)
+
+
+def choose(arguments: argparse.Namespace, processes: int) -> dict[str, Any]:
+    """What is going to be done, in what JSON can hold: the run's folder, its configs, and whether it has begun."""
+    from video_ae.run_folder import RunFolder
+
+    given = vars(arguments)
+    default_name = f"{_kind(given.get('decoders', ()))}-{datetime.now():%Y%m%d-%H%M%S}"
+    run = RunFolder(given.get("output_dir", Path("runs") / default_name))
+    stored = run.config() if arguments.resume and run.exists() else None
+    if stored is not None:
+        model, data, training = inherit(stored, given, str(run.path / "config.json"))
+    elif "decoders" in given:
+        model, data, training = configure(given)
+    else:
+        raise FileNotFoundError(f"{run.path}: no run to resume; say what to train, such as --composite")
+    refuse_empty_parts(training, processes)
+    config: dict[str, Any] = {"model": dataclasses.asdict(model), "data": dataclasses.asdict(data)}
+    config["training"] = dataclasses.asdict(training)
+    init_from = (stored or given).get("init_from")  # of a run that was killed before its first checkpoint, once more
+    if init_from is not None:
+        config["init_from"] = init_from
+    return {"run": str(run.path), "begun": stored is not None, "config": config}
+
+
+def carry_out(config: dict[str, Any], begun: bool, run: RunFolder, workers: int, ranks: Ranks) -> None:
+    """Train as `config` says, from the run's last checkpoint if it has one, and tell what came of it."""
     import torch
 
     from datasets.batches import consecutive_indices, load_batches, spread_indices, training_indices
     from video_ae import report
     from video_ae.checkpoint import WEIGHTS, load_weights, model_folder
-    from video_ae.memory import keep_freed_memory, peak_memory
+    from video_ae.memory import peak_memory
     from video_ae.models import LSTMAutoencoder
-    from video_ae.recurrent import compile_steps
-    from video_ae.run_folder import RunFolder
     from video_ae.training import fit, uses_bf16
 
-    given = vars(arguments)
-    keep_freed_memory()
-    if arguments.compile:
-        compile_steps()
-
-    def choose() -> tuple[RunFolder, bool, ModelConfig, DataConfig, TrainConfig]:
-        default_name = f"{_kind(given.get('decoders', ()))}-{datetime.now():%Y%m%d-%H%M%S}"
-        run = RunFolder(given.get("output_dir", Path("runs") / default_name))
-        resuming = arguments.resume and run.exists()
-        if resuming:
-            model, data, training = inherit(run.config(), given, str(run.path / "config.json"))
-        elif "decoders" in given:
-            model, data, training = configure(given)
-        else:
-            raise FileNotFoundError(f"{run.path}: no run to resume; say what to train, such as --composite")
-        refuse_empty_parts(training, ranks.size)
-        return run, resuming, model, data, training
-
     # Everything that can be wrong shows before the first file is written.
-    run, resuming, model_config, data, training = ranks.on_first(choose)
+    source = str(run.path / "config.json")
+    model_config = from_json(ModelConfig, config["model"], source)
+    data = from_json(DataConfig, config["data"], source)
+    training = from_json(TrainConfig, config["training"], source)
+    resume_from = ranks.on_first(run.take_up) if begun else None
     device = ranks.device
-    painted_on = "cpu" if arguments.workers else device
+    painted_on = "cpu" if workers else device
     shortest = model_config.frames - model_config.input_frames + 1
     clips = data.open("train", model_config.frames, seed=training.seed, device=painted_on, shortest=shortest)
     validation_clips = data.open("validation", model_config.frames, shortest=shortest)
@@ -221,15 +244,13 @@ def train(arguments: argparse.Namespace, ranks: Ranks) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS refuses to be deterministic without it
     torch.use_deterministic_algorithms(training.deterministic)
     model = LSTMAutoencoder(model_config)
-    if "init_from" in given:
-        load_weights(model, model_folder(Path(arguments.init_from)) / WEIGHTS)
-    else:
+    if resume_from is None and "init_from" in config:
+        load_weights(model, model_folder(Path(config["init_from"])) / WEIGHTS)
+    elif resume_from is None:
         every_clip = _START_CLIPS if clips.endless else len(clips)
         first_clips = clips.__getitems__(spread_indices(every_clip, _START_CLIPS)).cpu()
         model.start_from(first_clips, **_START.get(data.dataset, {}))
-    config: dict[str, Any] = {"model": model_config, "data": data, "training": training}
-    stored = {name: dataclasses.asdict(value) for name, value in config.items()}
-    ranks.on_first(lambda: run.update(stored) if resuming else run.create(stored))
+    ranks.on_first(lambda: run.update(config) if begun else run.create(config))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     precision = "bf16" if uses_bf16(training.amp, device) else "float32"
     where = f"{device.type}, {ranks.size} processes" if ranks.size > 1 else device
@@ -240,7 +261,7 @@ def train(arguments: argparse.Namespace, ranks: Ranks) -> None:
 
     def training_batches(first_step: int) -> Iterator[torch.Tensor]:
         indices = training_indices(clips, training.batch_size, seed=training.seed, first_step=first_step)
-        return load_batches(clips, map(ranks.share, indices), workers=arguments.workers)
+        return load_batches(clips, map(ranks.share, indices), workers=workers)
 
     def validation_batches() -> Iterator[torch.Tensor]:
         held_out = ranks.share(range(validation_clips.at_most(training.validation_clips)))
@@ -248,9 +269,8 @@ def train(arguments: argparse.Namespace, ranks: Ranks) -> None:
         indices = ([held_out[place] for place in batch] for batch in consecutive_indices(len(held_out), at_a_time))
         return load_batches(validation_clips, indices)
 
-    done_before = ranks.on_first(run.checkpoints.last_step) if resuming else None
-    progress = fit(model, training, run, training_batches, validation_batches, ranks)
-    if progress.step == done_before:
+    progress = fit(model, training, run, training_batches, validation_batches, ranks, resume_from)
+    if resume_from is not None and progress.step == int(resume_from.removeprefix("step-")):
         print("nothing was left to do: the budget is used up; raise --steps or --max-minutes to train longer")
     minutes, seconds = divmod(round(progress.seconds), 60)
     print(f"{progress.step} steps, {progress.sequences_seen} sequences in {minutes} min {seconds} s of training")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
@@ -15,6 +16,7 @@ from .arrays import FrameArray
 from .moving_mnist import MovingMNIST
 from .video_arrays import VideoClips
 
+_PATIENCE = 300  # seconds that a batch may take
 Clips = MovingMNIST | FrameArray | VideoClips
 
 
@@ -52,16 +54,31 @@ def spread_indices(clips: int, wanted: int) -> list[int]:
 
 
 def load_batches(dataset: Clips, indices: Iterable[list[int]], *, workers: int = 0) -> Iterator[Tensor]:
-    """Batches (B, T, C, H, W) uint8 of the given clips, read in `workers` processes beside this one."""
-    sampler = _Sampler(indices)
+    """Batches (B, T, C, H, W) uint8 of the given clips, read in `workers` processes beside this one.
+
+    Raises RuntimeError where one of these is killed or is silent for `_PATIENCE` seconds.
+    """
     loader: DataLoader[Tensor] = DataLoader(
         dataset,
-        batch_sampler=sampler,
+        batch_sampler=_Sampler(indices),
         collate_fn=_as_it_is,
         num_workers=workers,
         worker_init_fn=_leave_signals_to_the_parent,
+        generator=torch.Generator(),  # its own: the global one moves for nobody
+        timeout=_PATIENCE if workers else 0,
     )
-    return iter(loader)
+    return _leaving_nobody(iter(loader)) if workers else iter(loader)
+
+
+def _leaving_nobody(batches: Any) -> Iterator[Tensor]:
+    """The same batches. torch asks workers to end, which one that hangs does not hear, and then waits for it."""
+    try:
+        yield from batches
+    except RuntimeError:
+        batches._shutdown_workers()
+        for process in batches._workers:
+            process.kill()
+        raise
 
 
 class _Sampler(Sampler[list[int]]):

@@ -29,6 +29,7 @@ def run(tmp_path_factory) -> Path:
     assert evaluate.command([*words, "--clips", "6"]) == 0
     stored = json.loads((folder / "config.json").read_text())
     stored["data"]["data_dir"] = "/home/somebody/secret"
+    del stored["sha256"]  # changed on purpose
     (folder / "config.json").write_text(json.dumps(stored))
     return folder
 

@@ -1,31 +1,31 @@
-"""Weights and training state on disk: safetensors and JSON, never pickle.
+"""Models and training state on disk: safetensors and JSON, never pickle.
 
 A checkpoint is written beside its place and renamed when it is whole and on the disk; SHA-256 sums tell damage.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .config import ModelConfig, from_json
+from .tensor_files import SEAL, file_sum, read_metadata, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from .classifier import LSTMClassifier
     from .models import LSTMAutoencoder
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_OPTIMIZER, _STATE = "optimizer.safetensors", "checkpoint.json"
+CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.jsonl"
+_CONFIG_SUM = "config_sha256"  # in the header of the weights
+_OPTIMIZER, _RANDOM, _STATE, _SUMS = "optimizer.safetensors", "random.safetensors", "checkpoint.json", "SHA256SUMS"
 
 
 @dataclass
@@ -44,11 +44,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     partial.write_bytes(content)
     _sync(partial)
     partial.replace(path)
+    _sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
     """`write_bytes` of a value as JSON."""
-    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+    write_bytes(path, _json_bytes(value))
+
+
+def _json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:
@@ -60,14 +65,36 @@ def read_json(path: Path) -> Any:
 
 
 def save_model(model: LSTMAutoencoder | LSTMClassifier, folder: Path, sequences_seen: int | None = None) -> None:
-    """See `LSTMAutoencoder.save_pretrained`. What the model has seen is written into the header of the weights."""
+    """See `LSTMAutoencoder.save_pretrained`. What the model has seen is written into the header of the weights.
+
+    The weights come last, in one piece, and their header holds the sum of the config: whatever happens in between, two
+    files that do not belong together are found out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{WEIGHTS}.partial"
-    metadata = {"format": "pt"} if sequences_seen is None else {"format": "pt", "sequences_seen": str(sequences_seen)}
-    save_file(_contiguous(model.state_dict()), partial, metadata)
-    _sync(partial)
+    config = _json_bytes(asdict(model.config))
+    if not (folder / CONFIG).is_file() or (folder / CONFIG).read_bytes() != config:
+        write_bytes(folder / CONFIG, config)
+    metadata = {"format": "pt", SEAL: "", _CONFIG_SUM: file_sum(folder / CONFIG)}
+    if sequences_seen is not None:
+        metadata["sequences_seen"] = str(sequences_seen)
+    partial = folder / f".{WEIGHTS}.partial"
+    write_tensors(partial, model.state_dict(), metadata)
     partial.replace(folder / WEIGHTS)
-    write_json(folder / CONFIG, asdict(model.config))
+    _sync(folder)
+
+
+def _read_config(folder: Path) -> Any:
+    """The config that the weights in `folder` were saved with. Raises ValueError where it is another one.
+
+    Weights without sums, of other programs or older versions, are taken as they are.
+    """
+    metadata = read_metadata(folder / WEIGHTS)
+    if (SEAL in metadata) != (_CONFIG_SUM in metadata):
+        raise ValueError(f"{folder / WEIGHTS}: damaged, its header has only one of {SEAL} and {_CONFIG_SUM}")
+    config = read_json(folder / CONFIG)
+    if metadata.get(_CONFIG_SUM) not in (None, file_sum(folder / CONFIG)):
+        raise ValueError(f"{folder / CONFIG}: not the one that {WEIGHTS} was saved with; it was changed or is damaged")
+    return config
 
 
 def model_folder(folder: Path) -> Path:
@@ -83,8 +110,7 @@ def model_folder(folder: Path) -> Path:
 
 def sequences_seen(folder: Path) -> int | None:
     """How many clips the model in `folder` was trained on; None where that was not written down."""
-    with safe_open(model_folder(folder) / WEIGHTS, "pt") as file:
-        seen = (file.metadata() or {}).get("sequences_seen")
+    seen = read_metadata(model_folder(folder) / WEIGHTS).get("sequences_seen")
     return None if seen is None else int(seen)
 
 
@@ -95,7 +121,7 @@ def load_model(cls: type[LSTMAutoencoder], folder: Path, *, download: bool = Fal
 
         folder = download_model(folder.as_posix())
     folder = model_folder(folder)
-    model = cls(from_json(ModelConfig, read_json(folder / CONFIG), str(folder / CONFIG)))
+    model = cls(from_json(ModelConfig, _read_config(folder), str(folder / CONFIG)))
     load_weights(model, folder / WEIGHTS)
     return model
 
@@ -105,7 +131,7 @@ def load_classifier(cls: type[LSTMClassifier], folder: Path) -> LSTMClassifier:
     from .classifier import ClassifierConfig
 
     folder = model_folder(folder)
-    source, stored = str(folder / CONFIG), read_json(folder / CONFIG)
+    source, stored = str(folder / CONFIG), _read_config(folder)
     if not isinstance(stored, dict) or not isinstance(stored.get("encoder"), dict):
         raise ValueError(f"{source}: found no encoder; expected what LSTMClassifier.save_pretrained wrote")
     model = cls(
@@ -117,7 +143,7 @@ def load_classifier(cls: type[LSTMClassifier], folder: Path) -> LSTMClassifier:
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:
     """Load exactly the weights that `model` has. Raises ValueError that names every weight that differs."""
-    weights, expected = _load_tensors(path), model.state_dict()
+    weights, expected = read_tensors(path), model.state_dict()
     differing = sorted(
         f"{name} ({_shape(weights.get(name))} in the file, {_shape(expected.get(name))} in the model)"
         for name in weights.keys() | expected.keys()
@@ -129,72 +155,181 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
 
 
 class Checkpoints:
-    """The folder `checkpoints` of a run: `step-NNNNNN` each; the files `last` and `best` hold two of these names."""
+    """The folder `checkpoints` of a run: `step-NNNNNN` each; the files `last` and `best` name two of these.
+
+    A checkpoint holds weights, optimiser, random generators and progress, copies of the run's config and metrics, and
+    SHA256SUMS, which `sha256sum -c` reads too. The sum of that file stands beside the name in `last` and `best`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._before = ""  # the name of the one that was saved or loaded last
 
-    def __bool__(self) -> bool:
-        """Whether there is something to resume from."""
-        return any(self.folder.glob("step-*"))
+    def newest_valid(self) -> str | None:
+        """The name of the checkpoint to go on from: `last` or, where that is damaged, the newest one that is not.
 
-    def place(self, name: str) -> Path:
-        """The folder of the checkpoint `last` or `best`. Raises FileNotFoundError where the name leads nowhere."""
-        pointer = self.folder / name
-        place = self.folder / (pointer.read_text().strip() if pointer.is_file() else "missing")
-        if place.parent != self.folder or not (place / _STATE).is_file():
-            raise FileNotFoundError(f"{pointer}: names no checkpoint; write the name of one beside it into this file")
-        return place
+        None before there is one. What is damaged is told in a line each. Raises ValueError where all of them are.
+        """
+        names = sorted((place.name for place in self.folder.glob("step-*")), reverse=True)
+        if not names:
+            return None
+        found = [damage for damage in (self._pointer_damage("last"), self._pointer_damage("best")) if damage]
+        if self._pointer_damage("last") is None:
+            names.insert(0, self._named("last"))
+        for name in names:
+            damage = self.damage(name)
+            if damage is None:
+                for line in found:
+                    print(f"warning: {line}; going on from {name}", file=sys.stderr)
+                return name
+            found.append(damage)
+        raise ValueError(f"no valid checkpoint: {'; '.join(dict.fromkeys(found))}; nothing was removed")
 
-    def last_step(self) -> int | None:
-        """How far the checkpoint `last` is; None before there is one."""
-        return int(self.place("last").name.removeprefix("step-")) if self else None
+    def damage(self, name: str) -> str | None:
+        """What is wrong with a checkpoint, in a line; None where every file is what it was when it was saved."""
+        place = self.folder / name
+        try:
+            sums = (place / _SUMS).read_bytes()
+            names = [line.partition(b"  ")[2].decode() for line in sums.splitlines()]
+            for required in (WEIGHTS, _OPTIMIZER, _RANDOM, _STATE):
+                if required not in names:
+                    return f"{place / _SUMS}: damaged, it lists no {required}"
+            if sums != _sums(place, names):
+                stored, found = sums.splitlines(), _sums(place, names).splitlines()
+                differing = [name for name, one, other in zip(names, stored, found, strict=True) if one != other]
+                return f"{place / [*differing, _SUMS][0]}: damaged, its SHA-256 is not the one in {_SUMS}"
+            step = read_json(place / _STATE)["step"]
+        except OSError as error:
+            return f"{error.filename}: damaged ({error.strerror})"
+        except ValueError:
+            return f"{place / _SUMS}: damaged"
+        return None if name == _name(step) else f"{place}: damaged, it holds step {step}"
+
+    def _named(self, pointer: str) -> str:
+        """The name in `last` or `best`, right or wrong; empty where there is none."""
+        path = self.folder / pointer
+        return path.read_bytes().partition(b" ")[0].decode(errors="replace") if path.is_file() else ""
+
+    def _pointer_damage(self, pointer: str) -> str | None:
+        """What is wrong with `last` or `best` itself, in a line. Before a checkpoint is judged, there is no `best`."""
+        path, name = self.folder / pointer, self._named(pointer)
+        if pointer == "best" and not path.exists():
+            return None
+        sums = self.folder / name / _SUMS
+        if not name.startswith("step-") or sums.parent.parent != self.folder or not sums.is_file():
+            return f"{path}: names no checkpoint"
+        if path.read_bytes() != _pointer_to(sums.parent):
+            return f"{path}: damaged, or {name} is: the sum of its {_SUMS} is another one"
+        return None
 
     def save(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, *, best: bool) -> None:
-        """Write a checkpoint, make it `last` (and `best`), then remove all but those two and the last one before."""
+        """Write a checkpoint, make it `last` (and `best`), then remove all but those two and the last one before.
+
+        Raises FloatingPointError, and writes nothing, where a number in it is not finite.
+        """
+        tensors = {WEIGHTS: model.state_dict(), _OPTIMIZER: _optimizer_tensors(model, optimizer)}
+        for name, tensor in [named for part in tensors.values() for named in part.items()]:
+            if not tensor.isfinite().all():
+                raise FloatingPointError(f"step {progress.step}: {name} is not finite")
         for leftover in self.folder.glob(".step-*.partial"):
             shutil.rmtree(leftover)
-        place = self.folder / f"step-{progress.step:06d}"
+        place = self.folder / _name(progress.step)
         partial = self.folder / f".{place.name}.partial"
-        partial.mkdir(parents=True)
-        save_file(_contiguous(model.state_dict()), partial / WEIGHTS)
-        save_file(_optimizer_tensors(model, optimizer), partial / _OPTIMIZER)
-        sums = {name: _sha256(partial / name) for name in (WEIGHTS, _OPTIMIZER)}
-        for name in sums:
-            _sync(partial / name)
-        write_json(partial / _STATE, {"progress": asdict(progress), "sha256": sums})
-        shutil.rmtree(place, ignore_errors=True)
+        try:
+            partial.mkdir(parents=True)
+            for name, part in (tensors | {_RANDOM: _random_states(model)}).items():
+                write_tensors(partial / name, part)
+            for copied in (CONFIG, METRICS):
+                if (self.folder.parent / copied).is_file():
+                    shutil.copyfile(self.folder.parent / copied, partial / copied)
+                    _sync(partial / copied)
+            write_json(partial / _STATE, asdict(progress))
+            names = sorted(path.name for path in partial.iterdir())
+            write_bytes(partial / _SUMS, _sums(partial, names))
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)  # the disk may be full: leave no half of a checkpoint on it
+            raise
+        if place.exists():
+            self._remove(place)
         partial.rename(place)
         _sync(self.folder)
-        kept = {place.name} | {path.read_text().strip() for path in (self.folder / "last",) if path.is_file()}
-        for name in ("last", "best") if best else ("last",):
-            write_bytes(self.folder / name, f"{place.name}\n".encode())
-        kept |= {path.read_text().strip() for path in (self.folder / "best",) if path.is_file()}
+        kept = {place.name, self._before}
+        for pointer in ("last", "best") if best else ("last",):
+            write_bytes(self.folder / pointer, _pointer_to(place))
+        self._before = place.name
+        kept.add(self._named("best"))
         for old in self.folder.glob("step-*"):
             if old.name not in kept:
-                shutil.rmtree(old)
+                self._remove(old)
 
-    def load_last(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-        """Put the last checkpoint into `model` and `optimizer`. Raises ValueError where it is damaged."""
-        place = self.place("last")
-        state = read_json(place / _STATE)
-        if not isinstance(state, dict) or not {"progress", "sha256"} <= state.keys():
-            raise ValueError(f"{place / _STATE}: damaged, expected the keys progress and sha256; {self._way_out()}")
-        for name in (WEIGHTS, _OPTIMIZER):
-            if not (place / name).is_file() or _sha256(place / name) != state["sha256"].get(name):
-                raise ValueError(f"{place / name}: damaged, its SHA-256 is not the one in {_STATE}; {self._way_out()}")
+    def load(self, name: str, model: LSTMAutoencoder, optimizer: torch.optim.Optimizer) -> Progress:
+        """Put a checkpoint into `model`, `optimizer` and the random generators.
+
+        Raises ValueError where it is damaged or was made with another model config.
+        """
+        damage = self.damage(name)
+        if damage is not None:
+            raise ValueError(damage)
+        place = self.folder / name
+        if (place / CONFIG).is_file():
+            _refuse_other_model(place / CONFIG, model.config)
         load_weights(model, place / WEIGHTS)
-        _restore_optimizer(model, optimizer, _load_tensors(place / _OPTIMIZER))
-        return Progress(**state["progress"])
+        _restore_optimizer(model, optimizer, read_tensors(place / _OPTIMIZER))
+        _restore_random_states(model, read_tensors(place / _RANDOM))
+        self._before = name
+        return from_json(Progress, read_json(place / _STATE), str(place / _STATE))
 
-    def _way_out(self) -> str:
-        return f"to go on from another checkpoint, write its name into {self.folder / 'last'}"
+    def metrics(self, name: str) -> bytes:
+        """The run's metrics.jsonl as it was when the checkpoint was saved."""
+        path = self.folder / name / METRICS
+        return path.read_bytes() if path.is_file() else b""
+
+    def _remove(self, place: Path) -> None:
+        """Away from its name first, so that a kill in between leaves no half of a checkpoint under it."""
+        aside = self.folder / f".{place.name}.old.partial"
+        place.rename(aside)
+        shutil.rmtree(aside)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def _pointer_to(place: Path) -> bytes:
+    return f"{place.name} {file_sum(place / _SUMS)}\n".encode()
+
+
+def _sums(folder: Path, names: list[str]) -> bytes:
+    """What `sha256sum` writes about these files."""
+    return "".join(f"{file_sum(folder / name)}  {name}\n" for name in names).encode()
+
+
+def _refuse_other_model(path: Path, config: ModelConfig) -> None:
+    """Raises ValueError that names what differs between the model config in `path` and `config`."""
+    stored = asdict(from_json(ModelConfig, read_json(path)["model"], str(path)))
+    differing = [f"{key} {stored[key]}, not {value}" for key, value in asdict(config).items() if stored[key] != value]
+    if differing:
+        raise ValueError(f"{path.parent}: a checkpoint of another model: {'; '.join(differing)}")
+
+
+def _random_states(model: torch.nn.Module) -> dict[str, Tensor]:
+    """Of the generators that anything but `train_step` draws from: its numbers are a function of the step."""
+    device = next(model.parameters()).device
+    states = {"cpu": torch.get_rng_state()}
+    return states | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
+
+
+def _restore_random_states(model: torch.nn.Module, states: dict[str, Tensor]) -> None:
+    device = next(model.parameters()).device
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def _optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's tensors under names such as `exp_avg/encoder.lstm.layers.0.bias`."""
     return {
-        f"{key}/{name}": value.detach().contiguous()
+        f"{key}/{name}": value.detach()
         for name, parameter in model.named_parameters()
         for key, value in optimizer.state[parameter].items()
     }
@@ -209,24 +344,8 @@ def _restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer,
         }
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
-
-
-def _load_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a whole safetensors file ({error}); it is damaged or of another kind") from error
-
-
 def _shape(tensor: Tensor | None) -> str:
     return "missing" if tensor is None else "x".join(map(str, tensor.shape)) or "scalar"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -44,12 +46,28 @@ def run(main: Callable[[], None], *, debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
-        message = " ".join(str(error).split()) or type(error).__name__
         expected = isinstance(error, (ValueError, OSError, FloatingPointError, ImportError))
         kind = "error" if expected else f"error: {type(error).__name__}"
-        print(f"{kind}: {message}{'' if expected else ' (--debug shows where)'}", file=sys.stderr)
+        line = f"{kind}: {describe(error)}{'' if expected else ' (--debug shows where)'}"
+        print(line, file=sys.stderr)
+        _tell_torchrun(line)
         return 1
     return 0
+
+
+def describe(error: Exception) -> str:
+    """An error in a line; of what the system refused, which file and why."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _tell_torchrun(line: str) -> None:
+    """What ended this process, for the report with which torchrun ends; its own lines are the last ones."""
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path:
+        with open(path, "w") as file:
+            json.dump({"message": line}, file)
 
 
 def override(config: Config, given: dict[str, Any]) -> Config:

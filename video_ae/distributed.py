@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -64,29 +65,40 @@ class Ranks:
         return found.tolist()
 
     def gather(self, value: T) -> list[T]:
-        """Every rank's value, in order."""
+        """Every rank's value, of a kind that JSON can hold, in order."""
         if self.size == 1:
             return [value]
-        values: list[Any] = [None] * self.size
-        distributed.all_gather_object(values, value)
-        return values
+        own = self._to_bytes(value)
+        (longest,) = self.largest(len(own))
+        padded = torch.zeros(int(longest), dtype=torch.uint8, device=self.device)
+        padded[: len(own)] = own
+        found = [torch.empty_like(padded) for _ in range(self.size)]
+        distributed.all_gather(found, padded)
+        return [_from_bytes(each) for each in found]
 
     def on_first(self, action: Callable[[], T]) -> T:
-        """What `action` returns on the first rank, while the others wait.
+        """What `action` returns on the first rank, of a kind that JSON can hold, while the others wait.
 
         What it raises there, the first rank raises; the others end in silence instead of waiting for ever.
         """
         if self.size == 1:
             return action()
-        outcome: list[Any] = [None, False]  # the result, and whether there is one
+        told = torch.zeros(0, dtype=torch.uint8, device=self.device)  # so it stays where `action` raises
         try:
             if self.first:
-                outcome = [action(), True]
+                result = action()
+                told = self._to_bytes(result)
         finally:
-            distributed.broadcast_object_list(outcome)
-        if not outcome[1]:
+            (length,) = self.largest(len(told))
+            if length:
+                told = told if self.first else torch.empty(int(length), dtype=torch.uint8, device=self.device)
+                distributed.broadcast(told, 0)
+        if not length:
             raise SystemExit(1)
-        return outcome[0]
+        return result if self.first else _from_bytes(told)
+
+    def _to_bytes(self, value: Any) -> Tensor:
+        return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self.device)
 
     def parallel(self, model: LSTMAutoencoder) -> LSTMAutoencoder | DistributedDataParallel:
         """The same weights, whose gradients are averaged over the ranks while they are computed.
@@ -98,6 +110,10 @@ class Ranks:
         if self.size == 1:
             return model
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
+
+
+def _from_bytes(told: Tensor) -> Any:
+    return json.loads(told.cpu().numpy().tobytes().rstrip(b"\0"))
 
 
 ALONE = Ranks()

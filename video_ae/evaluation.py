@@ -47,7 +47,7 @@ def evaluate(
 
 def _of_all(accumulators: dict[str, MetricAccumulator], ranks: Ranks) -> dict[str, MetricAccumulator]:
     """What the ranks have accumulated under each name, together."""
-    parts = ranks.gather(accumulators)
+    parts = ranks.gather({name: accumulator.sums() for name, accumulator in accumulators.items()})
     return {name: MetricAccumulator.merge([part[name] for part in parts]) for name in accumulators}
 
 
@@ -123,5 +123,6 @@ def mean_frame(batches: Iterable[Tensor], ranks: Ranks = ALONE) -> Tensor:
         frames = present_steps(unit_range(clips))  # (N, C, H, W)
         total = total + frames.double().sum(dim=0)
         count += len(frames)
-    parts = [part for part in ranks.gather((total.cpu(), count)) if part[1]]  # fewer clips than ranks: some had none
-    return (torch.stack([total for total, _ in parts]).sum(dim=0) / sum(count for _, count in parts)).float()
+    parts = [part for part in ranks.gather((total.tolist(), count)) if part[1]]  # fewer clips than ranks: some had none
+    totals = torch.tensor([total for total, _ in parts], dtype=torch.float64)
+    return (totals.sum(dim=0) / sum(count for _, count in parts)).float()

@@ -96,14 +96,20 @@ class MetricAccumulator:
             self._sums[name] = _add(self._sums.get(name, summed.new_zeros(0)), summed)
         self.clips += len(some)
 
+    def sums(self) -> dict[str, Any]:
+        """All that it has seen, in numbers that JSON can hold."""
+        totals = {name: total.tolist() for name, total in self._sums.items()}
+        return {"clips": self.clips, "frames": self._frames.tolist(), "sums": totals}
+
     @classmethod
-    def merge(cls, parts: Iterable[Self]) -> Self:
-        """One accumulator of what several have seen, such as those of processes that shared the clips."""
+    def merge(cls, parts: Iterable[dict[str, Any]]) -> Self:
+        """One accumulator of the `sums` of several, such as those of processes that shared the clips."""
         whole = cls()
         for part in parts:
-            whole.clips += part.clips
-            whole._frames = _add(whole._frames, part._frames)
-            for name, total in part._sums.items():
+            whole.clips += part["clips"]
+            whole._frames = _add(whole._frames, torch.tensor(part["frames"], dtype=torch.int64))
+            for name, numbers in part["sums"].items():
+                total = torch.tensor(numbers, dtype=torch.float64)
                 whole._sums[name] = _add(whole._sums.get(name, total.new_zeros(0)), total)
         return whole
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import platform
@@ -10,7 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import Checkpoints, read_json, write_json
+from .checkpoint import CONFIG, METRICS, Checkpoints, read_json, write_bytes, write_json
+
+_LOCK, _SEAL = ".lock", "sha256"
 
 
 class RunFolder:
@@ -23,33 +27,78 @@ class RunFolder:
         self.evaluation = self.path / "evaluation"
         self.curves = self.path / "training.png"
         self.checkpoints = Checkpoints(self.path / "checkpoints")
+        self._lock: int | None = None
 
     def create(self, config: dict[str, Any]) -> None:
         """Start a run. Raises FileExistsError where the folder holds anything, so that no result is overwritten."""
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"{self.path}: not a folder; choose another --output-dir")
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.lock()
+        if {path.name for path in self.path.iterdir()} - {_LOCK, f".{CONFIG}.partial"}:  # left by a kill just here
             raise FileExistsError(
                 f"{self.path}: not an empty folder; choose another --output-dir, or go on with --resume"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
         self.update(config)
+
+    def take_up(self) -> str | None:
+        """Keep others out, and find the checkpoint to go on from; None where there is none yet."""
+        self.lock()
+        return self.checkpoints.newest_valid()
 
     def update(self, config: dict[str, Any]) -> None:
         """Store what is asked for now, and note on what machine."""
-        write_json(self.path / "config.json", config)
+        write_json(self.path / CONFIG, config | {_SEAL: _sum(config)})
         self._write_environment()
+
+    def lock(self) -> None:
+        """Keep every other process from writing into this folder until `close`.
+
+        Raises BlockingIOError where another one does. The system takes the lock from a process that ends, however it
+        ends, and processes that read data for this one have no part in it.
+        """
+        import fcntl  # which Windows has not
+
+        self._lock = descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                return  # a file system without locks
+            other = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
+            raise BlockingIOError(
+                f"{self.path}: process {other} is writing into it; wait for its end, or choose another --output-dir"
+            ) from error
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+
+    def close(self) -> None:
+        """Let others write into this folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def exists(self) -> bool:
         """Whether this is a run that `train.py` began."""
-        return (self.path / "config.json").is_file()
+        return (self.path / CONFIG).is_file()
 
     def config(self) -> dict[str, Any]:
         """What `create` stored. Raises FileNotFoundError or ValueError where this is no run of `train.py`."""
-        path = self.path / "config.json"
+        path = self.path / CONFIG
         if not self.exists():
             raise FileNotFoundError(f"{self.path}: no config.json; expected the folder of a run of train.py")
         config = read_json(path)
         if not isinstance(config, dict) or not {"model", "data", "training"} <= config.keys():
             raise ValueError(f"{path}: expected the keys model, data and training, as train.py writes them")
+        unknown = sorted(config.keys() - {"model", "data", "training", "init_from", _SEAL})
+        if unknown:
+            raise ValueError(f"{path}: unknown keys {', '.join(unknown)}; it was changed or is damaged")
+        seal = config.pop(_SEAL, None)
+        if seal not in (None, _sum(config)):
+            raise ValueError(
+                f"{path}: damaged, or changed by hand: its sum is not the one in it. Every checkpoint has a copy, as of"
+                f" its step, to put here; to keep a change, remove the line {_SEAL}"
+            )
         return config
 
     def _write_environment(self) -> None:
@@ -69,25 +118,37 @@ class RunFolder:
             "threads": torch.get_num_threads(),
         }
         path = self.path / "env.json"
-        earlier = read_json(path) if path.is_file() else []
+        try:
+            earlier = read_json(path) if path.is_file() else []
+        except ValueError as error:
+            print(f"warning: {error}; writing it anew", file=sys.stderr)
+            earlier = []
         write_json(path, [*earlier, environment])  # one entry for the start and one for every resumption
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        with (self.path / "metrics.jsonl").open("a") as file:
+        with (self.path / METRICS).open("a") as file:
             file.write(json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """All rows of metrics.jsonl; a last line that a crash cut short is left out."""
-        path = self.path / "metrics.jsonl"
+        path = self.path / METRICS
         if not path.is_file():
             return []
-        lines = path.read_text().split("\n")[:-1]  # what follows the last line break was never finished
-        return [json.loads(line) for line in lines]
+        try:
+            lines = path.read_text().split("\n")[:-1]  # what follows the last line break was never finished
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise ValueError(f"{path}: damaged ({error}); every checkpoint has a copy, as of its step") from error
 
-    def forget_metrics_after(self, step: int) -> None:
-        """Drop rows of steps that are going to be done again, because no checkpoint holds them."""
-        kept = [row for row in self.metrics() if row["step"] <= step]
-        path = self.path / "metrics.jsonl"
-        partial = path.with_name(".metrics.jsonl.partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        partial.replace(path)
+    def restore_metrics(self, stored: bytes) -> None:
+        """Make metrics.jsonl what it was when a checkpoint was saved: the steps after it are going to be done again."""
+        path = self.path / METRICS
+        found = path.read_bytes() if path.is_file() else b""
+        if not found.startswith(stored):
+            print(f"warning: {path}: not what it was at the last checkpoint; restored from there", file=sys.stderr)
+        if found != stored:
+            write_bytes(path, stored)
+
+
+def _sum(config: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

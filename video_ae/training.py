@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from .checkpoint import Progress, save_model
-from .cli import Interrupted
+from .cli import Interrupted, describe
 from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION, TrainConfig
 from .distributed import ALONE, Ranks
 from .evaluation import evaluate, predict_clips
@@ -26,12 +26,14 @@ from .lengths import clear_padding, split_clips
 from .losses import LOSSES, total_loss
 from .memory import peak_memory
 from .models import LSTMAutoencoder
+from .not_finite import first_cause
 from .optimizer import Optimizer
 from .recurrent import LSTM
 from .run_folder import RunFolder
-from .visualize import save_clip_gif, save_training_curves
+from .visualize import save_clip_gif, save_sheet, save_training_curves
 
 _LOG_EVERY = 10  # steps between two rows of metrics.jsonl
+_GO_ON = "the last checkpoint is intact: go on with --resume"
 _WAY_OUT = (
     "the last checkpoint is intact: begin a new run with a smaller --lr, from the best weights so far with --init-from"
 )
@@ -44,32 +46,30 @@ def fit(
     training_batches: Callable[[int], Iterator[Tensor]],
     validation_batches: Callable[[], Iterator[Tensor]],
     ranks: Ranks = ALONE,
+    resume_from: str | None = None,
 ) -> Progress:
-    """Train `model` until the budget is used up, from the run's last checkpoint if there is one.
+    """Train `model` until the budget is used up.
 
     training_batches:   given a step, the uint8 batches (B, T, C, H, W) from that step on, without end: this rank's
                         share of each.
     validation_batches: this rank's share of the validation clips, from the first again at every call.
     ranks:              all of them train and end together, by the first one's clock; the first one writes the files.
+    resume_from:        the name of the run's checkpoint to go on from.
 
-    Raises `Interrupted` after SIGINT or SIGTERM to any rank, once the step is finished and saved, and
-    FloatingPointError, with the cause named and the last checkpoint untouched, where a loss or gradient is not finite.
+    Raises `Interrupted` after SIGINT or SIGTERM to any rank, once the step is finished and saved, FloatingPointError,
+    with the cause named, where a number is not finite, and OSError where data cannot be read or files not be written.
+    The last checkpoint stays as it is.
     """
     model.to(ranks.device)
     for module in model.modules():
         if isinstance(module, LSTM):
             module.recompute, module.truncate = config.recompute, config.truncate
     optimizer = Optimizer(model, config.lr, config.weight_decay)
-    progress = Progress()
-    if ranks.on_first(lambda: bool(run.checkpoints)):
-        progress = run.checkpoints.load_last(model, optimizer)
-    else:  # so that a run that is killed early goes on from the same weights
-        ranks.on_first(lambda: run.checkpoints.save(model, optimizer, progress, best=False))
-    ranks.on_first(lambda: run.forget_metrics_after(progress.step))
+    progress = _begin(model, optimizer, run, ranks, resume_from)
     parallel = ranks.parallel(model)
     saved_step = progress.step
     before, started = progress.seconds, time.monotonic()
-    with _stop_signals() as received, _progress_bar(config, progress, shown=ranks.first) as bar:
+    with _stop_signals() as received, _progress_bar(config, progress, shown=ranks.first) as bar, _way_out():
 
         def look_up() -> int:
             """Sets the time, and returns the signal to stop at, 0 if none: on all ranks the same, or some would wait
@@ -82,11 +82,8 @@ def fit(
         batches = training_batches(progress.step)
         while (fraction := budget_used(config, progress)) < 1 and not stop:
             lr = config.lr * schedule(fraction, config.warmup)
-            try:
-                clips = next(batches).to(ranks.device)
-                row = train_step(parallel, optimizer, clips, lr, config, progress.step + 1, ranks)
-            except FloatingPointError as error:
-                raise FloatingPointError(f"{error}; {_WAY_OUT}") from error
+            clips = next(batches).to(ranks.device)
+            row = train_step(parallel, optimizer, clips, lr, config, progress.step + 1, ranks)
             progress.step += 1
             progress.sequences_seen += config.batch_size
             stop = look_up()
@@ -107,6 +104,35 @@ def fit(
     if stop:
         raise Interrupted(stop, f"step {progress.step} is saved in {run.path}; go on with --resume")
     return progress
+
+
+def _begin(
+    model: LSTMAutoencoder, optimizer: torch.optim.Optimizer, run: RunFolder, ranks: Ranks, resume_from: str | None
+) -> Progress:
+    """Everything as it was at a checkpoint, or else a first one: who is killed early goes on from the same weights."""
+    if resume_from is not None:
+        progress = run.checkpoints.load(resume_from, model, optimizer)
+        ranks.on_first(lambda: run.restore_metrics(run.checkpoints.metrics(resume_from)))
+        return progress
+    progress = Progress()
+    ranks.on_first(lambda: run.checkpoints.save(model, optimizer, progress, best=False))
+    return progress
+
+
+@contextmanager
+def _way_out() -> Iterator[None]:
+    """Errors within it say what is left of the run, and what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader"):  # torch's word for the processes that read data
+            raise
+        cause = "was silent for too long" if "timed out" in str(error) else "was killed, perhaps for want of memory"
+        raise ChildProcessError(f"a process that reads data {cause}; {_GO_ON}, perhaps with fewer --workers") from error
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}; {_WAY_OUT}") from error
+    except OSError as error:
+        raise OSError(f"{describe(error)}; the last checkpoint is intact; mend it and go on with --resume") from error
 
 
 def train_step(
@@ -152,7 +178,7 @@ def train_step(
         gradient_norm = norm.item()
     row = dict(zip([*terms, "loss"], values, strict=True))
     if not math.isfinite(row["loss"]) or not math.isfinite(gradient_norm):
-        raise FloatingPointError(_cause(trained, row, step))
+        raise FloatingPointError(f"step {step}: {_cause(trained, parts, row, config, ranks)}")
     if gradient_norm > config.clip_grad:
         torch.nn.utils.clip_grads_with_norm_(trained.parameters(), config.clip_grad, norm)
     for group in optimizer.param_groups:
@@ -225,7 +251,7 @@ def validate_and_save(
     metric = LOSS_NAMES[model.config.output]
     losses = [results[name][metric] for name in model.decoders]
     if None in losses:
-        raise FloatingPointError(f"step {progress.step}: the validation loss is not finite; {_WAY_OUT}")
+        raise FloatingPointError(f"step {progress.step}: the validation loss is not finite")
     loss = sum(losses)
     best = loss < progress.best_loss
     progress.best_loss = min(loss, progress.best_loss)
@@ -234,8 +260,9 @@ def validate_and_save(
 
     def write() -> None:
         if not model.config.features:
-            clip = predict_clips(model, next(validation_batches())[:1], ranks.device)[0]
-            save_clip_gif(run.samples / f"step-{progress.step:06d}.gif", clip)
+            clips = predict_clips(model, next(validation_batches())[:1], ranks.device)
+            save_clip_gif(run.samples / f"step-{progress.step:06d}.gif", clips[0])
+            save_sheet(run.samples / f"step-{progress.step:06d}-sheet.png", clips)
         run.append_metrics(row)
         save_training_curves(run.curves, run.metrics(), metric)
         if best:
@@ -280,16 +307,15 @@ def schedule(fraction: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (fraction - warmup) / (1 - warmup)))
 
 
-def _cause(model: LSTMAutoencoder, row: dict[str, float], step: int) -> str:
-    """Names what stopped being finite first: a loss, or else the parameters whose gradient did."""
-    losses = [f"the {name} loss is {value}" for name, value in row.items() if not math.isfinite(value)]
-    gradients = [
-        f"the gradient of {name}"
-        for name, parameter in model.named_parameters()
-        if parameter.grad is not None and not parameter.grad.isfinite().all()
-    ]
-    found = losses[0] if losses else f"{gradients[0] if gradients else 'the gradient norm'} is not finite"
-    return f"step {step}: {found}"
+def _cause(model: LSTMAutoencoder, parts: list[Part], row: dict[str, float], config: TrainConfig, ranks: Ranks) -> str:
+    """What stopped being finite first, in any of the ranks."""
+
+    def repeat() -> None:
+        for part in parts:
+            _losses(model, model, part, config)
+
+    read = [(clear_padding(inputs, lengths), future) for inputs, future, lengths in parts]
+    return str(min(ranks.gather(list(first_cause(model, read, row, repeat))))[1])
 
 
 @contextmanager
@@ -313,9 +339,9 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 def _progress_bar(config: TrainConfig, progress: Progress, *, shown: bool) -> tqdm:
-    """A bar over the budget, so that the time left is right for steps and for minutes."""
+    """A bar over the budget, so that the time left is right for steps and for minutes; none where nothing is left."""
     return tqdm(
-        disable=not shown,
+        disable=not shown or budget_used(config, progress) >= 1,
         total=1.0,
         mininterval=0.1 if sys.stderr.isatty() else 30,  # seconds; a log file wants few lines
         initial=min(1.0, budget_used(config, progress)),
