@@ -28,9 +28,10 @@ class DamagedError(ValueError):
 
 
 def frames_in_container(path: Path) -> int | None:
-    """How many frames must decode if the file is whole; None for other containers and for films in fragments.
+    """How many frames must decode if the file is whole; None for MPEG streams and MP4 in fragments, which do not say.
 
-    Raises DamagedError where the structure has a gap.
+    Raises DamagedError where the structure has a gap, and for anything else: FFmpeg would read playlists and scripts,
+    which name other files and addresses, whatever the file is called.
     """
     with path.open("rb") as opened:
         file = _File(opened)
@@ -41,7 +42,13 @@ def frames_in_container(path: Path) -> int | None:
             return _mp4(file)
         if start[:4] == b"\x1a\x45\xdf\xa3":
             return _matroska(file)
-        return _gif(file) if start[:3] == b"GIF" else None
+        if start[:3] == b"GIF":
+            return _gif(file)
+        if start[:3] == b"\0\0\1":
+            return None
+        raise DamagedError(
+            f"not a video that can be read: found {start[:8]!r}, expected AVI, MP4, MOV, Matroska, WebM, GIF or MPEG"
+        )
 
 
 class _File:

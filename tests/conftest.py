@@ -1,4 +1,6 @@
 import os
+import socket
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,38 @@ def real_data() -> Path:
 @pytest.fixture(autouse=True)
 def same_random_numbers():
     torch.manual_seed(0)
+
+
+def _is_here(host: object) -> bool:
+    try:
+        return host in ("", "localhost", socket.gethostname()) or ip_address(str(host)).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Only this machine can be connected to, by name or address: torchrun's processes and browser drivers are here.
+
+    What other processes do is not seen, nor is what is not written in Python.
+    """
+
+    def refusing(method, host_of):
+        def call(*arguments, **options):
+            host = host_of(arguments)
+            if not _is_here(host):
+                raise OSError(f"the tests may not connect to {host}; use a loopback address or real files")
+            return method(*arguments, **options)
+
+        return call
+
+    def of_connect(arguments):  # (socket, address); local sockets have paths as addresses
+        return "" if arguments[0].family not in (socket.AF_INET, socket.AF_INET6) else arguments[1][0]
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refusing(getattr(socket.socket, name), of_connect))
+    asked = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", refusing(asked, lambda arguments: arguments[0] or ""))
 
 
 def padded(sequences: list[torch.Tensor], steps: int) -> torch.Tensor:

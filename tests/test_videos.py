@@ -254,12 +254,24 @@ def test_files_that_are_no_videos(tmp_path, capfd):
     (tmp_path / "folder.avi").mkdir()
     for name in ("noise.avi", "empty.avi", "text.mp4"):
         for read in (read_video, count_frames):
-            with pytest.raises(ValueError, match=rf"{name}: not a video that OpenCV can read; expected"):
+            with pytest.raises(ValueError, match=rf"{name}: not a video that can be read: .* expected AVI"):
                 read(tmp_path / name)
     for name, found in (("folder.avi", "a folder"), ("missing.avi", "no such file")):
         with pytest.raises(FileNotFoundError, match=f"{name}: {found}; expected a video file"):
             read_video(tmp_path / name)
     assert "WARN" not in capfd.readouterr().err  # the error says it, once
+
+
+def test_playlists_are_not_followed(tmp_path):
+    """FFmpeg knows scripts by their content, not their name, and would open the files and addresses in them."""
+    film = write(tmp_path / "film.avi")
+    for name, text in (
+        ("concat.avi", f"ffconcat version 1.0\nfile {film}\n"),
+        ("hls.mp4", f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{film}\n#EXT-X-ENDLIST\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ValueError, match=f"{name}: not a video that can be read"):
+            read_video(tmp_path / name)
 
 
 def test_absurd_sizes_are_refused_by_the_header(tmp_path):
