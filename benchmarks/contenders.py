@@ -153,8 +153,24 @@ def keras(config: ModelConfig, batch: int, backend: str) -> Tasks:
 def products(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
     """One recurrent matrix product forwards and one backwards, without anything around them."""
     import torch
+    from torch.nn import functional
 
     size, dtype = config.hidden_sizes[0], torch.bfloat16 if bf16 else torch.float32
+    if config.convolutional:
+        assert config.patch_size is not None
+        grid = [side // config.patch_size for side in config.frame_shape[1:]]
+        taps = torch.randn(4 * size, size, 3, 3).to(dtype)
+        maps, sums = (
+            torch.randn(batch, channels, *grid).to(dtype, memory_format=torch.channels_last)
+            for channels in (size, 4 * size)
+        )
+
+        @torch.no_grad()
+        def convolve_both() -> None:
+            functional.conv2d(maps, taps, padding=1)
+            functional.conv_transpose2d(sums, taps, padding=1)
+
+        return {"training": convolve_both}
     weight = torch.randn(4 * size, size).to(dtype)
     hidden, gates = torch.randn(batch, size).to(dtype), torch.randn(batch, 4 * size).to(dtype)
     gates_out, hidden_out = torch.empty_like(gates), torch.empty_like(hidden)

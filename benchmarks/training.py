@@ -2,7 +2,8 @@
 
     python benchmarks/training.py                                    # the default model, batches of 16 and 128
     python benchmarks/training.py --hidden-size 512 1024 2048 --batch-size 16 64 128
-    python benchmarks/training.py --conditional --layers 2
+    python benchmarks/training.py --alone --layers 1 2 --conditional --hidden-size 512 1024 2048 --batch-size 64 128
+    python benchmarks/training.py --alone --cell conv --hidden-size 64 --batch-size 16
     python benchmarks/training.py --sweep                            # cost of a step against every size
 
 Every contender is a process of its own, so that its peak memory is its own, and they take turns: load on the machine
@@ -11,7 +12,7 @@ installed.
 
 Efficiency is what the best step makes of the rate at which this machine, in this run, does the recurrent matrix
 products alone: FLOPs of the step / its seconds / that rate. It can exceed 1 where the input products and readouts,
-which are larger, run at a better rate.
+which are larger, run at a better rate. Of a convolutional cell the products are the convolutions over the grid.
 """
 
 from __future__ import annotations
@@ -32,13 +33,22 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from video_ae.config import DECODERS, RECONSTRUCTION, ModelConfig  # no torch here: this process only waits
+from video_ae.config import (
+    CELLS,
+    CONVOLUTIONAL,
+    DECODERS,
+    PRESETS,
+    RECONSTRUCTION,
+    ModelConfig,
+)  # no torch here: this process only waits
 
 TASKS = ("training", "encoding", "prediction", "evaluation", "painting")
 _PRODUCTS = ("products", "products, bf16")  # timed beside the training steps
 _REFERENCE = "nn.LSTM"
-_CONTENDERS = ("video-ae", "video-ae, bf16", _REFERENCE, "nn.LSTM, bf16")
+_OURS = ("video-ae", "video-ae, bf16")
+_CONTENDERS = (*_OURS, _REFERENCE, "nn.LSTM, bf16")
 _BACKENDS = ("tensorflow", "jax")
+_TAPS = 9  # of a 3 x 3 convolution
 _SWEEP: dict[str, tuple[int, ...]] = {  # one at a time; the others as in the default run
     "hidden size": (128, 256, 512, 1024, 2048),
     "frames": (5, 10, 20, 40),  # each, to read and to predict
@@ -50,12 +60,13 @@ _DEFAULT = {"hidden size": 512, "frames": 10, "batch size": 16, "layers": 1, "im
 
 
 def step_flops(config: ModelConfig, batch: int) -> int:
-    """Floating-point operations of the matrix products in one training step of a model of whole frames.
+    """Floating-point operations of the matrix products in one training step.
 
     A product of (B, m) and (m, n) is 2 B m n. Backwards it costs as much again for the gradient of the weights, and for
-    that of what was multiplied, which frames do not need.
+    that of what was multiplied, which frames do not need. A convolution is such a product at every position and for
+    every tap, those over the edge of the grid included.
     """
-    D, top = config.vector_size, config.hidden_sizes[-1]
+    D, top, taps = config.vector_size, config.hidden_sizes[-1], _TAPS if config.convolutional else 1
     steps = {"encoder": config.input_frames}
     steps |= {name: config.input_frames if name == RECONSTRUCTION else config.future_frames for name in config.decoders}
     total = 0
@@ -63,20 +74,28 @@ def step_flops(config: ModelConfig, batch: int) -> int:
         reads_frames = name == "encoder" or name in config.conditional
         below = None
         for size in config.hidden_sizes:
-            total += 3 * count * 2 * size * 4 * size
+            total += 3 * count * taps * 2 * size * 4 * size
             if below is not None:
-                total += 3 * count * 2 * below * 4 * size
+                total += 3 * count * taps * 2 * below * 4 * size
             elif reads_frames:
-                total += 2 * count * 2 * D * 4 * size
+                total += 2 * count * taps * 2 * D * 4 * size
             below = size
         if name != "encoder":
-            total += 3 * count * 2 * top * D
-    return batch * total
+            between = 2 * top if config.convolutional else 0  # units of the layer before the readout
+            total += 3 * count * 2 * (top * between + (between or top) * D)
+    return batch * positions(config) * total
+
+
+def positions(config: ModelConfig) -> int:
+    """Patches of a frame."""
+    _, height, width = config.frame_shape
+    return 1 if config.patch_size is None else (height // config.patch_size) * (width // config.patch_size)
 
 
 def product_flops(config: ModelConfig, batch: int) -> int:
     """Those of one recurrent product forwards and one backwards."""
-    return 2 * 2 * batch * config.hidden_sizes[0] * 4 * config.hidden_sizes[0]
+    taps = _TAPS if config.convolutional else 1
+    return 2 * 2 * batch * positions(config) * taps * config.hidden_sizes[0] * 4 * config.hidden_sizes[0]
 
 
 _tasks: dict[str, Any] = {}  # of the contender that lives in this process
@@ -151,11 +170,12 @@ def efficiency(name: str, config: ModelConfig, batch: int, training: dict[str, l
 def print_cell(config: ModelConfig, batch: int, found: dict[str, Any]) -> None:
     """Every contender at every task, beside nn.LSTM in float32."""
     size, training = config.hidden_sizes[0], found["seconds"]["training"]
-    conditional = ", conditional" if config.conditional else ""
-    print(f"\nhidden size {size}, layers {config.layers}{conditional}, batches of {batch}: ", end="")
+    kind = f"{', conditional' if config.conditional else ''}{f', {config.cell}' if config.convolutional else ''}"
+    print(f"\nhidden size {size}, layers {config.layers}{kind}, batches of {batch}: ", end="")
     rates = (product_flops(config, batch) / min(training[name]) / 1e9 for name in _PRODUCTS)
     print(f"{step_flops(config, batch) / 1e9:.1f} GFLOP per step")
-    print(f"({batch}, {size}) x ({size}, {4 * size}) alone: ", end="")
+    rows = batch * positions(config)
+    print(f"({rows}, {size}) x ({size}, {4 * size}){', convolved' * config.convolutional} alone: ", end="")
     print(", ".join(f"{rate:.0f} GFLOP/s in {kind}" for rate, kind in zip(rates, ("float32", "bf16"), strict=True)))
     print(f"{'sequences/s':<32}{'best':>8}{'median':>8}{'x nn.LSTM':>11}{'efficiency':>12}{'peak MB':>9}")
     for task, contenders in found["seconds"].items():
@@ -163,7 +183,8 @@ def print_cell(config: ModelConfig, batch: int, found: dict[str, Any]) -> None:
             if name in _PRODUCTS:
                 continue
             cells = f"{batch / min(seconds):>8.1f}{batch / statistics.median(seconds):>8.1f}"
-            cells += f"{min(contenders[_REFERENCE]) / min(seconds):>11.2f}" if _REFERENCE in contenders else ""
+            reference = contenders.get(_REFERENCE)
+            cells += f"{min(reference) / min(seconds):>11.2f}" if reference else f"{'-':>11}"
             if task == "training":
                 cells += f"{efficiency(name, config, batch, training):>12.2f}{found['megabytes'][name]:>9.0f}"
             print(f"{task:<12}{name:<20}{cells}")
@@ -188,13 +209,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hidden-size", type=int, nargs="+", default=[512], metavar="N", help="(default: 512)")
     parser.add_argument("--batch-size", type=int, nargs="+", default=[16, 128], metavar="N", help="(default: 16 128)")
-    parser.add_argument("--layers", type=int, default=1, metavar="N", help="(default: 1)")
+    parser.add_argument("--layers", type=int, nargs="+", default=[1], metavar="N", help="(default: 1)")
+    parser.add_argument("--cell", choices=CELLS, default=CELLS[0], help="conv: on 8x8 patches, --alone (default: lstm)")
     parser.add_argument("--conditional", action="store_true", help="decoders read their last frame")
+    parser.add_argument("--alone", action="store_true", help="training steps of video-ae, beside the products alone")
     parser.add_argument("--sweep", action="store_true", help="video-ae alone, one size varied at a time")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of every contender (default: 5)")
     parser.add_argument("--seconds", type=float, default=0.5, metavar="S", help="least time of a turn (default: 0.5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there")
     arguments = parser.parse_args()
+    if arguments.cell == CONVOLUTIONAL and not arguments.alone:
+        parser.error("nn.LSTM and Keras are not built as convolutional models here: --cell conv needs --alone")
     cells: list[dict[str, Any]] = []
 
     def run(contenders: Sequence[str], tasks: Sequence[str], config: ModelConfig, batch: int) -> dict[str, Any]:
@@ -214,10 +239,17 @@ def main() -> None:
             print(f"{name:<20}{cost}{efficiency('video-ae', config, batch, training):>12.2f}", flush=True)
     else:
         keras = [f"Keras on {backend}" for backend in _BACKENDS if find_spec("keras") and find_spec(backend)]
-        for size, batch in itertools.product(arguments.hidden_size, arguments.batch_size):
-            conditional = DECODERS if arguments.conditional else ()
-            config = ModelConfig(hidden_size=size, layers=arguments.layers, conditional=conditional)
-            print_cell(config, batch, run([*_PRODUCTS, *_CONTENDERS, *keras], TASKS, config, batch))
+        contenders, tasks = [*_PRODUCTS, *_CONTENDERS, *keras], TASKS
+        if arguments.alone:
+            contenders, tasks = [*_PRODUCTS, *_OURS], TASKS[:1]
+        patches = PRESETS["conv"]["patch_size"] if arguments.cell == CONVOLUTIONAL else None
+        conditional = DECODERS if arguments.conditional else ()
+        sizes = itertools.product(arguments.hidden_size, arguments.batch_size, arguments.layers)
+        for size, batch, layers in sizes:
+            config = ModelConfig(
+                hidden_size=size, layers=layers, conditional=conditional, cell=arguments.cell, patch_size=patches
+            )
+            print_cell(config, batch, run(contenders, tasks, config, batch))
     if arguments.json:
         arguments.json.write_text(json.dumps(cells, indent=2) + "\n")
 

@@ -54,6 +54,35 @@ def test_flops_of_a_step_are_those_of_the_naive_model(config):
     assert step_flops(config, B) == counter.get_total_flops()
 
 
+@pytest.mark.parametrize("conditional", [(), ("future",)])
+def test_flops_of_a_convolutional_step_are_those_of_autograd(conditional):
+    """Against torch's count for the same convolutions and readouts, written without our backward pass."""
+    config = dataclasses.replace(
+        _CONFIG, cell="conv", patch_size=2, hidden_size=(5, 7), conditional=conditional, frame_shape=(1, 4, 8)
+    )
+    B, D, grid = 2, 4, (2, 4)
+
+    def convolve(size, outputs, count, *, of_frames=False):
+        """`count` steps; what is convolved needs a gradient unless it is frames."""
+        maps, taps = torch.rand(count * B, size, *grid), torch.rand(4 * outputs, size, 3, 3, requires_grad=True)
+        return functional.conv2d(maps.requires_grad_(not of_frames), taps, padding=1).sum()
+
+    def read_out(size, outputs, count):
+        rows = torch.rand(count * B * 8, size, requires_grad=True)
+        return functional.linear(rows, torch.rand(outputs, size, requires_grad=True)).sum()
+
+    with FlopCounterMode(display=False) as counter:
+        total = torch.zeros(())
+        for name, count in {"encoder": 3, "reconstruction": 3, "future": 2}.items():
+            total = total + convolve(5, 5, count) + convolve(5, 7, count) + convolve(7, 7, count)
+            if name == "encoder" or name in conditional:
+                total = total + convolve(D, 5, count, of_frames=True)
+            if name != "encoder":
+                total = total + read_out(7, 14, count) + read_out(14, D, count)
+        total.backward()
+    assert step_flops(config, B) == counter.get_total_flops()
+
+
 def test_a_step_at_the_rate_of_the_products_is_efficient():
     """Catches a ratio that is upside down, float32 steps judged by bf16 products, and slow rounds that count."""
     rate, times = 50e9, {"products": 1.0, "products, bf16": 0.25}
