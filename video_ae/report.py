@@ -24,7 +24,7 @@ from .page import (
     spaced,
     write_page,
 )
-from .report_tasks import loss_name, task_section, tasks_in, where
+from .report_tasks import loss_name, task_order, task_section, tasks_in, where
 from .run_folder import RunFolder
 from .tables import METRICS, metric_text
 
@@ -50,10 +50,11 @@ def write_run(run: RunFolder, results: Path | None = None) -> Path:
     evaluation, place = (results, results) if results and elsewhere else (run.evaluation, run.path)
     config, name = run.config(), run.path.resolve().name
     folders = [folder for folder in (evaluation, *_subfolders(evaluation)) if tasks_in(folder)]
-    sections = []
-    for folder in folders:
-        changes = "" if folder == evaluation else folder.name
-        sections += [guarded(task_section, folder, task, changes) for task in tasks_in(folder)]
+    found = [(task, folder) for folder in folders for task in tasks_in(folder)]
+    found.sort(key=lambda pair: task_order(pair[0]))  # whatever flags gave a task a folder of its own
+    sections = [
+        guarded(task_section, folder, task, "" if folder == evaluation else folder.name) for task, folder in found
+    ]
     if not folders:
         sections.append(guarded(_samples, run))
     sections += [guarded(_training, run), guarded(_repeat, run, config)]

@@ -71,7 +71,12 @@ def tasks_in(folder: Path) -> list[str]:
     if not folder.is_dir() or (folder / WEIGHTS).exists():
         return []
     found = {_task_of(path) for path in folder.iterdir() if path.suffix in (".json", ".png", ".gif")}
-    return sorted(found, key=lambda task: (list(_TITLES).index(task) if task in _TITLES else len(_TITLES), task))
+    return sorted(found, key=task_order)
+
+
+def task_order(task: str) -> tuple[int, str]:
+    """What a report is sorted by."""
+    return (list(_TITLES).index(task) if task in _TITLES else len(_TITLES), task)
 
 
 def _task_of(path: Path) -> str:
