@@ -21,7 +21,7 @@ from .checkpoint import write_bytes
 from .config import FUTURE, LOGISTIC, RECONSTRUCTION, ModelConfig
 from .extras import import_extra
 from .models import Decoder, Encoder, LSTMAutoencoder
-from .onnx_layers import Graph, Grid, State, inside, linear, recurrence, zeros
+from .onnx_layers import Graph, Grid, State, convolution, inside, linear, motion, recurrence, zeros
 from .recurrent import LSTM
 
 _OPSET, _IR_VERSION = 17, 8  # of 2022: nothing here needs newer ones, and older runtimes read the file too
@@ -247,7 +247,7 @@ def _decode(
     else:
         inputs = zeros(graph, steps, clips.rows, 1)
     hidden, _ = recurrence(graph, decoder.lstm, inputs, states, clips.grid)
-    return _emit(graph, decoder, hidden)
+    return _emit(graph, decoder, hidden, first_input, clips.grid)
 
 
 def _first_states(graph: Graph, decoder: Decoder, states: list[State], code: str, clips: _Clips) -> list[State]:
@@ -273,7 +273,7 @@ def _run_free(
     before = [State(body.name("hidden"), body.name("cell")) for _ in states]
     inputs = body.add("Concat", vector, code, axis=2) if decoder.repeat_code else vector
     hidden, after = recurrence(body, decoder.lstm, inputs, before, grid)
-    emitted = _emit(body, decoder, hidden)  # (1, B', D)
+    emitted = _emit(body, decoder, hidden, vector, grid)  # (1, B', D)
 
     sizes = [size, *(layer_size for layer_size in decoder.lstm.hidden_sizes for _ in State._fields)]
     read = [vector, *itertools.chain.from_iterable(before)]
@@ -295,12 +295,14 @@ def _run_free(
     return graph.add_many("Loop", outputs, steps, "", *started, body=proto)[-1]
 
 
-def _emit(graph: Graph, decoder: Decoder, hidden: str) -> str:
-    """The output units, (T, B', D), of hidden states (T, B', hidden)."""
+def _emit(graph: Graph, decoder: Decoder, hidden: str, before: str, grid: Grid) -> str:
+    """The output units, (T, B', D), of hidden states (T, B', hidden); motion starts from `before` (1, B', D)."""
     if isinstance(decoder.shape, nn.Sequential):
         between, _ = decoder.shape
-        assert isinstance(between, nn.Linear)
-        sums = linear(graph, hidden, between)
+        assert isinstance(between, nn.Conv2d)
+        sums = convolution(graph, hidden, between.weight, grid, between.bias)
         hidden = graph.add("Mul", sums, graph.add("Sigmoid", sums))  # SiLU
     outputs = linear(graph, hidden, decoder.readout)
-    return graph.add("Sigmoid", outputs) if decoder.output == LOGISTIC else outputs
+    if decoder.output == LOGISTIC:
+        outputs = graph.add("Sigmoid", outputs)
+    return outputs if decoder.motion is None else motion(graph, decoder.motion, outputs, hidden, before, grid)

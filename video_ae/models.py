@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .config import FUTURE, LINEAR, RECONSTRUCTION, ModelConfig
 from .lengths import check_lengths, clear_padding, flip_time, last_step, present_steps
+from .motion import Motion
 from .patches import fold_grid, fold_lengths, frames_to_vectors, unfold_grid, unit_range, vectors_to_frames
 from .recurrent import LSTM, State
 
@@ -147,10 +148,12 @@ class Decoder(nn.Module):
         if config.code_size is not None and not config.repeat_code:
             self.from_code = nn.Linear(code_size, 2 * sum(sizes))
         self.shape: nn.Module = nn.Identity()
+        self.motion: Motion | None = None
         width = sizes[-1]
         if config.convolutional:  # whose few units say which shape is where, and not pixel by pixel what is seen of it
             width *= 2
-            self.shape = nn.Sequential(nn.Linear(sizes[-1], width), nn.SiLU())
+            self.shape = nn.Sequential(_Convolution(sizes[-1], width, _KERNEL_SIZE, padding="same"), nn.SiLU())
+            self.motion = None if reverse else Motion(width, config)
         self.readout = nn.Linear(width, config.vector_size)
 
     def forward(
@@ -166,22 +169,29 @@ class Decoder(nn.Module):
 
         states:      the encoder's last state of every layer; not read where decoders start from the code alone.
         code:        (B, ..., code_size), of `Encoder.code`, sampled where the model is variational.
-        first_input: (B, ..., D), what a conditional decoder reads before its first step.
+        first_input: (B, ..., D), what a conditional decoder reads before its first step, and what motion starts from.
         teacher:     the true vectors (B, steps, ..., D) for teacher forcing; None lets a conditional decoder run free.
         lengths:     (B,), how many of the steps each sequence has; None: all of them.
         """
         states = self._first_states(states, code)
+        before = first_input[None]  # of the first step, or of every one
         if not self.conditional:
             repeated = code.expand(steps, *code.shape) if self.repeat_code else None  # (T, B, ..., code_size)
             hidden, _ = self.lstm(repeated, states, steps, lengths)
         elif teacher is not None:
             targets = self._turned(teacher.transpose(0, 1), lengths)  # in decoding order
-            inputs = self._beside_code(torch.cat([first_input[None], targets[:-1]]), code)
-            hidden, _ = self.lstm(inputs, states, steps, lengths)
+            before = torch.cat([before, targets[:-1]])
+            hidden, _ = self.lstm(self._beside_code(before, code), states, steps, lengths)
         else:
             hidden = self._run_free(states, code, first_input, steps)
-        outputs = self.readout(self.shape(self._turned(hidden, lengths)))  # (T, B, ..., D)
+        outputs = self._emit(self._turned(hidden, lengths), before)  # (T, B, ..., D)
         return clear_padding(outputs.transpose(0, 1), lengths)
+
+    def _emit(self, hidden: Tensor, before: Tensor) -> Tensor:
+        """Outputs (T, B, ..., D) of hidden states (T, B, ..., hidden_size) and what `Motion` reads of the past."""
+        features = self.shape(hidden)
+        content = self.readout(features)
+        return content if self.motion is None else self.motion(content, features, before)
 
     def _turned(self, sequences: Tensor, lengths: Tensor | None) -> Tensor:
         """(T, B, ...) from time order to decoding order or back."""
@@ -207,9 +217,17 @@ class Decoder(nn.Module):
         hiddens = []
         for _ in range(steps):
             hidden, states = self.lstm(self._beside_code(vector[None], code), states, 1)
-            vector = activate(self.readout(self.shape(hidden[0])), self.output)  # (B, ..., D)
+            vector = activate(self._emit(hidden, vector[None])[0], self.output)  # (B, ..., D)
             hiddens.append(hidden)
         return torch.cat(hiddens)
+
+
+class _Convolution(nn.Conv2d):
+    """Over the rows and columns of maps (T, B, rows, columns, size)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        channels_first = super().forward(maps.flatten(0, 1).permute(0, 3, 1, 2))
+        return channels_first.permute(0, 2, 3, 1).unflatten(0, maps.shape[:2])
 
 
 def _cell(config: ModelConfig) -> dict[str, Any]:

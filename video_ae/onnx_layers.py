@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .motion import LEAST, MOVES, Motion
 from .recurrent import LSTM, LSTMLayer
 
 
@@ -142,8 +143,7 @@ def _convolutional(
     if layer.weight_input is None:
         sums = graph.add("Add", inputs, graph.constant(layer.bias))  # zeros (T, B', 1) to (T, B', 4 * hidden)
     else:
-        flat = graph.shape(graph.add("Shape", inputs, start=0, end=1), graph.add("Shape", inputs, start=1, end=2), -1)
-        sums = graph.add("Reshape", _convolved(graph, inputs, layer.weight_input, grid, layer.bias), flat)
+        sums = convolution(graph, inputs, layer.weight_input, grid, layer.bias)
     body = Graph(graph.onnx, graph)
     before = State(body.name("hidden"), body.name("cell"))
     of_step, present = body.name("sums"), body.name("present")
@@ -176,6 +176,12 @@ def inside(graph: Graph, lengths: str, time: str) -> str:
     return graph.add("Unsqueeze", present, graph.constant([2]))
 
 
+def convolution(graph: Graph, sequences: str, weight: Tensor, grid: Grid, bias: Tensor | None = None) -> str:
+    """(T, B', in) to (T, B', out)."""
+    flat = graph.shape(graph.add("Shape", sequences, start=0, end=1), graph.add("Shape", sequences, start=1, end=2), -1)
+    return graph.add("Reshape", _convolved(graph, sequences, weight, grid, bias), flat)
+
+
 def _convolved(graph: Graph, sequences: str, weight: Tensor, grid: Grid, bias: Tensor | None = None) -> str:
     """(..., B', in), on the grid that the positions in B' are of, to (N, out), N counting all but the last."""
     sums, size, reach = len(weight), weight.shape[1], weight.shape[-1] // 2
@@ -199,3 +205,61 @@ def _step(graph: Graph, layer: LSTMLayer, sums: str, before: State) -> State:
     cell = graph.add("Add", graph.add("Mul", f, before.cell), graph.add("Mul", i, graph.add("Tanh", g)))
     o = graph.add("Sigmoid", peeped(o, cell, 2))
     return State(graph.add("Mul", o, graph.add("Tanh", cell)), cell)
+
+
+def motion(graph: Graph, layer: Motion, own: str, features: str, before: str, grid: Grid) -> str:
+    """`Motion` of activated content (T, B', D), features (T, B', features) and the frame before all, (1, B', D)."""
+    P, size = layer.patch_size, layer.patch_size + 2 * layer.reach  # of a patch, and with what lies around it
+    channels = layer.channels
+    masks = graph.add("Reshape", linear(graph, features, layer.masks), graph.constant([0, 0, 1 + MOVES, 1, P, P]))
+    shares = graph.add(
+        "Reshape", linear(graph, features, layer.shifts), graph.constant([0, 0, 2, MOVES, len(layer.bands)])
+    )
+    moves = graph.add("MatMul", graph.add("Softmax", shares, axis=4), graph.constant(layer.bands.flatten(1)))
+    moves = graph.add("Reshape", moves, graph.constant([0, 0, 2, MOVES, P, size]))
+    halves = graph.add_many("Split", [graph.name("moves") for _ in range(2)], moves, axis=2)
+    slices = [
+        graph.add("Reshape", own, graph.constant([0, 0, 1, channels, P, P])),
+        graph.add("Softmax", masks, axis=2),
+        *(graph.add("Reshape", half, graph.constant([0, 0, MOVES, 1, P, size])) for half in halves),
+    ]
+    pixels = [_pixels_around(graph, count, layer) for count in (grid.rows, grid.columns)]
+
+    body = Graph(graph.onnx, graph)
+    frame, own_now, masks_now, of_rows, of_columns = (body.name("now") for _ in range(5))
+    patches = body.add("Reshape", frame, body.shape(-1, grid.rows, grid.columns, channels, P, P))
+    height, width = (body.add("Mul", count, body.constant([P])) for count in (grid.rows, grid.columns))
+    in_place = body.add("Transpose", patches, perm=[0, 3, 1, 4, 2, 5])
+    frames = body.add("Reshape", in_place, body.shape(-1, channels, height, width))
+    padded = body.add("Pad", frames, body.constant([0, 0, layer.reach, layer.reach] * 2))
+    cut = body.add("Gather", body.add("Gather", padded, pixels[0], axis=2), pixels[1], axis=4)
+    around = body.add("Transpose", cut, perm=[0, 2, 4, 1, 3, 5])  # (B, rows, columns, C, size, size)
+    around = body.add("Reshape", around, body.constant([-1, 1, channels, size, size]))
+    moved = body.add("MatMul", of_rows, around)  # (B', moves, C, P, size)
+    moved = body.add("MatMul", moved, body.add("Transpose", of_columns, perm=[0, 1, 2, 4, 3]))
+    choices = body.add("Mul", body.add("Concat", own_now, moved, axis=1), masks_now)  # (B', 1 + moves, C, P, P)
+    mixed = body.add("ReduceSum", choices, body.constant([1]), keepdims=0)
+    after = body.add("Reshape", mixed, body.constant([0, channels * P * P]))
+    if layer.logistic:
+        after = body.add("Clip", after, *(body.constant(torch.tensor(limit)) for limit in (LEAST, 1 - LEAST)))
+    shapes = [[channels * P * P], [1, channels, P, P], [1 + MOVES, 1, P, P], *[[MOVES, 1, P, size]] * 2]
+    names = (frame, own_now, masks_now, of_rows, of_columns)
+    proto = body.proto(
+        "step",
+        [body.value(name, ["sequences", *shape]) for name, shape in zip(names, shapes, strict=True)],
+        [body.value(name, ["sequences", *shapes[0]]) for name in (after, body.add("Identity", after))],
+        constants=False,
+    )
+    start = graph.add("Squeeze", before, graph.constant([0]))
+    outputs = [graph.name("last"), graph.name("frames")]
+    return graph.add_many("Scan", outputs, start, *slices, body=proto, num_scan_inputs=len(slices))[-1]
+
+
+def _pixels_around(graph: Graph, patches: str, layer: Motion) -> str:
+    """Which rows, or columns, of a padded frame each of its patches sees: int64 (patches, P + 2 * reach)."""
+    count = graph.add("Squeeze", patches)
+    first = graph.add(
+        "Mul", graph.add("Range", graph.constant(0), count, graph.constant(1)), graph.constant(layer.patch_size)
+    )
+    offsets = graph.constant(list(range(layer.patch_size + 2 * layer.reach)))
+    return graph.add("Add", graph.add("Unsqueeze", first, graph.constant([1])), offsets)

@@ -1,9 +1,11 @@
-"""What turns gradients into steps: AdamW, and for the kernels of convolutional LSTMs orthogonalised momentum."""
+"""What turns gradients into steps: AdamW, and for the kernels of convolutions orthogonalised momentum."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from .recurrent import LSTMLayer
 
 _MOMENTUM = 0.95
 _ITERATIONS = 5
@@ -11,17 +13,19 @@ _STEP_SIZE = 0.4  # root mean square of a step's elements, as a share of the lea
 
 
 class Optimizer(torch.optim.AdamW):
-    """AdamW, but kernels (rows, columns, k, k) of a recurrence are stepped as in Muon (Jordan et al., 2024).
+    """AdamW, but kernels (outputs, inputs, k, k) are stepped as in Muon (Jordan et al., 2024).
 
-    Their momentum is replaced by the nearest matrix with orthogonal rows, for each of the four gates: all directions
-    that the gradients have in common move alike, not the strongest ones first. That is worth twice the training of a
-    convolutional LSTM, for a twentieth of its time (docs/results.md). With the root mean square of the steps matched
-    (Liu et al., 2025) both live with one learning rate. For the large matrices of a dense LSTM it would cost more
-    than the training itself.
+    Their momentum is replaced by the nearest matrix with orthogonal rows, of a recurrence for each of the four gates:
+    all directions that the gradients have in common move alike, not the strongest ones first. That is worth twice the
+    training of a convolutional LSTM, for a twentieth of its time (docs/results.md). With the root mean square of the
+    steps matched (Liu et al., 2025) both live with one learning rate. For the large matrices of a dense LSTM it would
+    cost more than the training itself.
     """
 
     def __init__(self, model: nn.Module, lr: float, weight_decay: float = 0.0) -> None:
         super().__init__(model.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
+        recurrent = (module for module in model.modules() if isinstance(module, LSTMLayer))
+        self._gates: dict[Tensor, int] = {parameter: 4 for layer in recurrent for parameter in layer.parameters()}
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # the loop has no closures
@@ -38,7 +42,7 @@ class Optimizer(torch.optim.AdamW):
             state["momentum"] = torch.zeros_like(kernel)
         momentum = state["momentum"].mul_(_MOMENTUM).add_(gradient)
         ahead = gradient.add(momentum, alpha=_MOMENTUM)  # Nesterov's
-        gates = ahead.flatten(1).unflatten(0, (4, -1))  # (4, hidden, size * k * k)
+        gates = ahead.flatten(1).unflatten(0, (self._gates.get(kernel, 1), -1))  # (gates, outputs, inputs * k * k)
         direction = orthogonal(gates) * max(gates.shape[1:]) ** 0.5  # elements of root mean square 1
         kernel.mul_(1 - lr * weight_decay).sub_(direction.reshape(kernel.shape), alpha=_STEP_SIZE * lr)
 

@@ -67,9 +67,13 @@ def _layer(layer: nn.Module) -> str:
 
 
 def _between(decoder: Decoder) -> str:
-    """The size of the readout, and of the layer before it where there is one."""
-    parameters = f"{_count(decoder.readout) + _count(decoder.shape):,} parameters"
-    return f"through {decoder.readout.in_features:,} units, {parameters}" if _count(decoder.shape) else parameters
+    """The size of the readout, of the layer before it and of the motion, where there are such."""
+    layers = [layer for layer in (decoder.readout, decoder.shape, decoder.motion) if layer is not None]
+    parameters = f"{sum(map(_count, layers)):,} parameters"
+    if not _count(decoder.shape):
+        return parameters
+    moving = "" if decoder.motion is None else " and the frame before, moved"
+    return f"through {decoder.readout.in_features:,} units{moving}, {parameters}"
 
 
 def _vectors(config: ModelConfig) -> str:
