@@ -5,7 +5,7 @@ BIN := .venv/bin
 DATA ?= data
 PAPER := --data-dir $(DATA) --preset paper -b 256 --steps 8867 --checkpoint-every 2000 --resume
 
-.PHONY: help setup demo curve benchmark paper robustness anomaly test check format clean
+.PHONY: help setup demo curve benchmark paper robustness torture anomaly test check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ paper: setup  ## the paper's four models of moving digits (needs a GPU; DATA=fol
 
 robustness: setup  ## train 200 random configurations: finite, or stopped with a named cause (20 minutes)
 	$(BIN)/python benchmarks/robustness.py
+
+torture: setup  ## kills, damage, faults and a soak of two hours: writes docs/reliability.md (hours; FLAGS="--share 0.1")
+	$(BIN)/python -m benchmarks.torture $(FLAGS)
 
 anomaly: setup  ## faults in made series: LSTM autoencoder, PCA and IsolationForest (8 minutes)
 	$(BIN)/python benchmarks/anomaly.py

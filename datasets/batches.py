@@ -74,11 +74,13 @@ def _leaving_nobody(batches: Any) -> Iterator[Tensor]:
     """The same batches. torch asks workers to end, which one that hangs does not hear, and then waits for it."""
     try:
         yield from batches
-    except RuntimeError:
+    except (RuntimeError, ConnectionError, EOFError) as error:
         batches._shutdown_workers()
         for process in batches._workers:
             process.kill()
-        raise
+        if isinstance(error, RuntimeError):
+            raise
+        raise RuntimeError("DataLoader worker is gone") from error  # killed while it handed something over
 
 
 class _Sampler(Sampler[list[int]]):

@@ -26,13 +26,32 @@ from typing import Any
 
 import torch
 
+from benchmarks.torture import checkpoints, faults, kills, soak
 from benchmarks.torture.outcome import Outcome
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
 Campaign = Callable[[int, int, Path], Outcome]
 
-CAMPAIGNS: list[tuple[Campaign, int]] = []  # in the order of the table, with the counts of a full run
+CAMPAIGNS: list[tuple[Campaign, int]] = [  # in the order of the table, with the counts of a full run
+    (checkpoints.resume_at_every_step, 507),
+    (checkpoints.resume_on_two_ranks, 507),
+    (kills.every_system_call, 1000),
+    (kills.random_sigkills, 500),
+    (kills.random_sigterms, 50),
+    (kills.random_sigints, 50),
+    (faults.disk_full, 20),
+    (faults.read_only_folder, 4),
+    (faults.second_process, 5),
+    (checkpoints.bit_flips, 1000),
+    (checkpoints.truncations, 300),
+    (checkpoints.zeroed_pages, 300),
+    (checkpoints.missing_and_swapped_files, 100),
+    (faults.not_finite, 10),
+    (faults.worker_kills, 20),
+    (faults.worker_hangs, 5),
+    (soak.soak, 120),  # minutes
+]
 
 
 def measure(campaign: Campaign, count: int, seed: int) -> dict[str, Any]:
@@ -56,7 +75,7 @@ def page(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# What was done to it, and what held",
         "",
-        "Written by `make torture` (`python -m benchmarks.torture`). The tests contain a small sample of each campaign.",
+        "Written by `make torture` (`python -m benchmarks.torture`); the tests contain a small sample of each.",
         "A row is repeated with `python -m benchmarks.torture --only NAME --count COUNT --seed SEED`.",
         "",
         "| campaign | tried | held | promise | measured | NAME, seed | minutes | commit |",
