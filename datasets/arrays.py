@@ -5,7 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,10 @@ from torch.utils.data import Dataset
 
 SPLIT_BOUNDS = {"train": (0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1), "all": (0, 1)}
 VIDEOS_TO_SPLIT = 10  # at least, to set whole videos aside
+# Of a compressed archive: a megabyte can unpack to a gigabyte. More is fine where the file itself is large.
+MAX_BYTES_OF_ANY, MAX_BYTES_PER_BYTE = 2**28, 100
+_MAX_HEADER = 10_000  # bytes; NumPy's own limit, which it applies after reading
+_READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def open_npy(path: Path | str) -> npt.NDArray[np.generic]:
@@ -23,9 +27,17 @@ def open_npy(path: Path | str) -> npt.NDArray[np.generic]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a .npy file")
     try:
+        with path.open("rb") as file:
+            _, dtype, size = _header(file)
+            there = path.stat().st_size - file.tell()
+        if dtype.hasobject or size > there:
+            held = "objects" if dtype.hasobject else f"{there:,} bytes"
+            raise ValueError(f"its header states {size:,} bytes of {dtype}, it holds {held}")
         array: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: not a whole .npy array of numbers ({error}); write it with numpy.save") from error
+        raise ValueError(
+            f"{path}: not a whole .npy array of numbers ({_one_line(error)}); write it with numpy.save"
+        ) from error
     return array
 
 
@@ -33,11 +45,10 @@ def read_npz(path: Path, limit: int, names: Collection[str] = ()) -> dict[str, n
     """The arrays of a `.npz` file, or those of `names` that are there, in the file's order.
 
     Raises ValueError where it is no whole archive of plain arrays, and, from the headers, before anything is read,
-    where they exceed `limit` bytes together.
+    where they exceed `limit` bytes together, or what a file of this size may unpack to.
     """
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     arrays = {}
-    left = limit
+    left = min(limit, max(MAX_BYTES_OF_ANY, MAX_BYTES_PER_BYTE * path.stat().st_size))
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
@@ -45,20 +56,38 @@ def read_npz(path: Path, limit: int, names: Collection[str] = ()) -> dict[str, n
                 if name == member.filename or (names and name not in names):
                     continue
                 with archive.open(member) as file:
-                    shape, _, dtype = read_header[np.lib.format.read_magic(file)](file)
-                size = math.prod(shape) * dtype.itemsize
+                    _, _, size = _header(file)
                 if size > min(left, member.file_size):
                     raise ValueError(f"{name} of {size:,} bytes, {member.file_size:,} are there, {left:,} are allowed")
                 left -= size
                 with archive.open(member) as file:
                     arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
-    # What zipfile and numpy raise for damaged archives; RuntimeError is an encrypted one and, with NotImplementedError
-    # below it, a kind of compression that this Python does not know.
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+    # What zipfile and numpy raise for damaged archives, RuntimeError for encrypted ones. NotImplementedError, a kind of
+    # compression that this Python does not know, is a RuntimeError too.
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise ValueError(
-            f"{path}: not a whole .npz file of plain arrays ({error}); fetch it again, or write it with numpy.savez"
+            f"{path}: not a whole .npz file of plain arrays ({_one_line(error)}); fetch it again, or write it with"
+            " numpy.savez"
         ) from error
     return arrays
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Shape, type and bytes of the array whose header begins here. Raises ValueError where there is none."""
+    version = np.lib.format.read_magic(file)
+    start = file.read(2 if version == (1, 0) else 4)
+    if version not in _READ_HEADER or int.from_bytes(start, "little") > _MAX_HEADER:
+        raise ValueError(f"a header of version {version} and {int.from_bytes(start, 'little'):,} bytes")
+    file.seek(-len(start), 1)
+    shape, _, dtype = _READ_HEADER[version](file)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"the shape {shape}")
+    return shape, dtype, math.prod(shape) * dtype.itemsize
+
+
+def _one_line(error: Exception) -> str:
+    """The first sentence of a message; NumPy's next one may be that pickle would read the file."""
+    return " ".join(str(error).split()).partition(". ")[0][:200]
 
 
 class FrameArray(Dataset[Tensor]):

@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,6 +89,8 @@ def _torchvision_digits(class_name: str, split: str, data_dir: Path, download: b
         except (OSError, RuntimeError) as error:
             raise OSError(f"{class_name} cannot be downloaded into {data_dir}: {error}") from error
     root = _unpacked_root(torchvision_class, data_dir)
+    for name, _ in torchvision_class.resources:
+        _check_size(root / class_name / "raw" / name.removesuffix(".gz"))
     try:
         dataset = torchvision_class(root, train=split != "test")
     except (ValueError, AssertionError, RuntimeError) as error:
@@ -100,6 +103,16 @@ def _torchvision_digits(class_name: str, split: str, data_dir: Path, download: b
     elif split == "validation":
         images, labels = images[-_VALIDATION_DIGITS:], labels[-_VALIDATION_DIGITS:]
     return Digits(images, labels)
+
+
+def _check_size(path: Path) -> None:
+    """Raises ValueError where an idx file is not as large as its header says: bytes, in one or three dimensions."""
+    with path.open("rb") as file:
+        start = file.read(16)
+    dimensions = start[3] if len(start) > 3 else 0
+    sizes = [int.from_bytes(start[at : at + 4], "big") for at in range(4, 4 + 4 * dimensions, 4)]
+    if start[:3] != b"\0\0\x08" or dimensions not in (1, 3) or 4 + 4 * dimensions + prod(sizes) != path.stat().st_size:
+        raise ValueError(f"{path}: its header is not that of {path.stat().st_size:,} bytes of digits; unpack it again")
 
 
 def _unpacked_root(torchvision_class: Any, data_dir: Path) -> Path:

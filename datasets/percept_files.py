@@ -1,5 +1,6 @@
 """Features of videos in the layouts in which they come: our own, and those of others without conversion."""
 
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,8 +30,10 @@ def open_percepts(path: Path | str) -> VideoArrays:
     if (folder / "facts.json").exists():
         return open_arrays(folder)
     if archives := sorted(folder.glob("[!.]*.npz")):
-        return _open_archives(archives)
+        _refuse_links_out(folder, archives)
+        return _open_archives(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in archives))
     if files := sorted(folder.glob("[!.]*/[!.]*.npy")):
+        _refuse_links_out(folder, files)
         return _open_files(files)
     raise ValueError(
         f"{folder}: no features; expected what datasets.percepts wrote, <Class>.npz files, or <Class>/*.npy files"
@@ -66,7 +69,17 @@ def percept_split(arrays: VideoArrays, split: str, listed: dict[str, set[str]] |
     return [position[video.name] for video in part]
 
 
-def _open_archives(paths: list[Path]) -> VideoArrays:
+def _refuse_links_out(folder: Path, paths: list[Path]) -> None:
+    root = folder.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(root):
+            raise ValueError(f"{path}: a link out of {folder}, expected a file inside; copy or move it there")
+
+
+@lru_cache(maxsize=2)  # every split opens them; two, because a run may be evaluated on others
+def _open_archives(states: tuple[tuple[Path, int, int], ...]) -> VideoArrays:
+    """`states` are the files with size and time of change: what changed is read again."""
+    paths = [path for path, _, _ in states]
     videos: list[VideoRecord] = []
     arrays: list[npt.NDArray[Any]] = []
     left = MAX_BYTES

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ from .video_arrays import VideoArrays, VideoClips, VideoRecord
 MAX_BYTES = 2**34  # of float32 numbers in memory
 _ID, _TIMES = "id", ("time", "timestamp", "date")
 _LARGEST = float(np.finfo(np.float32).max)
+_MAX_LINE = 2**20  # characters of a line of a .csv file
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "|", " ": "spaces"}
 _ROWS = 2**16  # that are looked at together for what is not finite
 
 Numbers = npt.NDArray[np.float32]
@@ -203,7 +205,11 @@ class _Columns(NamedTuple):
     time: int | None
     features: list[int]
     names: tuple[str, ...]
-    cells: int
+    header: list[str]
+
+    @property
+    def cells(self) -> int:
+        return len(self.header)
 
 
 class _Rows:
@@ -224,6 +230,7 @@ def _of_table(
         if len(row) != columns.cells:
             raise ValueError(
                 f"{path}: found {len(row)} cells in line {line}, expected {columns.cells} as in the header"
+                + _other_delimiter(columns, ",".join(row))
             )
         name = path.stem if columns.sequence is None else row[columns.sequence]
         if not name:
@@ -244,7 +251,7 @@ def _of_table(
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The rows of a `.csv` file that are not blank, with the numbers of their lines."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, strict=True)
+        reader = csv.reader(_lines(file), strict=True)
         try:
             for row in reader:
                 if row:
@@ -253,6 +260,21 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise ValueError(
                 f"{path}: not a table with commas in UTF-8 after line {reader.line_num} ({error}); export it as CSV"
             ) from error
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    while line := file.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE:
+            raise csv.Error(f"a line of {_MAX_LINE:,} characters or more")
+        yield line
+
+
+def _other_delimiter(columns: "_Columns", cell: str) -> str:
+    """What to add to an error where a table seems to have one column because other signs than commas part the cells."""
+    if columns.cells > 1:
+        return ""
+    found = next((words for sign, words in _DELIMITERS.items() if sign in columns.header[0] and sign in cell), None)
+    return "" if found is None else f"; its cells seem to be parted by {found}, expected commas: export it with commas"
 
 
 def _find_columns(
@@ -274,7 +296,7 @@ def _find_columns(
     names = names or tuple(positions)
     if not names:
         raise ValueError(f"{path}: found only {', '.join(header)}, expected columns of numbers as well")
-    return _Columns(sequence, time, [positions[name] for name in names], names, len(header))
+    return _Columns(sequence, time, [positions[name] for name in names], names, header)
 
 
 def _find(path: Path, header: list[str], wanted: str | None, usual: tuple[str, ...], flag: str) -> int | None:
@@ -292,7 +314,8 @@ def _numbers(path: Path, line: int, row: list[str], columns: _Columns) -> list[f
         wrong = [math.isnan(value) for value in values].index(True)
         column, name = columns.features[wrong], columns.names[wrong]
         raise ValueError(
-            f"{path}: found {row[column]!r} in column {name}, line {line}, expected a number (a finite float32)"
+            f"{path}: found {row[column][:50]!r} in column {name[:50]}, line {line}, expected a number"
+            " (a finite float32)" + _other_delimiter(columns, row[column])
         )
     return values
 

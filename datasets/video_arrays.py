@@ -7,6 +7,7 @@ FOLDER/index-000-of-001.json      what is there; one per process, written when a
 
 import hashlib
 import json
+import math
 import os
 import re
 import zlib
@@ -172,9 +173,9 @@ def open_arrays(folder: Path | str) -> VideoArrays:
         content = _load_json(path)
         try:
             all_facts.append(dict(content["facts"]))
-            entries += [(_record(entry), _inside(folder, entry["file"])) for entry in content["videos"]]
+            entries += [_listed(folder, entry) for entry in content["videos"]]
             unreadable += [(str(entry["name"]), str(entry["error"])) for entry in content["unreadable"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OSError) as error:
             raise ValueError(f"{path}: not an index of arrays ({error!r}); write the folder anew") from error
     if any(facts != all_facts[0] for facts in all_facts):
         raise ValueError(f"{folder}: its indices state different facts; delete the folder and write it anew")
@@ -375,10 +376,19 @@ def _frame_shape(record: VideoRecord) -> tuple[int, ...]:
 def _record(entry: dict[str, Any]) -> VideoRecord:
     words = [entry[key] for key in ("name", "label", "group", "dtype")]
     shape = entry["shape"]
-    if not all(isinstance(word, str) for word in words) or not all(isinstance(size, int) for size in shape):
+    if not all(isinstance(word, str) for word in words) or not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError(f"found {entry}, expected text and a shape")
     name, label, group, dtype = words
     return VideoRecord(name, label, group, tuple(shape), dtype)
+
+
+def _listed(folder: Path, entry: dict[str, Any]) -> tuple[VideoRecord, Path]:
+    """A video of an index and its file. Raises ValueError where the file is too small for the shape that is stated."""
+    record, path = _record(entry), _inside(folder, entry["file"])
+    stated = math.prod(record.shape) * np.dtype(record.dtype).itemsize
+    if path.is_file() and stated > path.stat().st_size:
+        raise ValueError(f"{path}: found {path.stat().st_size:,} bytes, expected {stated:,} or more")
+    return record, path
 
 
 def _index_name(rank: int, world_size: int) -> str:
@@ -431,7 +441,7 @@ def _save_json(path: Path, value: dict[str, Any]) -> None:
 def _load_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON ({error}); delete the folder and write it anew") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: found a {type(content).__name__}, expected a dictionary; write the folder anew")

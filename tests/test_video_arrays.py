@@ -138,6 +138,26 @@ def test_files_that_are_not_what_the_index_says_are_named(tmp_path):
             open_arrays(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("[7, 3]", "[1000000000000, 3]"),
+        ("[7, 3]", "[-7, 3]"),
+        ("[7, 3]", "[true, 3]"),
+        ("arrays/a/x_g01.npy", "arrays/\\u0000.npy"),
+        ("arrays/a/x_g01.npy", f"arrays/{'a' * 5000}.npy"),
+        ("{", "[" * 100_000),
+    ],
+)
+def test_an_index_cannot_ask_for_more_than_there_is(tmp_path, change):
+    """Clips are counted from the index before any file is opened: a wrong shape would fill the memory with numbers."""
+    write_arrays(tmp_path, VIDEOS, lambda video: np.ones((7, 3), np.float16), {})
+    index = tmp_path / "index-000-of-001.json"
+    index.write_text(json.dumps(json.loads(index.read_text())).replace(*change))
+    with pytest.raises(ValueError, match=f"^{index}: not"):
+        open_arrays(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["../outside", "a/../../outside", "a/link/outside"])
 def test_names_cannot_lead_out_of_the_folder(tmp_path, name):
     folder = tmp_path / "arrays-of-videos"

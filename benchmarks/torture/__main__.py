@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.torture import checkpoints, faults, kills, soak
+from benchmarks.torture import checkpoints, faults, hostile, kills, soak, videos
 from benchmarks.torture.outcome import Outcome
 
 ROOT = Path(__file__).parent.parent.parent
@@ -50,6 +50,9 @@ CAMPAIGNS: list[tuple[Campaign, int]] = [  # in the order of the table, with the
     (faults.not_finite, 10),
     (faults.worker_kills, 20),
     (faults.worker_hangs, 5),
+    (hostile.hostile, 39),
+    (videos.videos, 3000),
+    (videos.bombs, 10),
     (soak.soak, 120),  # minutes
 ]
 

@@ -112,7 +112,7 @@ def damaged(content: bytes, damage: str, random: np.random.Generator) -> bytes:
 
 def bombs(count: int, seed: int, folder: Path) -> Outcome:
     """Small files that decode to 2.7 GB and more, or say so."""
-    makers = [*_BOMBS.items()][:count]
+    makers = [*BOMBS.items()][:count]
     results: list[str | None] = []
     told, memory, slowest = [], 0, 0.0
     for name, make in makers:
@@ -280,7 +280,7 @@ def _rebuilt(content: bytes, tables: dict[bytes, bytes | None]) -> Iterator[byte
         yield struct.pack(">I4s", 8 + len(inside), name) + inside
 
 
-_BOMBS: dict[str, Any] = {
+BOMBS: dict[str, Any] = {
     "mp4v.mp4": _black,
     "xvid.avi": _black,
     "vp80.webm": _black,
