@@ -154,6 +154,7 @@ def test_a_card_without_a_run_says_what_the_model_is(choices, tmp_path):
     card = hub.model_card(tmp_path)
     assert ("predicts the 10 that follow" in card) == ("future" in choices.get("decoders", ["future"]))
     assert ("vectors of 8 features" in card) == ("frame_shape" in choices)
+    assert ("clip" in card or "- video" in card) == ("frame_shape" not in choices)  # sensors film nothing
     assert ("convolutional LSTM units at every patch" in card) == ("cell" in choices)
     assert ("and no others" in card) == ("cell" not in choices)
     assert ("3 numbers, variational" in card) == ("code_size" in choices)

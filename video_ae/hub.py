@@ -28,7 +28,7 @@ library_name: video-ae
 license: mit
 pipeline_tag: feature-extraction
 tags:
-- video
+- {kind}
 - lstm
 - autoencoder
 - self-supervised-learning
@@ -120,7 +120,8 @@ def model_card(source: Path | str, repo_id: str = _NAME) -> str:
 
     source = Path(source)
     model, seen = LSTMAutoencoder.from_pretrained(source), sequences_seen(source)
-    parts = [_FRONT_MATTER, _what_it_is(model), _how_to_load(model.config, repo_id)]
+    front_matter = _FRONT_MATTER.format(kind="time-series" if model.config.features else "video")
+    parts = [front_matter, _what_it_is(model), _how_to_load(model.config, repo_id)]
     run = RunFolder(source)
     if run.exists() and model_folder(source) == run.model:
         results = _results(run, seen)
@@ -153,22 +154,23 @@ def _what_it_is(model: LSTMAutoencoder) -> str:
         "# LSTM autoencoder\n\n"
         f"An LSTM autoencoder after\n{_PAPER}.\n"
         f"It reads {frames}, {config.input_frames} in training. From its state after the last one, the code of the\n"
-        f"clip, it {does}.\n\n{rows}\n"
+        f"{'sequence' if config.features else 'clip'}, it {does}.\n\n{rows}\n"
     )
 
 
 def _how_to_load(config: ModelConfig, repo_id: str) -> str:
     features = config.features and config.patch_size is None
     kind = "float32 (B, T, D)" if features else "uint8 (B, T, C, H, W), or floats in 0 to 1"
+    name = "sequences" if features else "clips"
     lines = [
         "from video_ae import LSTMAutoencoder",
         "",
         f'model = LSTMAutoencoder.from_pretrained("{repo_id}", download=True)  # or a folder',
-        f"codes = model.encode(clips)  # clips: {kind}",
+        f"codes = model.encode({name})  # {name}: {kind}",
     ]
     calls = {
-        "reconstruction": "rebuilt = model.reconstruct(clips)",
-        "future": "future = model.predict(clips, steps=10)",
+        "reconstruction": f"rebuilt = model.reconstruct({name})",
+        "future": f"future = model.predict({name}, steps=10)",
     }
     lines += [calls[name] for name in config.decoders]
     code = "\n".join(lines)
@@ -226,7 +228,8 @@ def _results_table(model: LSTMAutoencoder, results: dict[str, Any] | None) -> st
     rows = {name: results[name] for name in model.decoders}
     rows |= {name.replace("_", " "): values for name, values in results["baselines"].items()}
     lines = "\n".join(f"    {line}" for line in table(rows).split("\n"))
-    return f"## Results\n\n{results['clips']:,} {results['split']} clips, free running.\n\n{lines}\n"
+    kind = "sequences" if model.config.features else "clips"
+    return f"## Results\n\n{results['clips']:,} {results['split']} {kind}, free running.\n\n{lines}\n"
 
 
 def _limits(config: ModelConfig) -> str:

@@ -1,4 +1,4 @@
-"""Hostile files: code in disguise, sizes that are lies, paths that lead out; each opened in a process of its own."""
+"""Hostile files: code in disguise, sizes that are lies, paths that lead out; opened in processes that may die."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import io
 import json
 import pickle
 import resource
-import shutil
 import struct
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -18,40 +16,38 @@ import numpy as np
 
 from benchmarks.torture.outcome import Outcome
 from benchmarks.torture.outcome import count as outcome_of
-
-ROOT = Path(__file__).parent.parent.parent
-MEMORY = 2**30  # bytes
-_SECONDS = 120  # for one file, the start of Python and torch included
+from benchmarks.torture.videos import MEMORY, answers_apart
 
 
 def hostile(count: int, seed: int, folder: Path) -> Outcome:
     """The first `count` of `CASES`. They are fixed: `seed` changes nothing."""
-    results, largest = [], 0
-    for name, (kind, make) in list(CASES.items())[:count]:
-        place = folder / name.replace(" ", "-")
+    cases = list(CASES)[:count]
+    words, canaries = [], []
+    for number, name in enumerate(cases):
+        place = folder / str(number)
         place.mkdir()
-        canary = place / "canary"
-        path = make(place, canary)
-        command = [sys.executable, "-m", "benchmarks.torture.hostile", kind, str(path)]
-        child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_SECONDS, check=False)
-        answer, memory = json.loads(child.stdout) if child.returncode == 0 else (None, 0)
-        results.append(judged(name, answer, executed=canary.exists(), memory=memory))
+        kind, make = CASES[name]
+        canaries.append(folder / f"{number}-executed")
+        words.append(f"{kind}={make(place, canaries[-1])}")
+    results, largest = [], 0
+    for name, canary, answer in zip(
+        cases, canaries, answers_apart("benchmarks.torture.hostile", [], words), strict=True
+    ):
+        error, memory = (answer, 0) if isinstance(answer, str) else answer
+        results.append(judged(name, error, executed=canary.exists(), memory=memory))
         largest = max(largest, memory)
-        shutil.rmtree(place)
     return outcome_of(
-        f"hostile files: {', '.join(list(CASES)[:count])}",
+        f"hostile files: {', '.join(cases)}",
         "nothing is executed, nothing outside the folder is opened, an error in a line, under 1 GB",
         results,
         f"at most {largest / 2**20:,.0f} MB",
     )
 
 
-def judged(name: str, answer: str | None, *, executed: bool, memory: int = 0) -> str | None:
-    """What is wrong with how a file was received. `answer` is the error, empty if none, None after a crash."""
+def judged(name: str, answer: str, *, executed: bool, memory: int = 0) -> str | None:
+    """What is wrong with how a file was received. `answer` is the error, empty if none."""
     if executed:
         return f"{name}: its code was executed"
-    if answer is None:
-        return f"{name}: the process died"
     if not answer.startswith(("ValueError: ", "FileNotFoundError: ")) or "\n" in answer:
         return f"{name}: expected an error in a line, found {answer[:200]!r}"
     return f"{name}: {memory:,} bytes of memory" if memory > MEMORY else None
@@ -312,5 +308,7 @@ def _safetensors(header: str) -> bytes:
 
 
 if __name__ == "__main__":
-    answer = attempt(sys.argv[1], Path(sys.argv[2]))
-    print(json.dumps([answer, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+    for word in sys.argv[1:]:
+        kind, _, path = word.partition("=")
+        answer = attempt(kind, Path(path))
+        print(json.dumps([answer, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]), flush=True)

@@ -33,7 +33,7 @@ REAL = (
 )
 DAMAGES = ("bits flipped", "cut off", "a page zeroed", "a middle removed", "blocks swapped")
 _BATCH = 50  # files that one process reads
-_SECONDS = 60  # that one file may take
+_SECONDS = 120  # that one file may take, the start of Python included
 _BLOCK = 4096
 
 
@@ -135,21 +135,28 @@ def bombs(count: int, seed: int, folder: Path) -> Outcome:
 
 
 def read_apart(paths: list[Path], image_size: int | None = None) -> list[Reading]:
-    """What reading each file comes to, in processes of their own: one that dies or hangs is followed by another."""
-    readings: list[Reading] = []
-    while len(readings) < len(paths):
-        rest = [str(path) for path in paths[len(readings) :]]
-        command = [sys.executable, "-m", "benchmarks.torture.videos", json.dumps(image_size), *rest]
+    """What reading each file comes to, in processes that may die."""
+    answers = answers_apart("benchmarks.torture.videos", [json.dumps(image_size)], list(map(str, paths)))
+    return [Reading(0, 0, answer, 0, 0) if isinstance(answer, str) else Reading(*answer) for answer in answers]
+
+
+def answers_apart(module: str, first: list[str], words: list[str]) -> list[Any]:
+    """A module's answers in JSON, a line for each of `words`, or, as text, how the process ended over it.
+
+    One that dies or hangs is followed by another, which goes on behind the word that it ended over.
+    """
+    answers: list[Any] = []
+    while len(answers) < len(words):
+        rest = words[len(answers) :]
+        command = [sys.executable, "-m", module, *first, *rest]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
-            assert child.stdout
             seen = list(_lines(child))
-            readings += [Reading(*json.loads(line)) for line in seen]
+            answers += map(json.loads, seen)
             if len(seen) < len(rest):
                 code = child.poll()
-                error = f"no answer after {_SECONDS} s" if code is None else f"the process ended with {code}"
                 child.kill()
-                readings.append(Reading(0, 0, error, 0, 0))
-    return readings
+                answers.append(f"no answer after {_SECONDS} s" if code is None else f"the process ended with {code}")
+    return answers
 
 
 def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
