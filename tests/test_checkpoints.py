@@ -1,6 +1,5 @@
 """Checkpoints under damage, kills and faults: a small seeded sample of `make torture`, and what it does not ask."""
 
-import contextlib
 import json
 import shutil
 import stat
@@ -158,8 +157,8 @@ def test_batches_depend_on_nothing_but_seed_step_and_rank(workers):
     def batches(first_step: int, workers: int) -> list[torch.Tensor]:
         clips = data.open("train", 4, seed=7)
         indices = training_indices(clips, 3, seed=7, first_step=first_step)
-        with contextlib.closing(load_batches(clips, indices, workers=workers)) as found:
-            return [next(found) for _ in range(3)]
+        found = load_batches(clips, indices, workers=workers)
+        return [next(found) for _ in range(3)]
 
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     expected = [batch for step in (0, 3) for batch in batches(step, 0)]

@@ -48,6 +48,7 @@ def fork(action: Callable[[], int], log: Path) -> int:
         with log.open("w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+        sys.stdout, sys.stderr = open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115 - until the process ends
         code = action()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
