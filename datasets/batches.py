@@ -1,6 +1,7 @@
 """From a data set to batches. A batch depends on (seed, step) alone, so a resumed run needs no loader state."""
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import count
@@ -65,22 +66,40 @@ def load_batches(dataset: Clips, indices: Iterable[list[int]], *, workers: int =
         num_workers=workers,
         worker_init_fn=_leave_signals_to_the_parent,
         generator=torch.Generator(),  # its own: the global one moves for nobody
-        timeout=_PATIENCE if workers else 0,
     )
     return _leaving_nobody(iter(loader)) if workers else iter(loader)
 
 
 def _leaving_nobody(batches: Any) -> Iterator[Tensor]:
-    """The same batches. torch asks workers to end, which one that hangs does not hear, and then waits for it."""
-    try:
-        yield from batches
-    except (RuntimeError, ConnectionError, EOFError) as error:
-        batches._shutdown_workers()
+    """The same batches. torch asks workers to end, which one that hangs does not hear; and where that one has announced
+    a batch and not handed it over, torch waits for ever, whatever its `timeout` is."""
+    silent = threading.Event()
+
+    def give_up() -> None:
+        silent.set()
+        kill()
+
+    def kill() -> None:
         for process in batches._workers:
             process.kill()
-        if isinstance(error, RuntimeError):
+
+    try:
+        while True:
+            watch = threading.Timer(_PATIENCE, give_up)
+            watch.start()
+            try:
+                batch = next(batches, None)
+            finally:
+                watch.cancel()
+            if batch is None:
+                return
+            yield batch
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        batches._shutdown_workers()
+        kill()
+        if isinstance(error, RuntimeError) and not silent.is_set():
             raise
-        raise RuntimeError("DataLoader worker is gone") from error  # killed while it handed something over
+        raise RuntimeError(f"DataLoader {'timed out' if silent.is_set() else 'worker is gone'}") from error
 
 
 class _Sampler(Sampler[list[int]]):

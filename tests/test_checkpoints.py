@@ -33,6 +33,7 @@ from video_ae.tensor_files import check_seal, read_metadata, write_tensors
         (faults.not_finite, 5),
         (faults.second_process, 1),
         (faults.worker_kills, 1),
+        (faults.worker_hangs, 1),
         (faults.disk_full, 2),
         (faults.read_only_folder, 2),
     ],
