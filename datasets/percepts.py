@@ -72,8 +72,8 @@ def optical_flow(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     fields = np.empty((len(grey) - 1, *grey.shape[1:], 2), np.uint8)
     for field, before, after in zip(fields, grey[:-1], grey[1:], strict=True):
-        # None asks for a new array, which OpenCV's type stub does not know.
-        flow = method.calc(before, after, None).clip(-MAX_FLOW, MAX_FLOW)  # type: ignore[call-overload]
+        still = np.zeros((*before.shape, 2), np.float32)  # where the search begins
+        flow = np.asarray(method.calc(before, after, still)).clip(-MAX_FLOW, MAX_FLOW)
         field[:] = np.rint((flow + MAX_FLOW) * (255 / (2 * MAX_FLOW)))
     return fields
 

@@ -3,6 +3,9 @@
 import json
 import shutil
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +21,8 @@ from video_ae.optimizer import Optimizer
 from video_ae.run_folder import RunFolder
 from video_ae.tensor_files import check_seal, read_metadata, write_tensors
 
+ROOT = Path(__file__).parent.parent
+
 
 @pytest.mark.parametrize(
     ("campaign", "count"),
@@ -27,6 +32,17 @@ from video_ae.tensor_files import check_seal, read_metadata, write_tensors
         (checkpoints.truncations, 15),
         (checkpoints.zeroed_pages, 15),
         (checkpoints.missing_and_swapped_files, 100),
+    ],
+)
+def test_a_sample_of_the_torture(campaign, count, tmp_path):
+    outcome: Outcome = campaign(count, 0, tmp_path)
+    assert outcome.tried
+    assert not outcome.failures
+
+
+@pytest.mark.parametrize(
+    ("campaign", "count"),
+    [
         (kills.every_system_call, 12),
         (kills.random_sigkills, 3),
         (kills.random_sigterms, 1),
@@ -38,13 +54,15 @@ from video_ae.tensor_files import check_seal, read_metadata, write_tensors
         (faults.read_only_folder, 2),
     ],
 )
-def test_a_sample_of_the_torture(campaign, count, tmp_path):
-    try:
-        outcome: Outcome = campaign(count, 0, tmp_path)
-    except PermissionError as error:
-        pytest.skip(str(error))
-    assert outcome.tried
-    assert not outcome.failures
+def test_a_sample_of_the_torture_in_other_processes(campaign, count, tmp_path):
+    """These fork, which this process cannot: it has OpenMP threads."""
+    command = [sys.executable, "-m", "benchmarks.torture", "--only", campaign.__name__, "--count", str(count)]
+    command += ["--output-dir", str(tmp_path), "--page", str(tmp_path / "page.md")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if "needs root" in done.stderr or "does not let processes be traced" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / f"{campaign.__name__}.json").read_text())["tried"]
 
 
 def test_the_campaigns_notice_what_is_wrong(tmp_path):
@@ -150,7 +168,7 @@ def test_models_without_a_seal_load_and_a_config_of_another_model_does_not(tmp_p
     assert LSTMAutoencoder.from_pretrained(tmp_path).config.output == "linear"
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_batches_depend_on_nothing_but_seed_step_and_rank(workers):
     """Catches readers that share a random generator, or an order that depends on which of them is first."""
     data = DataConfig().changed_by({"image_size": 28, "num_digits": 1})
