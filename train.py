@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from datasets.config import DataConfig, add_data_flags
 from video_ae import cli
 from video_ae.config import (
+    DENSE,
     FUTURE,
     LINEAR,
     PRESETS,
@@ -52,6 +53,7 @@ _SUITABLE: dict[str, dict[str, Any]] = {  # what a data set asks of its model, w
     "sequences": _FILM,
 }
 _START: dict[str, dict[str, Any]] = {"sequences": {"least_std": 0.0}}  # features may be of scales far from each other
+_MOST_POSITIONS = 1024  # of patches that nobody chose: more would take hours without a word
 _BUDGET = ("steps", "max_minutes")
 _MAY_CHANGE = (*_BUDGET, "accumulate")  # with --resume: what changes nothing about the steps that were made
 
@@ -106,24 +108,46 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 def configure(given: dict[str, Any]) -> tuple[ModelConfig, DataConfig, TrainConfig]:
     """The configs of a new run. Raises ValueError for choices that do not fit together or are out of range."""
     data = DataConfig().changed_by(given)
-    preset = _SUITABLE.get(data.dataset, {}) | PRESETS[given.get("preset", "default")]
+    suitable = _SUITABLE.get(data.dataset, {})
     lengths: dict[str, Any] = {
         name: given[name] for name in ("decoders", "input_frames", "future_frames") if name in given
     }
-    asked = change_model(ModelConfig(**preset), lengths)
+    asked = change_model(ModelConfig(**suitable), lengths)
     future = asked.frames - asked.input_frames
     frames = asked.frames
     data = data.settled(windows="input_frames" in given)
     if data.whole:
         frames = data.longest(future + 1)
-        preset |= {"input_frames": frames - future}
+        suitable = suitable | {"input_frames": frames - future}
     channels, height, width = data.open("train", frames, shortest=future + 1)[0].shape[1:]
-    model = change_model(ModelConfig(frame_shape=(channels, height, width), **preset), given)
+    preset = choose_preset(given, height, width)
+    model = change_model(ModelConfig(frame_shape=(channels, height, width), **suitable | preset), given)
     if model.features and model.output != LINEAR:
         raise ValueError(f"--output {model.output} is for pictures, from 0 to 1: {data.dataset} need linear outputs")
     if "future_frames" in given and FUTURE not in model.decoders:
         raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
     return model, dataclasses.replace(data, download=False), cli.override(TrainConfig(), given)
+
+
+def choose_preset(given: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    """The preset that was asked for, or else `conv` for pictures and `dense` for features and with `--cell lstm`.
+
+    Where `conv` was not asked for, its patches are as large as divides the frame's sides, up to the preset's. Raises
+    ValueError where that leaves too many.
+    """
+    if "preset" in given:
+        return PRESETS[given["preset"]]
+    if given.get("cell") == DENSE or height == width == 1:
+        return PRESETS["dense"]
+    conv = PRESETS["conv"]
+    fitting = [size for size in range(1, conv["patch_size"] + 1) if height % size == 0 == width % size]
+    size = given.get("patch_size", fitting[-1])
+    if "patch_size" not in given and height * width > _MOST_POSITIONS * size**2:
+        raise ValueError(
+            f"frames of {height}x{width} pixels: found no patch size of up to {conv['patch_size']} that leaves few"
+            " patches; choose another --image-size, a --patch-size, or --cell lstm"
+        )
+    return conv | {"patch_size": size}
 
 
 def change_model(model: ModelConfig, given: dict[str, Any]) -> ModelConfig:

@@ -176,7 +176,7 @@ def test_every_choice_of_a_model_is_known_here():
 
 @pytest.mark.parametrize("flags", [["--composite", "--conditional"], ["--reconstruct", "--output", "linear"]])
 def test_the_task_checks_what_it_wrote(flags, tmp_path, monkeypatch, capsys):
-    small = ["--image-size", "28", "--num-digits", "1", "--input-frames", "4", "-b", "4"]
+    small = ["--cell", "lstm", "--image-size", "28", "--num-digits", "1", "--input-frames", "4", "-b", "4"]
     sizes = ["--hidden-size", "6", "--steps", "2", "--device", "cpu", "--validation-clips", "4"]
     assert train.command([*flags, *small, *sizes, "--output-dir", str(tmp_path / "run")]) == 0
     words = [str(tmp_path / "run"), "--tasks", "export", "--device", "cpu"]

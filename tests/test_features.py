@@ -65,7 +65,7 @@ def test_the_task_orders_units_by_their_norm(tmp_path, capsys):
     training = ["-b", "4", "--steps", "1", "--hidden-size", "6", "--device", "cpu", "--validation-clips", "4"]
     small = ["--image-size", "28", "--num-digits", "1", "--input-frames", "2", "--future-frames", "2"]
     run = tmp_path / "run"
-    assert train.command(["--composite", *small, *training, "--output-dir", str(run)]) == 0
+    assert train.command(["--composite", "--cell", "lstm", *small, *training, "--output-dir", str(run)]) == 0
     assert evaluate.command([str(run), "--tasks", "features", "--device", "cpu"]) == 0
     results = json.loads((run / "evaluation" / "features.json").read_text())
     model = LSTMAutoencoder.from_pretrained(run)

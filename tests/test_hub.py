@@ -23,7 +23,7 @@ def run(tmp_path_factory) -> Path:
     """Trained and evaluated, with a path in its config that is nobody's business."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     small = ["--image-size", "28", "--num-digits", "1", "--input-frames", "3", "--future-frames", "2", "-b", "4"]
-    sizes = ["--hidden-size", "6", "--steps", "2", "--device", "cpu", "--validation-clips", "4"]
+    sizes = ["--cell", "lstm", "--hidden-size", "6", "--steps", "2", "--device", "cpu", "--validation-clips", "4"]
     assert train.command(["--composite", *small, *sizes, "--output-dir", str(folder)]) == 0
     words = [str(folder), "--device", "cpu", "--output-dir", str(folder / "evaluation")]
     assert evaluate.command([*words, "--clips", "6"]) == 0

@@ -413,4 +413,4 @@ def test_evaluating_what_is_no_run(tmp_path, run, capsys):
     assert "unknown keys hiden_size" in error_of(str(folder))
     np.save(tmp_path / "wide.npy", np.zeros((10, 20, 28, 30), np.uint8))
     wide = ("--dataset", "array", "--data-dir", str(tmp_path / "wide.npy"))
-    assert "found frames of shape (10, 10, 1, 28, 30), expected" in error_of(str(run), *wide)
+    assert "frames of 28x30 pixels cannot be cut into 7x7 patches" in error_of(str(run), *wide)

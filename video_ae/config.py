@@ -127,11 +127,11 @@ class ModelConfig:
         return self.input_frames + (self.future_frames if FUTURE in self.decoders else 0)
 
 
-# `conv` is what `make demo` trains. It and `default` were chosen in docs/results.md; the others are the paper's sizes
-# (its section 4.1).
+# Unless a preset is asked for, pictures get `conv` and features `dense`, both chosen in docs/results.md; the others are
+# the paper's sizes (its section 4.1).
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": {"hidden_size": 512, "layers": 1},
     "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "hidden_size": 64, "layers": 1},
+    "dense": {"hidden_size": 512, "layers": 1},
     "paper": {"hidden_size": 2048, "layers": 1},
     "paper-2layer": {"hidden_size": 2048, "layers": 2},
 }
@@ -143,7 +143,7 @@ class TrainConfig:
 
     steps: int | None = None
     max_minutes: float | None = 6.5
-    batch_size: int = 32  # of all processes together
+    batch_size: int = 16  # of all processes together
     accumulate: int = 1  # parts in which each process computes its share of a batch
     lr: float = 3e-3
     weight_decay: float = 0.0
@@ -244,7 +244,11 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         "--conditional", nargs="*", choices=DECODERS, help="decoders that read their last frame (none named: all)"
     )
     presets = "; ".join(f"{name}: {_in_words(preset)}" for name, preset in PRESETS.items())
-    group.add_argument("--preset", choices=PRESETS, help=f"model flags in one, others override them. {presets}")
+    group.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help=f"model flags in one (default: conv for pictures, else dense), others override them. {presets}",
+    )
     group.add_argument(
         "--input-frames",
         type=int,
@@ -254,16 +258,23 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--future-frames", type=int, metavar="N", help=f"predicted (default: {default.future_frames}, the same)"
     )
-    group.add_argument("--cell", choices=CELLS, help="dense LSTM, or convolutional over patches (default: lstm)")
-    group.add_argument("--patch-size", type=int, metavar="P", help="read PxP patches (default: whole frames)")
+    group.add_argument(
+        "--cell", choices=CELLS, help="dense LSTM, or convolutional over patches (default: conv for pictures)"
+    )
+    group.add_argument(
+        "--patch-size",
+        type=int,
+        metavar="P",
+        help="read PxP patches (default: of conv 8 or less, of lstm whole frames)",
+    )
     group.add_argument(
         "--hidden-size",
         type=int,
         nargs="+",
         metavar="N",
-        help=f"LSTM units, or per layer (default: {default.hidden_size})",
+        help="LSTM units, or per layer (default: the preset's)",
     )
-    group.add_argument("--layers", type=int, metavar="N", help=f"LSTM layers (default: {default.layers})")
+    group.add_argument("--layers", type=int, metavar="N", help="LSTM layers (default: 1)")
     group.add_argument("--code-size", type=int, metavar="N", help="squeeze the code (default: the whole last state)")
     group.add_argument("--repeat-code", action="store_true", help="decoders read the code at every step")
     group.add_argument("--variational", action="store_true", help="draw the code from a Gaussian, see --beta")
