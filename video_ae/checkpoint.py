@@ -36,6 +36,7 @@ class Progress:
     sequences_seen: int = 0
     seconds: float = 0.0  # of training, interruptions not counted
     best_loss: float = float("inf")
+    judged_step: int = 0  # the last one with a validation
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -45,6 +45,15 @@ def peak_memory(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    return resident_peak()
+
+
+def resident_peak() -> int:
+    """The most bytes of memory that this process has had so far."""
+    if sys.platform == "linux":  # its `getrusage` counts what the process had that this one was started from
+        with open("/proc/self/status") as status:
+            (line,) = (line for line in status if line.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
     import resource  # which Windows has not
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

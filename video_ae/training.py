@@ -81,6 +81,11 @@ def fit(
         stop = look_up()
         batches = training_batches(progress.step)
         while (fraction := budget_used(config, progress)) < 1 and not stop:
+            if progress.step % config.checkpoint_every == 0 and progress.step > progress.judged_step:
+                validate_and_save(model, optimizer, progress, run, validation_batches, ranks)
+                saved_step = progress.step
+                stop = look_up()
+                continue
             lr = config.lr * schedule(fraction, config.warmup)
             clips = next(batches).to(ranks.device)
             row = train_step(parallel, optimizer, clips, lr, config, progress.step + 1, ranks)
@@ -92,15 +97,10 @@ def fit(
             speed = progress.sequences_seen / progress.seconds
             bar.set_postfix_str(f"step {progress.step}, {speed:.0f} sequences/s, loss {row['loss']:.1f}", refresh=False)
             bar.update(max(0.0, min(1.0, budget_used(config, progress)) - bar.n))
-            if progress.step % config.checkpoint_every == 0 and not stop:
-                validate_and_save(model, optimizer, progress, run, validation_batches, ranks)
-                saved_step = progress.step
-                stop = look_up()
-        if progress.step > saved_step:
-            if stop:  # no validation: it takes time, and its result could become the best of a run that goes on
-                ranks.on_first(lambda: _save_unjudged(model, optimizer, progress, run))
-            else:
-                validate_and_save(model, optimizer, progress, run, validation_batches, ranks)
+        if not stop and progress.step > progress.judged_step:
+            validate_and_save(model, optimizer, progress, run, validation_batches, ranks)
+        elif progress.step > saved_step:  # not judged: that takes time, and who goes on does it first where it is due
+            ranks.on_first(lambda: _save_unjudged(model, optimizer, progress, run))
     if stop:
         raise Interrupted(stop, f"step {progress.step} is saved in {run.path}; go on with --resume")
     return progress
@@ -254,7 +254,7 @@ def validate_and_save(
         raise FloatingPointError(f"step {progress.step}: the validation loss is not finite")
     loss = sum(losses)
     best = loss < progress.best_loss
-    progress.best_loss = min(loss, progress.best_loss)
+    progress.best_loss, progress.judged_step = min(loss, progress.best_loss), progress.step
     (memory,) = ranks.largest(peak_memory(ranks.device))
     row = _progress_row(progress) | {"peak_memory_bytes": int(memory), "best": best, "validation": results}
 

@@ -33,8 +33,8 @@ ROOT = Path(__file__).parent.parent.parent
 Campaign = Callable[[int, int, Path], Outcome]
 
 CAMPAIGNS: list[tuple[Campaign, int]] = [  # in the order of the table, with the counts of a full run
-    (checkpoints.resume_at_every_step, 507),
-    (checkpoints.resume_on_two_ranks, 507),
+    (checkpoints.resume_at_every_step, 520),
+    (checkpoints.resume_on_two_ranks, 520),
     (kills.every_system_call, 1000),
     (kills.random_sigkills, 500),
     (kills.random_sigterms, 50),

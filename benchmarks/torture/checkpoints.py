@@ -130,7 +130,7 @@ def _resumed_at(steps: dict[str, list[int]], seed: int, folder: Path, ranks: Ran
 
 def _cuts(count_: int, seed: int) -> dict[str, list[int]]:
     """`count_` of all pairs of kind and step, the steps of a kind in order."""
-    pairs = [(kind, step) for kind in _KINDS for step in range(1, _STEPS)]
+    pairs = [(kind, step) for kind in _KINDS for step in range(1, _STEPS + 1)]
     chosen = np.random.default_rng(seed).permutation(len(pairs))[:count_]
     steps: dict[str, list[int]] = {}
     for place in sorted(chosen):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import struct
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import numpy as np
 from benchmarks.torture.outcome import Outcome
 from benchmarks.torture.outcome import count as outcome_of
 from datasets.videos import count_frames, read_video
+from video_ae.memory import resident_peak
 
 ROOT = Path(__file__).parent.parent.parent
 MEMORY = 2**30  # bytes that a reading process may hold
@@ -185,7 +185,7 @@ def _read_here(image_size: int | None, paths: list[str]) -> None:
             del film
         except Exception as raised:
             error = f"{type(raised).__name__}: {raised}"
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        memory = resident_peak()
         print(json.dumps([frames, crc, error, round(time.monotonic() - started, 2), memory]), flush=True)
 
 
