@@ -167,7 +167,7 @@ def test_fine_tuning_repeats_exactly_and_learns():
     scores = []
     for _ in range(2):
         classifier = LSTMClassifier.from_encoder(encoder, train.class_names, dropout=0.1)
-        recipe = FineTuning(steps=150, lr=1e-2, encoder_lr=1.0, dropout=0.1)
+        recipe = FineTuning(steps=60, lr=2e-2, encoder_lr=1.0, dropout=0.1)
         fine_tune(classifier, train, np.arange(40), recipe, seed=3)
         scores.append(video_scores(classifier.scores, train))
     assert np.array_equal(*scores)

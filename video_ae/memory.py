@@ -6,6 +6,7 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -50,9 +51,9 @@ def peak_memory(device: torch.device) -> int:
 
 def resident_peak() -> int:
     """The most bytes of memory that this process has had so far."""
-    if sys.platform == "linux":  # its `getrusage` counts what the process had that this one was started from
-        with open("/proc/self/status") as status:
-            (line,) = (line for line in status if line.startswith("VmHWM"))
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where `getrusage` counts what the process had that this one was started from
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return 1024 * int(line.split()[1])
     import resource  # which Windows has not
 
