@@ -148,7 +148,7 @@ def resume_at_every_step(count_: int, seed: int, folder: Path) -> Outcome:
 
 
 def resume_on_two_ranks(count_: int, seed: int, folder: Path) -> Outcome:
-    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     words += ["-m", "benchmarks.torture.checkpoints", str(count_), str(seed), str(folder)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
