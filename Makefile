@@ -5,7 +5,7 @@ BIN := .venv/bin
 DATA ?= data
 PAPER := --data-dir $(DATA) --preset paper -b 256 --steps 8867 --checkpoint-every 2000 --resume
 
-.PHONY: help setup demo curve benchmark paper robustness torture anomaly test check format clean
+.PHONY: help setup demo curve benchmark paper best robustness torture anomaly test check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,7 @@ setup: .venv/ready  ## the environment .venv, and nothing else
 	@touch .venv/ready
 
 demo: setup  ## train a convolutional model on bundled digits, evaluate it, draw what it predicts (8 minutes)
-	$(BIN)/python train.py --composite --preset conv -b 16 --max-minutes 5.5 --output-dir runs/demo --resume
+	$(BIN)/python train.py --composite --max-minutes 5.5 --output-dir runs/demo --resume
 	$(BIN)/python evaluate.py runs/demo
 	$(BIN)/python evaluate.py runs/demo --tasks classify --labels direction --labels-per-class 5 50 --steps 25 --clips 200
 
@@ -38,6 +38,12 @@ paper: setup  ## the paper's four models of moving digits (needs a GPU; DATA=fol
 	$(BIN)/python train.py --composite --conditional future --digits mnist $(PAPER) --output-dir runs/paper-composite-conditional
 	for MODEL in future future-conditional composite composite-conditional; do \
 		$(BIN)/python evaluate.py runs/paper-$$MODEL --clips 10000; done
+
+best: setup  ## the sharpest predictions that half an hour of a GPU gives (DATA=folder of MNIST/raw)
+	$(BIN)/python train.py --composite --digits mnist --data-dir $(DATA) --hidden-size 128 --layers 2 -b 64 \
+		--max-minutes 30 --checkpoint-every 2000 --output-dir runs/best --resume
+	$(BIN)/python evaluate.py runs/best --clips 10000
+	$(BIN)/python evaluate.py runs/best --tasks rollout
 
 robustness: setup  ## train 200 random configurations: finite, or stopped with a named cause (20 minutes)
 	$(BIN)/python benchmarks/robustness.py
