@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from itertools import count
 from typing import Any
@@ -95,7 +96,8 @@ def _leaving_nobody(batches: Any) -> Iterator[Tensor]:
                 return
             yield batch
     except (RuntimeError, ConnectionError, EOFError) as error:
-        batches._shutdown_workers()
+        with suppress(RuntimeError):  # what torch raises wherever this process is when it hears that one was killed
+            batches._shutdown_workers()
         kill()
         if isinstance(error, RuntimeError) and not silent.is_set():
             raise

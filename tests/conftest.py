@@ -4,6 +4,9 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch: there is a process of tests on every core already
+
 import torch
 
 
