@@ -37,6 +37,7 @@ from video_ae.config import (
     CELLS,
     CONVOLUTIONAL,
     DECODERS,
+    FUTURE,
     PRESETS,
     RECONSTRUCTION,
     ModelConfig,
@@ -60,7 +61,17 @@ _DEFAULT = {"hidden size": 512, "frames": 10, "batch size": 16, "layers": 1, "im
 
 
 def step_flops(config: ModelConfig, batch: int) -> int:
-    """Floating-point operations of the matrix products in one training step.
+    """Floating-point operations of the matrix products in one training step."""
+    return batch * positions(config) * sum(flops * times for flops, times in _products(config))
+
+
+def forward_flops(config: ModelConfig, batch: int) -> int:
+    """Those of the forward pass of a training step alone."""
+    return batch * positions(config) * sum(flops for flops, _ in _products(config))
+
+
+def _products(config: ModelConfig) -> Iterator[tuple[int, int]]:
+    """FLOPs of the products that a sequence needs at one position, and how often: 1 plus the gradients to take.
 
     A product of (B, m) and (m, n) is 2 B m n. Backwards it costs as much again for the gradient of the weights, and for
     that of what was multiplied, which frames do not need. A convolution is such a product at every position and for
@@ -69,21 +80,36 @@ def step_flops(config: ModelConfig, batch: int) -> int:
     D, top, taps = config.vector_size, config.hidden_sizes[-1], _TAPS if config.convolutional else 1
     steps = {"encoder": config.input_frames}
     steps |= {name: config.input_frames if name == RECONSTRUCTION else config.future_frames for name in config.decoders}
-    total = 0
     for name, count in steps.items():
         reads_frames = name == "encoder" or name in config.conditional
-        below = None
-        for size in config.hidden_sizes:
-            total += 3 * count * taps * 2 * size * 4 * size
-            if below is not None:
-                total += 3 * count * taps * 2 * below * 4 * size
-            elif reads_frames:
-                total += 2 * count * taps * 2 * D * 4 * size
+        below = D if reads_frames else 0
+        for layer, size in enumerate(config.hidden_sizes):
+            yield count * taps * 2 * size * 4 * size, 3
+            yield count * taps * 2 * below * 4 * size, 3 if layer else 2
             below = size
-        if name != "encoder":
-            between = 2 * top if config.convolutional else 0  # units of the layer before the readout
-            total += 3 * count * 2 * (top * between + (between or top) * D)
-    return batch * positions(config) * total
+        if name == "encoder":
+            continue
+        if config.convolutional:
+            yield count * taps * 2 * top * 2 * top, 3
+        width = 2 * top if config.convolutional else top
+        yield count * 2 * width * D, 3
+        if config.convolutional and name == FUTURE:
+            yield from _motion_products(config, width, count)
+
+
+def _motion_products(config: ModelConfig, features: int, count: int) -> Iterator[tuple[int, int]]:
+    """The same of `Motion`, whose `features` choose the masks and shifts of a patch."""
+    from video_ae.motion import MOVES, reach
+
+    assert config.patch_size is not None
+    P, channels = config.patch_size, config.frame_shape[0]
+    Q, shifts = P + 2 * reach(P), 2 * reach(P) + 1
+    yield count * 2 * features * ((1 + MOVES) * P * P + 2 * MOVES * shifts), 3
+    yield count * 2 * 2 * MOVES * shifts * P * Q, 2  # the matrices of the shifts are constants
+    rows, given = 2 * MOVES * P * Q * channels * Q, count if FUTURE in config.conditional else 1
+    yield given * rows, 2  # of frames that are read
+    yield (count - given) * rows, 3  # of frames that were predicted
+    yield count * 2 * MOVES * P * channels * Q * P, 3
 
 
 def positions(config: ModelConfig) -> int:

@@ -8,9 +8,10 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain import PlainAutoencoder, loss
-from benchmarks.training import efficiency, product_flops, step_flops
+from benchmarks.training import efficiency, forward_flops, product_flops, step_flops
 from video_ae import LSTMAutoencoder, ModelConfig
 from video_ae.config import DECODERS
+from video_ae.motion import Motion
 
 _CONFIG = ModelConfig(frame_shape=(1, 4, 4), input_frames=3, future_frames=2, hidden_size=5)
 
@@ -78,9 +79,27 @@ def test_flops_of_a_convolutional_step_are_those_of_autograd(conditional):
             if name == "encoder" or name in conditional:
                 total = total + convolve(D, 5, count, of_frames=True)
             if name != "encoder":
-                total = total + read_out(7, 14, count) + read_out(14, D, count)
+                maps, taps = (torch.rand(shape, requires_grad=True) for shape in ((count * B, 7, *grid), (14, 7, 3, 3)))
+                total = total + functional.conv2d(maps, taps, padding=1).sum() + read_out(14, D, count)
+            if name == "future":
+                content = torch.rand(count, B, *grid, D, requires_grad=True)
+                features = torch.rand(count, B, *grid, 14, requires_grad=True)
+                before = torch.rand(count if conditional else 1, B, *grid, D)
+                total = total + Motion(14, config)(content, features, before).sum()
         total.backward()
     assert step_flops(config, B) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("conditional", [(), ("future",)])
+def test_no_layer_of_the_convolutional_model_is_forgotten(conditional):
+    """The test above builds the products anew; this one counts the model's own, forwards. (Of the dense model torch
+    does not see the product that is written into given memory.)"""
+    config = dataclasses.replace(_CONFIG, cell="conv", patch_size=2, hidden_size=(5, 7), conditional=conditional)
+    model = LSTMAutoencoder(config)
+    past, future = torch.rand(2, 3, 2, 2, 4), torch.rand(2, 2, 2, 2, 4)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(past, future, teacher_forcing=True)
+    assert forward_flops(config, 2) == counter.get_total_flops()
 
 
 def test_a_step_at_the_rate_of_the_products_is_efficient():

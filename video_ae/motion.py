@@ -13,6 +13,11 @@ _STAY = 2.0  # first bias of a move towards staying, in nats: a new model begins
 LEAST = 1e-4  # probability that a pixel is lit, and that it is not: logits are finite
 
 
+def reach(patch_size: int) -> int:
+    """Pixels that a step can move a patch in either direction."""
+    return max(1, patch_size // 2)
+
+
 class Motion(nn.Module):
     """Every pixel chooses between moved copies of the frame before and the decoder's own content.
 
@@ -25,12 +30,9 @@ class Motion(nn.Module):
     def __init__(self, features: int, config: ModelConfig) -> None:
         super().__init__()
         assert config.patch_size is not None
-        self.patch_size, self.channels, self.logistic = (
-            config.patch_size,
-            config.frame_shape[0],
-            config.output == LOGISTIC,
-        )
-        self.reach = max(1, self.patch_size // 2)  # pixels
+        self.patch_size, self.channels = config.patch_size, config.frame_shape[0]
+        self.logistic = config.output == LOGISTIC
+        self.reach = reach(self.patch_size)
         shifts = 2 * self.reach + 1
         self.masks = nn.Linear(features, (1 + MOVES) * self.patch_size**2)
         self.shifts = nn.Linear(features, 2 * MOVES * shifts)
@@ -39,9 +41,8 @@ class Motion(nn.Module):
         self.shifts.bias.data.unflatten(0, (-1, shifts))[:, self.reach] = _STAY
         eye = torch.eye(self.patch_size)
         bands = [functional.pad(eye, (shift, 2 * self.reach - shift)) for shift in range(shifts)]
-        self.register_buffer(
-            "bands", torch.stack(bands), persistent=False
-        )  # (shifts, P, P + 2 reach): each shift's matrix
+        matrices = torch.stack(bands)  # (shifts, P, P + 2 reach), one of each shift
+        self.register_buffer("bands", matrices, persistent=False)
         self.bands: Tensor
 
     def forward(self, content: Tensor, features: Tensor, before: Tensor) -> Tensor:
