@@ -1,6 +1,6 @@
 """How fast is it, beside nn.LSTM, Keras and the matrix products of this machine?
 
-    python benchmarks/training.py                                    # the default model, batches of 16 and 128
+    python benchmarks/training.py                                    # the dense model, batches of 16 and 128
     python benchmarks/training.py --hidden-size 512 1024 2048 --batch-size 16 64 128
     python benchmarks/training.py --alone --layers 1 2 --conditional --hidden-size 512 1024 2048 --batch-size 64 128
     python benchmarks/training.py --alone --cell conv --hidden-size 64 --batch-size 16
@@ -50,7 +50,7 @@ _OURS = ("video-ae", "video-ae, bf16")
 _CONTENDERS = (*_OURS, _REFERENCE, "nn.LSTM, bf16")
 _BACKENDS = ("tensorflow", "jax")
 _TAPS = 9  # of a 3 x 3 convolution
-_SWEEP: dict[str, tuple[int, ...]] = {  # one at a time; the others as in the default run
+_SWEEP: dict[str, tuple[int, ...]] = {  # one at a time; the others as in the preset `dense`
     "hidden size": (128, 256, 512, 1024, 2048),
     "frames": (5, 10, 20, 40),  # each, to read and to predict
     "batch size": (1, 4, 16, 64, 256),
