@@ -113,7 +113,10 @@ def random_sigints(count_: int, seed: int, folder: Path) -> Outcome:
 
 
 def _struck(number: signal.Signals, count_: int, seed: int, folder: Path) -> Outcome:
-    """Runs that get the signal at random times, again and again until they are through."""
+    """Runs that get the signal at random times, again and again until they are through.
+
+    The times are those that a run takes; the machine may become faster or slower while this goes on.
+    """
     random = np.random.default_rng(seed)
     whole, run, log = folder / "whole", folder / "run", folder / "log"
     started = time.monotonic()
@@ -123,9 +126,10 @@ def _struck(number: signal.Signals, count_: int, seed: int, folder: Path) -> Out
     ends: Counter[int] = Counter()
 
     def tries() -> Iterator[str | None]:
-        struck = through = 0
+        nonlocal duration
+        struck = 0
         while struck < count_:
-            process = train([*RUN, "--output-dir", str(run)], log)
+            process, started = train([*RUN, "--output-dir", str(run)], log), time.monotonic()
             wait = float(random.uniform(0, duration))
             code = _wait(process, wait)
             if code is None:
@@ -142,7 +146,7 @@ def _struck(number: signal.Signals, count_: int, seed: int, folder: Path) -> Out
                 yield f"resumed, it ended with {code}: {log.read_text()[-300:]}"
                 return
             if code == 0:
-                through += 1
+                duration = (duration + time.monotonic() - started) / 2
                 found = difference(whole, run)
                 yield found and f"after the kills, {found} differs"
                 shutil.rmtree(run)
@@ -154,7 +158,7 @@ def _struck(number: signal.Signals, count_: int, seed: int, folder: Path) -> Out
     outcome = count(f"{number.name} to train.py at a random time, then --resume", promise, tries())
     codes = ", ".join(f"{times} x {code}" for code, times in sorted(ends.items()))
     more = outcome.tried - sum(ends.values())
-    note = f"{sum(ends.values())} signals over runs of {duration:.1f} s, exit codes {codes}; {more} runs compared"
+    note = f"{sum(ends.values())} signals, exit codes {codes}; {more} runs compared"
     return Outcome(outcome.campaign, outcome.promise, outcome.tried, outcome.failures, note)
 
 

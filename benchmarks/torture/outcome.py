@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tqdm import tqdm
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -28,5 +30,5 @@ class Outcome:
 
 def count(campaign: str, promise: str, tries: Iterable[str | None], note: str = "") -> Outcome:
     """The outcome of `tries`: of each None, or what went wrong in a line."""
-    results = list(tries)
+    results = list(tqdm(tries, desc=campaign, unit=" tries", leave=False))
     return Outcome(campaign, promise, len(results), tuple(result for result in results if result is not None), note)
