@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from .config import ModelConfig
 from .models import Encoder
 
-_NEW_WEIGHTS = {"head.weight", "head.bias"}  # what no encoder has
+_NEW_WEIGHTS = {"head.weight", "head.bias", "hidden_mean", "hidden_std"}  # what no encoder has
+_LEAST_STD = 1e-4  # of a mean over positions: less is rounding
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class ClassifierConfig:
 class LSTMClassifier(nn.Module):
     """The encoder's layers and a softmax on the hidden state at every step; class scores are averaged over the steps.
 
-    With a patch size, the head reads the mean of the hidden states over the patch positions.
+    With a patch size, the head reads the mean of the hidden states over the patch positions, standardised: most
+    positions see nothing of what moves, and their share of the mean is a constant beside which little else shows
+    (docs/results.md).
     """
 
     def __init__(self, config: ClassifierConfig) -> None:
@@ -51,11 +54,16 @@ class LSTMClassifier(nn.Module):
         self.head = nn.Linear(config.encoder.hidden_sizes[-1], len(config.class_names))
         nn.init.zeros_(self.head.weight)  # every class is equally likely before the first step
         nn.init.zeros_(self.head.bias)
+        self.register_buffer("hidden_mean", torch.zeros(self.head.in_features))
+        self.register_buffer("hidden_std", torch.ones(self.head.in_features))
+        self.hidden_mean: Tensor
+        self.hidden_std: Tensor
 
     @classmethod
     def from_encoder(cls, encoder: Encoder, class_names: Sequence[str], *, dropout: float = 0.0) -> LSTMClassifier:
         """A classifier with a copy of the encoder's weights and a fresh head, the only weights that are new.
 
+        With patches, call `start_from` before training it.
         Raises ValueError where that is not so: where the encoder lacks a weight or has one too many.
         """
         classifier = cls(ClassifierConfig(encoder.config, tuple(class_names), dropout=dropout))
@@ -68,18 +76,31 @@ class LSTMClassifier(nn.Module):
             )
         return classifier
 
+    @torch.no_grad()
+    def start_from(self, clips: Tensor) -> None:
+        """Fit a new head to the scale of what it reads, of clips as for `Encoder.to_vectors`; labels do not matter.
+
+        Hidden states of whole frames have about the same scale, and stay as they are.
+        """
+        if self.config.encoder.patch_size is not None:
+            std, mean = torch.std_mean(self._hidden(self.encoder.to_vectors(clips)), dim=(0, 1))  # (hidden_size,) each
+            self.hidden_mean.copy_(mean)
+            self.hidden_std.copy_(std.clamp(min=_LEAST_STD))
+
     def forward(self, vectors: Tensor) -> Tensor:
         """Logits (B, T, classes) of what `Encoder.to_vectors` makes of clips."""
         mask = self.dropout(torch.ones_like(vectors[:, :1]))  # the same inputs are missing at every step of a clip
-        dropped = vectors * mask
-        if self.config.memory:
-            hidden, _ = self.encoder(dropped)  # (B, T, hidden_size) or (B, T, rows, columns, hidden_size)
-        else:
-            alone, _ = self.encoder(dropped.flatten(0, 1)[:, None])  # (B * T, 1, ...)
-            hidden = alone[:, 0].unflatten(0, vectors.shape[:2])
-        if hidden.ndim == 5:
-            hidden = hidden.mean(dim=(2, 3))
+        hidden = (self._hidden(vectors * mask) - self.hidden_mean) / self.hidden_std
         return self.head(self.dropout(hidden))
+
+    def _hidden(self, vectors: Tensor) -> Tensor:
+        """The hidden states at every step, (B, T, hidden_size); with patches their means over the positions."""
+        if self.config.memory:
+            hidden, _ = self.encoder(vectors)  # (B, T, hidden_size) or (B, T, rows, columns, hidden_size)
+        else:
+            alone, _ = self.encoder(vectors.flatten(0, 1)[:, None])  # (B * T, 1, ...)
+            hidden = alone[:, 0].unflatten(0, vectors.shape[:2])
+        return hidden if hidden.ndim == 3 else hidden.mean(dim=(2, 3))
 
     @torch.no_grad()
     def scores(self, clips: Tensor) -> Tensor:

@@ -203,13 +203,16 @@ def fewest_videos(data: LabelledVideos) -> int:
 def build(arm: str, encoder: Encoder, train: LabelledVideos, recipe: FineTuning, *, seed: int) -> LSTMClassifier:
     """The classifier of an arm before its first step: from `encoder`, or fresh and fitted to the scale of the data."""
     torch.manual_seed(seed)
-    if arm in ("encoder_init", "frozen"):
-        return LSTMClassifier.from_encoder(encoder, train.class_names, dropout=recipe.dropout).to(encoder.mean.device)
-    config = ClassifierConfig(encoder.config, train.class_names, arm != "single_frame", recipe.dropout)
-    classifier = LSTMClassifier(config)
     sample = np.random.default_rng(seed).permutation(len(train.videos))[:_SCALE_CLIPS]
-    classifier.encoder.start_from(train.clips.__getitems__(sample.tolist()))
-    return classifier.to(encoder.mean.device)
+    clips = train.clips.__getitems__(sample.tolist())
+    if arm in ("encoder_init", "frozen"):
+        classifier = LSTMClassifier.from_encoder(encoder, train.class_names, dropout=recipe.dropout)
+    else:
+        memory = arm != "single_frame"
+        classifier = LSTMClassifier(ClassifierConfig(encoder.config, train.class_names, memory, recipe.dropout))
+        classifier.encoder.start_from(clips)
+    classifier.to(encoder.mean.device).start_from(clips.to(encoder.mean.device))
+    return classifier
 
 
 def verdicts(curve: Sequence[dict[str, Any]], test_videos: int) -> list[str]:
