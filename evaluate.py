@@ -138,6 +138,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 def open_run(arguments: argparse.Namespace, path: Path, ranks: Ranks) -> Opened:
     """The run at `path` and the data that the flags ask for; results go into its folder `evaluation`."""
+    from datasets.division import Division
     from video_ae.models import LSTMAutoencoder
     from video_ae.run_folder import RunFolder
 
@@ -146,7 +147,8 @@ def open_run(arguments: argparse.Namespace, path: Path, ranks: Ranks) -> Opened:
     data = trained_on.changed_by(vars(arguments))
     refuse_other_split(trained_on, data)
     model = LSTMAutoencoder.from_pretrained(run.path).to(ranks.device).eval()
-    return Opened(run, model, ranks, trained_on, data, "", run.evaluation)
+    division = None if trained_on.generated else Division.from_json(run.division(), str(run.path))
+    return Opened(run, model, ranks, trained_on, data, division, "", run.evaluation)
 
 
 def refuse_other_split(trained_on: DataConfig, data: DataConfig) -> None:

@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets.config import DataConfig, add_data_flags
+from datasets.config import PATHS, DataConfig, add_data_flags
 from video_ae import cli
 from video_ae.config import (
     DENSE,
@@ -38,6 +38,7 @@ from video_ae.config import (
 if TYPE_CHECKING:
     import torch
 
+    from datasets.division import Division
     from video_ae.distributed import Ranks
     from video_ae.run_folder import RunFolder
 
@@ -165,20 +166,21 @@ def inherit(stored: dict[str, Any], given: dict[str, Any], source: str) -> tuple
     wanted = {key: given[key] for key in given if key not in _MAY_CHANGE}
     if "preset" in given:
         wanted = PRESETS[given["preset"]] | wanted
+    moved = dataclasses.replace(data.changed_by(given), download=False)
     changes: list[tuple[Any, Any]] = [
         (model, change_model(model, wanted)),
-        (data, dataclasses.replace(data.changed_by(given), download=False)),
+        (data, moved),
         (training, cli.override(training, wanted)),
     ]
     for config, changed in changes:
         for field in dataclasses.fields(config):
             before, after = getattr(config, field.name), getattr(changed, field.name)
-            if before != after:
+            if before != after and field.name not in PATHS:  # what lies there now is compared with what was there
                 by = f" as --preset {given['preset']} has" if "preset" in given and field.name not in given else ""
                 raise ValueError(
                     f"{source}: the run has {field.name} {before}, not {after}{by}; leave out the flag or start anew"
                 )
-    return model, data, cli.override(training, {key: given[key] for key in _MAY_CHANGE if key in given})
+    return model, moved, cli.override(training, {key: given[key] for key in _MAY_CHANGE if key in given})
 
 
 def refuse_empty_parts(training: TrainConfig, processes: int) -> None:
@@ -215,11 +217,12 @@ def train(arguments: argparse.Namespace, ranks: Ranks) -> None:
         compile_steps()
     chosen = ranks.on_first(lambda: choose(arguments, ranks.size))
     with closing(RunFolder(chosen["run"])) as run:
-        carry_out(chosen["config"], chosen["begun"], run, arguments.workers, ranks)
+        carry_out(chosen, run, arguments.workers, ranks)
 
 
 def choose(arguments: argparse.Namespace, processes: int) -> dict[str, Any]:
-    """What is going to be done, in what JSON can hold: the run's folder, its configs, and whether it has begun."""
+    """What is going to be done, in what JSON can hold: the run's folder and configs, which of its data are in which
+    part, and whether it has begun."""
     from video_ae.run_folder import RunFolder
 
     given = vars(arguments)
@@ -228,8 +231,10 @@ def choose(arguments: argparse.Namespace, processes: int) -> dict[str, Any]:
     stored = run.config() if arguments.resume and run.exists() else None
     if stored is not None:
         model, data, training = inherit(stored, given, str(run.path / "config.json"))
+        division = kept_division(run, data, model.frames)
     elif "decoders" in given:
         model, data, training = configure(given)
+        division = data.divide(model.frames)
     else:
         raise FileNotFoundError(f"{run.path}: no run to resume; say what to train, such as --composite")
     refuse_empty_parts(training, processes)
@@ -238,14 +243,27 @@ def choose(arguments: argparse.Namespace, processes: int) -> dict[str, Any]:
     init_from = (stored or given).get("init_from")  # of a run that was killed before its first checkpoint, once more
     if init_from is not None:
         config["init_from"] = init_from
-    return {"run": str(run.path), "begun": stored is not None, "config": config}
+    parts = None if division is None else division.to_json()
+    return {"run": str(run.path), "begun": stored is not None, "config": config, "division": parts}
 
 
-def carry_out(config: dict[str, Any], begun: bool, run: RunFolder, workers: int, ranks: Ranks) -> None:
-    """Train as `config` says, from the run's last checkpoint if it has one, and tell what came of it."""
+def kept_division(run: RunFolder, data: DataConfig, frames: int) -> Division | None:
+    """The parts of the data that the run began with. Raises ValueError where they are not all there any more."""
+    from datasets.division import Division
+
+    if data.generated:
+        return None
+    division = Division.from_json(run.division(), str(run.path))
+    data.refuse_missing(frames, division)
+    return division
+
+
+def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks) -> None:
+    """Train as `choose` says, from the run's last checkpoint if it has one, and tell what came of it."""
     import torch
 
-    from datasets.batches import consecutive_indices, load_batches, spread_indices, training_indices
+    from datasets.batches import consecutive_indices, load_batches, training_indices
+    from datasets.division import Division
     from video_ae import report
     from video_ae.checkpoint import WEIGHTS, load_weights, model_folder
     from video_ae.memory import peak_memory
@@ -253,7 +271,8 @@ def carry_out(config: dict[str, Any], begun: bool, run: RunFolder, workers: int,
     from video_ae.training import fit, uses_bf16
 
     # Everything that can be wrong shows before the first file is written.
-    source = str(run.path / "config.json")
+    config, begun, source = chosen["config"], chosen["begun"], str(run.path / "config.json")
+    division = None if chosen["division"] is None else Division.from_json(chosen["division"], str(run.path))
     model_config = from_json(ModelConfig, config["model"], source)
     data = from_json(DataConfig, config["data"], source)
     training = from_json(TrainConfig, config["training"], source)
@@ -261,8 +280,10 @@ def carry_out(config: dict[str, Any], begun: bool, run: RunFolder, workers: int,
     device = ranks.device
     painted_on = "cpu" if workers else device
     shortest = model_config.frames - model_config.input_frames + 1
-    clips = data.open("train", model_config.frames, seed=training.seed, device=painted_on, shortest=shortest)
-    validation_clips = data.open("validation", model_config.frames, shortest=shortest)
+    frames = model_config.frames
+    clips = data.open("train", frames, seed=training.seed, device=painted_on, shortest=shortest, division=division)
+    every_validation_clip = data.open("validation", frames, shortest=shortest, division=division)
+    validation_clips = every_validation_clip.sample(training.validation_clips)
     torch.manual_seed(training.seed)
     if training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS refuses to be deterministic without it
@@ -271,24 +292,24 @@ def carry_out(config: dict[str, Any], begun: bool, run: RunFolder, workers: int,
     if resume_from is None and "init_from" in config:
         load_weights(model, model_folder(Path(config["init_from"])) / WEIGHTS)
     elif resume_from is None:
-        every_clip = _START_CLIPS if clips.endless else len(clips)
-        first_clips = clips.__getitems__(spread_indices(every_clip, _START_CLIPS)).cpu()
+        sample = clips.sample(_START_CLIPS)
+        first_clips = sample.__getitems__(range(len(sample))).cpu()
         model.start_from(first_clips, **_START.get(data.dataset, {}))
-    ranks.on_first(lambda: run.update(config) if begun else run.create(config))
+    ranks.on_first(lambda: run.update(config) if begun else run.create(config, chosen["division"]))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     precision = "bf16" if uses_bf16(training.amp, device) else "float32"
     where = f"{device.type}, {ranks.size} processes" if ranks.size > 1 else device
     print(f"{_kind(model_config.decoders)} model, {parameters / 1e6:.1f} M parameters, {precision} on {where}")
 
     if not clips.endless:
-        print(f"{len(clips)} training clips, {validation_clips.at_most(training.validation_clips)} to validate")
+        print(f"{len(clips)} training clips, {len(validation_clips)} to validate")
 
     def training_batches(first_step: int) -> Iterator[torch.Tensor]:
         indices = training_indices(clips, training.batch_size, seed=training.seed, first_step=first_step)
         return load_batches(clips, map(ranks.share, indices), workers=workers)
 
     def validation_batches() -> Iterator[torch.Tensor]:
-        held_out = ranks.share(range(validation_clips.at_most(training.validation_clips)))
+        held_out = ranks.share(range(len(validation_clips)))
         at_a_time = math.ceil(training.batch_size / ranks.size)
         indices = ([held_out[place] for place in batch] for batch in consecutive_indices(len(held_out), at_a_time))
         return load_batches(validation_clips, indices)

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from .arrays import FrameArray
 from .moving_mnist import MovingMNIST
 from .video_arrays import VideoClips
 
 _PATIENCE = 300  # seconds that a batch may take
-Clips = MovingMNIST | FrameArray | VideoClips
+Clips = MovingMNIST | VideoClips
 
 
 def training_indices(dataset: Clips, batch_size: int, *, seed: int, first_step: int = 0) -> Iterator[list[int]]:
@@ -47,12 +46,6 @@ def consecutive_indices(clips: int, batch_size: int) -> Iterator[list[int]]:
     """Every clip once, in order; the last batch may be smaller."""
     for first in range(0, clips, batch_size):
         yield list(range(first, min(first + batch_size, clips)))
-
-
-def spread_indices(clips: int, wanted: int) -> list[int]:
-    """`wanted` of the indices below `clips`, or all of them, evenly spread: a sample of every part of a data set."""
-    count = min(wanted, clips)
-    return [index * clips // count for index in range(count)]
 
 
 def load_batches(dataset: Clips, indices: Iterable[list[int]], *, workers: int = 0) -> Iterator[Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-    from .arrays import FrameArray
+    from .division import Cuts, Division, Match, Piece
     from .labelled import LabelledVideos
     from .moving_mnist import MovingMNIST
-    from .video_arrays import VideoArrays, VideoClips
+    from .video_arrays import VideoArrays, VideoClips, VideoRecord
     from .videos import Video
 
 DIGITS = ("optical", "mnist", "fashion-mnist", "kmnist")
@@ -31,7 +32,7 @@ _FILMS = ("image_size", "grey", "frame_stride", "skip_unreadable")
 _FIELDS = {
     "moving-mnist": ("digits", "num_digits", "image_size", "speed", "download"),
     "moving-mnist-file": ("download",),
-    "array": (),
+    "array": ("layout",),
     "video-folder": (*_FILMS, "random_crop", "group"),
     "ucf101": (*_FILMS, "random_crop", "annotation_path", "fold"),
     "hmdb51": (*_FILMS, "random_crop", "annotation_path", "fold"),
@@ -40,7 +41,7 @@ _FIELDS = {
     "sequences": ("id_column", "time_column", "columns", "whole"),
 }
 DATASETS = tuple(_FIELDS)
-_PATHS = ("data_dir", "annotation_path")
+PATHS = ("data_dir", "annotation_path")
 _ROOM = 8 / 7  # of a frame to crop from, in units of the crop, as in networks of 224 pixels that see frames of 256
 _PATCHES = 10_000  # of all videos together, at least one of each
 
@@ -56,6 +57,7 @@ class DataConfig:
     image_size: int = 64  # pixels
     speed: tuple[float, float] = (3.6, 3.6)  # pixels per frame, lowest and highest
     download: bool = False
+    layout: str = ""  # the axes of an array, such as TNHW; "": as its shape says
     grey: bool = False
     frame_stride: int = 1
     random_crop: bool = False  # of training clips; others are cropped in the centre
@@ -97,7 +99,7 @@ class DataConfig:
         Raises ValueError for a flag that would change nothing, so that nobody believes it did.
         """
         chosen = {field.name: given[field.name] for field in dataclasses.fields(self) if field.name in given}
-        chosen |= {name: str(Path(chosen[name]).resolve()) for name in _PATHS if name in chosen}
+        chosen |= {name: str(Path(chosen[name]).resolve()) for name in PATHS if name in chosen}
         if chosen.get("dataset", self.dataset) != self.dataset:
             chosen = {"data_dir": None, "annotation_path": None} | chosen  # places of another data set
             if chosen["dataset"] == "video-patches":
@@ -140,6 +142,18 @@ class DataConfig:
 
         return longest(self._sequences(), shortest)
 
+    def divide(self, frames: int) -> Division | None:
+        """Which videos or sequences train, validate and test, by this data set's rule; None of generated clips.
+
+        `frames` is the length of clips. Real videos are decoded into the user's cache the first time. Raises as `open`.
+        """
+        if self.generated:
+            return None
+        from .division import Division
+
+        arrays = self._arrays(frames)
+        return Division.of(arrays, self._cuts(arrays))
+
     def open(
         self,
         split: str,
@@ -148,41 +162,57 @@ class DataConfig:
         seed: int = 0,
         device: torch.device | str = "cpu",
         shortest: int | None = None,
-    ) -> MovingMNIST | FrameArray | VideoClips:
+        division: Division | None = None,
+    ) -> MovingMNIST | VideoClips:
         """The clips of `split`, `frames` frames each. `seed` and `device` matter to generated clips, which are endless.
 
-        Sequences of fewer frames, but at least `shortest`, end in NaN; None is for those that have all. Other data are
-        never padded. Real videos are decoded into the user's cache the first time.
+        split:    `train`, `validation`, `test` or `all`.
+        shortest: sequences of fewer frames, but at least so many, end in NaN; None is for those that have all. Other
+                  data are never padded.
+        division: which videos or sequences a run has in its parts; None divides them by this data set's rule. Of other
+                  data than those that were divided `test` is all that is not in the division, to the last frame.
 
+        The clips' `split` says what they are, `all` in the last case. What is missing, or new, is said on stderr.
         Raises FileNotFoundError or ValueError with the way out where the data cannot be used.
         """
         if self.generated:
             return self._digits(split, frames, self.num_digits, seed, device)
-        if self.dataset in ("array", "moving-mnist-file"):
-            return self._frame_array(split, frames)
+        from .video_arrays import VideoClips
+
+        arrays, split = self._part(split, frames, division)
+        arrays = self._long_enough(arrays, frames)
+        step = max(1, frames // 4) if split == "train" else frames  # training clips overlap, others do not
         if self.dataset == "sequences":
             from .sequences import sequence_clips
 
-            return sequence_clips(self._sequences(), split, frames, shortest=shortest or frames, whole=self.whole)
-        from .video_arrays import VideoClips
-
-        arrays, chosen = self._videos(split, frames)
-        step = max(1, frames // 4) if split == "train" else frames  # training clips overlap, others do not
+            return sequence_clips(arrays, split, frames, shortest=shortest or frames, whole=self.whole)
         return VideoClips(
             arrays,
-            chosen,
+            range(len(arrays.videos)),
             frames,
             step=step,
+            cover=split == "all",
             crop=self._crop,
             random_crop=split == "train" and self.random_crop,
             seed=seed,
+            split=split,
         )
 
-    def open_labelled(self, split: str, frames: int, *, task: str, clips: int, seed: int = 0) -> LabelledVideos:
-        """Videos with classes. `split` may be `development`, everything that is not for testing.
+    def open_labelled(
+        self,
+        split: str,
+        frames: int,
+        *,
+        task: str,
+        clips: int,
+        seed: int = 0,
+        division: Division | None = None,
+    ) -> LabelledVideos:
+        """Videos with classes: to learn from, `development`, train and validation together, or for `test`.
 
         Of generated clips the first `clips`, of one digit each, labelled by `task`: `identity` or `direction`. Of real
-        videos all, with their own classes. Raises ValueError for a data set without classes.
+        videos all, with their own classes. The `division` of a run on other data than these does not divide them.
+        Raises ValueError for a data set without classes, and where `division` trained on what would test.
         """
         from .labelled import label_digits, label_videos
 
@@ -193,7 +223,95 @@ class DataConfig:
             raise ValueError(
                 f"--dataset {self.dataset} has no classes; evaluate on another data set of the same frames"
             )
-        return label_videos(*self._videos(split, frames), frames, crop=self._crop)
+        arrays = self._long_enough(self._labelled_part(split, frames, division), frames)
+        return label_videos(arrays, range(len(arrays.videos)), frames, crop=self._crop)
+
+    def refuse_missing(self, frames: int, division: Division) -> None:
+        """Raises ValueError where something that trains or validates is not there any more, or not what it was."""
+        match = division.match(self._arrays(frames))
+        missing = match.missing["train"] + match.missing["validation"]
+        if missing:
+            raise ValueError(
+                f"{self.data_dir}: {_named(missing)} of this run's training and validation data {_are(missing)} missing"
+                " or changed; put them back, name their new place with --data-dir, or begin a new run"
+            )
+
+    def _part(self, split: str, frames: int, division: Division | None) -> tuple[VideoArrays, str]:
+        """What `open` cuts clips from, and which split that is."""
+        from .division import take
+
+        if self.dataset == "moving-mnist-file" and split in ("train", "validation"):
+            raise ValueError("the public Moving MNIST file is test data: train on moving-mnist, evaluate on this file")
+        arrays = self._arrays(frames)
+        if split == "all":
+            return arrays, split
+        if division is None:
+            return take(arrays, self._cuts(arrays)[split]), split
+        match = division.match(arrays)
+        if match.same_data:
+            self._say_what_changed(match, split)
+            return take(arrays, match.found[split]), split
+        if split != "test":
+            raise ValueError(
+                f"{self.data_dir}: not the data that the run was trained on; put these back, or name their new place"
+                " with --data-dir"
+            )
+        trained_on = match.found["train"] + match.found["validation"]
+        if trained_on:
+            _note(f"{self.data_dir}: left out {_named(take(arrays, trained_on).videos)}: the run was trained on them")
+        untrained = sorted(match.new + match.found["test"])
+        if not untrained:
+            raise ValueError(f"{self.data_dir}: the run was trained on all of it; name other data to evaluate on")
+        return take(arrays, untrained), "all"
+
+    def _labelled_part(self, split: str, frames: int, division: Division | None) -> VideoArrays:
+        """What `open_labelled` labels."""
+        from .division import take
+
+        arrays = self._arrays(frames)
+        match = None if division is None else division.match(arrays)
+        if match is None or not match.same_data:
+            cuts = self._cuts(arrays)
+            known = [] if match is None else match.found["train"] + match.found["validation"]
+            both = {index for index, _, _ in known} & {index for index, _, _ in cuts["test"]}
+            if split == "test" and both:
+                raise ValueError(
+                    f"{self.data_dir}: {_named([arrays.videos[index] for index in sorted(both)])} would test, and the"
+                    " run was trained on them; train a run that has them in its test part"
+                )
+        else:
+            cuts = match.found
+            self._say_what_changed(match, split)
+        parts = ("train", "validation") if split == "development" else (split,)
+        return take(arrays, sorted(cut for part in parts for cut in cuts[part]))
+
+    def _long_enough(self, arrays: VideoArrays, frames: int) -> VideoArrays:
+        """With `skip_unreadable`, without the videos of fewer than `frames` frames."""
+        from .division import take
+
+        if not self.skip_unreadable:
+            return arrays
+        short = [video.name for video in arrays.videos if video.frames < frames]
+        if short:
+            _note(f"left out {len(short)} videos of fewer than {frames} frames: {', '.join(short)}")
+        return take(arrays, [(i, 0, None) for i, video in enumerate(arrays.videos) if video.frames >= frames])
+
+    def _say_what_changed(self, match: Match, split: str) -> None:
+        """Raises ValueError where nothing is left of the part."""
+        parts = ("train", "validation") if split == "development" else (split,)
+        missing = [piece for part in parts for piece in match.missing[part]]
+        if not any(match.found[part] for part in parts):
+            raise ValueError(
+                f"{self.data_dir}: nothing is left of this run's {split} data ({_named(missing)}); put them back"
+            )
+        if missing:
+            _note(f"{self.data_dir}: {_named(missing)} of this run's {split} data {_are(missing)} missing or changed")
+        if match.new:
+            count = len({index for index, _, _ in match.new})
+            _note(
+                f"{self.data_dir}: {count} {'is' if count == 1 else 'are'} new, or longer than in training; what is new"
+                " is in no part of this run: a folder or file of it alone is evaluated whole (--data-dir)"
+            )
 
     @property
     def _crop(self) -> int | None:
@@ -215,18 +333,35 @@ class DataConfig:
             device=device,
         )
 
-    def _frame_array(self, split: str, frames: int) -> FrameArray:
-        from .arrays import FrameArray, open_moving_mnist_file, open_npy
+    def _arrays(self, frames: int) -> VideoArrays:
+        """Everything that is there, of all parts."""
+        if self.dataset == "sequences":
+            return self._sequences()
+        if self.dataset == "array":
+            from .frame_arrays import open_frames
 
+            return open_frames(self._place(), layout=self.layout)
         if self.dataset == "moving-mnist-file":
-            if split in ("train", "validation"):
-                raise ValueError(
-                    "the public Moving MNIST file is test data: train on moving-mnist, evaluate on this file"
-                )
-            videos = open_moving_mnist_file(self._place(), download=self.download)
-            return FrameArray(videos, "all", frames=frames, name="mnist_test_seq.npy")
-        path = self._place()
-        return FrameArray(open_npy(path), split, frames=frames, name=path.name)
+            from .frame_arrays import open_moving_mnist_file
+
+            return open_moving_mnist_file(self._place(), download=self.download)
+        return self._videos(frames)
+
+    def _cuts(self, arrays: VideoArrays) -> Cuts:
+        """This data set's rule for which of `arrays` are in which part."""
+        from .division import cut_in_blocks
+
+        if self.dataset == "sequences":
+            from .sequences import divide
+
+            return divide(arrays.videos)
+        if self.dataset == "array":
+            return cut_in_blocks(arrays.videos)
+        if self.dataset == "moving-mnist-file":
+            return {"train": [], "validation": [], "test": [(index, 0, None) for index in range(len(arrays.videos))]}
+        from .video_folder import divide as divide_videos
+
+        return divide_videos(arrays.videos)
 
     def _sequences(self) -> VideoArrays:
         from .sequences import open_sequences
@@ -235,18 +370,19 @@ class DataConfig:
             self._place(), id_column=self.id_column, time_column=self.time_column, columns=self.columns
         )
 
-    def _videos(self, split: str, frames: int) -> tuple[VideoArrays, list[int]]:
-        """The arrays of all videos of this data set, and which of them are in `split`."""
+    def _videos(self, frames: int) -> VideoArrays:
+        """The arrays of all videos of this data set."""
         from .hmdb51 import hmdb51_videos, official_parts
-        from .percept_files import open_percepts, percept_split
+        from .percept_files import open_percepts
         from .ucf101 import ucf101_videos
-        from .video_folder import find_videos, split_videos
+        from .video_folder import find_videos
 
         place = self._place()
         if self.dataset == "percepts":
             percepts = open_percepts(place)
             listed = None if self.annotation_path is None else official_parts(self.annotation_path, self.fold)
-            return percepts, percept_split(percepts, split, listed)
+            official = {} if listed is None else {name: part for part, names in listed.items() for name in names}
+            return percepts
         if self.dataset in ("ucf101", "hmdb51"):
             if self.annotation_path is None:
                 raise ValueError(f"--dataset {self.dataset} needs the folder of its official lists: --annotation-path")
@@ -255,19 +391,9 @@ class DataConfig:
             everything = [video for part in parts for video in part.videos]
             if missing := sum(len(part.missing) for part in parts):
                 _note(f"{place}: {len(everything)} of the {len(everything) + missing} listed videos are there")
-            wanted = everything
-            if split != "all":
-                wanted = read_lists(place, self.annotation_path, self.fold, split).videos
         else:
             everything = find_videos(place, group=self.group)
-            wanted = split_videos(everything, split)
-        arrays = self._decoded(everything, frames)
-        names = {video.name for video in wanted}
-        short = {video.name: video.frames for video in arrays.videos if video.name in names and video.frames < frames}
-        if short and self.skip_unreadable:
-            names -= short.keys()
-            _note(f"left out {len(short)} videos of fewer than {frames} frames: {', '.join(short)}")
-        return arrays, [index for index, video in enumerate(arrays.videos) if video.name in names]
+        return self._decoded(everything, frames)
 
     def _decoded(self, videos: list[Video], frames: int) -> VideoArrays:
         """The videos' frames, decoded into the cache if they are not there yet."""
@@ -304,6 +430,17 @@ class DataConfig:
         return Path(self.data_dir)
 
 
+def _named(items: Sequence[Piece] | Sequence[VideoRecord]) -> str:
+    """`3 videos or sequences (a, b, c)`"""
+    names = list(dict.fromkeys(item.name for item in items))
+    few = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} ({few})"
+
+
+def _are(items: Sequence[Any]) -> str:
+    return "is" if len(items) == 1 else "are"
+
+
 @lru_cache
 def _note(text: str) -> None:
     """Say something about the data on stderr, once in a process: every split is opened on its own."""
@@ -325,6 +462,11 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--download", action="store_true", help="fetch missing files; nothing is downloaded without this"
+    )
+    group.add_argument(
+        "--layout",
+        metavar="AXES",
+        help="of an array, such as TNHW: N videos, T frames, H, W, C (default: by its shape)",
     )
     group.add_argument("--grey", action="store_true", help="read videos without colour")
     group.add_argument("--frame-stride", type=int, metavar="N", help="read every Nth frame of a video (default: 1)")

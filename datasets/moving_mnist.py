@@ -4,6 +4,9 @@ A clip is a pure function of (seed, split, index). Neither the batch it is made 
 resumed run can change it.
 """
 
+from __future__ import annotations
+
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -82,9 +85,16 @@ class MovingMNIST(Dataset[Tensor]):
         """Whether every index is a new clip, so that training never sees one twice."""
         return self.clips is None
 
-    def at_most(self, clips: int) -> int:
-        """`clips`, or as many as there are."""
-        return clips if self.clips is None else min(clips, self.clips)
+    @property
+    def available(self) -> int | None:
+        """How many clips there are, None where there is no end."""
+        return self.clips
+
+    def sample(self, clips: int) -> MovingMNIST:
+        """The first `clips` of these clips, or as many as there are: they are in no order."""
+        sampled = copy.copy(self)
+        sampled.clips = clips if self.clips is None else min(clips, self.clips)
+        return sampled
 
     def __len__(self) -> int:
         if self.clips is None:

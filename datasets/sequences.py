@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import SPLIT_BOUNDS, VIDEOS_TO_SPLIT, open_npy, read_npz
+from .arrays import open_npy, read_npz
+from .division import TO_CUT_BY_ITEM as VIDEOS_TO_SPLIT
 from .video_arrays import VideoArrays, VideoClips, VideoRecord
 
 MAX_BYTES = 2**34  # of float32 numbers in memory
@@ -97,8 +98,8 @@ def sequence_clips(sequences: VideoArrays, split: str, frames: int, *, shortest:
     in time is not. Raises ValueError, naming it, for a shorter one, and for one that is longer than a clip that is to
     hold it whole.
     """
-    part = split_sequences(sequences, split)
-    in_parts = split != "all" and split_by_time(sequences)
+    part = sequences
+    in_parts = split != "all" and any(record.first for record in sequences.videos)
     _refuse_short(part.videos, frames if in_parts else shortest, f"the {split} part of " if in_parts else "")
     if whole and (long := [record for record in part.videos if record.frames > frames]):
         raise ValueError(
@@ -106,7 +107,9 @@ def sequence_clips(sequences: VideoArrays, split: str, frames: int, *, shortest:
             " the model was made for; cut it, or train on windows (--input-frames)"
         )
     step = max(1, frames // 4) if split == "train" else frames
-    return VideoClips(part, range(len(part.videos)), frames, step=step, cover=split == "all", pad=not in_parts)
+    return VideoClips(
+        part, range(len(part.videos)), frames, step=step, cover=split == "all", pad=not in_parts, split=split
+    )
 
 
 def _refuse_short(records: list[VideoRecord], least: int, part_of: str) -> None:
@@ -360,3 +363,14 @@ def _in_order(path: Path, name: str, rows: _Rows, columns: _Columns) -> Numbers:
             " leave the column out if the rows are in order"
         )
     return steps[order]
+
+
+def divide(records):
+    from .division import TO_CUT_BY_ITEM, cut_in_time
+
+    if len(records) < TO_CUT_BY_ITEM:
+        return cut_in_time(records)
+    cuts = {"train": [], "validation": [], "test": []}
+    for index in range(len(records)):
+        cuts[{8: "validation", 9: "test"}.get(index % 10, "train")].append((index, 0, None))
+    return cuts

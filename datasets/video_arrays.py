@@ -5,6 +5,7 @@ FOLDER/arrays/<name>.npy          one array per video, (T, ...); a name with / i
 FOLDER/index-000-of-001.json      what is there; one per process, written when all its arrays are
 """
 
+import copy
 import hashlib
 import json
 import math
@@ -36,6 +37,7 @@ class VideoRecord(NamedTuple):
     shape: (T, H, W, C) of frames, (T, D) of features, or (K, T, H, W, C) of K clips that were cut beforehand.
     official: the part that the makers of the data set put it in, `train` or `test`; empty where they did not say.
     first: the number of its first frame, where it is a part of a longer one.
+    fingerprint: SHA-256 of the file that it was decoded from; empty where what is in the array says it.
     """
 
     name: str
@@ -45,6 +47,7 @@ class VideoRecord(NamedTuple):
     dtype: str
     official: str = ""
     first: int = 0
+    fingerprint: str = ""
 
     @property
     def frames(self) -> int:
@@ -63,10 +66,11 @@ class VideoArrays:
     array: Callable[[int], npt.NDArray[Any]]
     facts: dict[str, Any] = field(default_factory=dict)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    classes: list[str] | None = None  # of a part of a set: the classes of the whole
 
     @property
     def class_names(self) -> list[str]:
-        return sorted({video.label for video in self.videos})
+        return sorted({video.label for video in self.videos}) if self.classes is None else self.classes
 
 
 class MappedFiles:
@@ -232,13 +236,15 @@ class VideoClips(Dataset[Tensor]):
     (`seed`, item) alone and the same for all frames of a clip. Then items go on after the last clip: with n clips, item
     k * n + i is clip i, cropped anew.
 
-    With `pad`, which is for features only, a video shorter than `frames` is one clip that ends in NaN.
+    With `pad`, which is for features only, a video shorter than `frames` is one clip that ends in NaN. `split` is the
+    name of the part of a data set that these are, for whoever asks.
 
     Raises ValueError for videos shorter than `frames`, frames smaller than `crop`, arrays of other or mixed shapes or
     types, nothing chosen.
     """
 
     endless = False
+    available: int  # clips there are, of which `sample` keeps some
 
     def __init__(
         self,
@@ -253,6 +259,7 @@ class VideoClips(Dataset[Tensor]):
         random_crop: bool = False,
         seed: int = 0,
         pad: bool = False,
+        split: str = "all",
     ) -> None:
         if step is not None and clips_per_video is not None:
             raise ValueError("found both a step and a number of clips per video; expected one of them")
@@ -270,7 +277,7 @@ class VideoClips(Dataset[Tensor]):
         starts = [_starts(record, frames, step or frames, clips_per_video, cover) for record in records]
         classes = {name: index for index, name in enumerate(arrays.class_names)}
         per_video = [len(clips) for clips in starts]
-        self.arrays, self.chosen, self.frames = arrays, list(chosen), frames
+        self.arrays, self.chosen, self.frames, self.split = arrays, list(chosen), frames, split
         *size, channels = _frame_shape(records[0])
         if crop is not None and (not size or crop > min(size)):
             raise ValueError(
@@ -288,10 +295,16 @@ class VideoClips(Dataset[Tensor]):
         self.starts = np.concatenate(starts)
         self.videos: npt.NDArray[np.int64] = np.repeat(np.arange(len(records), dtype=np.int64), per_video)
         self.labels = np.array([classes[record.label] for record in records], np.int64)[self.videos]
+        self.available = len(self.starts)
 
-    def at_most(self, clips: int) -> int:
-        """`clips`, or as many as there are."""
-        return min(clips, len(self))
+    def sample(self, clips: int) -> "VideoClips":
+        """At most so many of these clips, evenly spread over all of them: where videos are in order of their classes,
+        of every class."""
+        count = min(clips, len(self))
+        chosen = [index * len(self) // count for index in range(count)]
+        sampled = copy.copy(self)
+        sampled.starts, sampled.videos, sampled.labels = self.starts[chosen], self.videos[chosen], self.labels[chosen]
+        return sampled
 
     def __len__(self) -> int:
         return len(self.starts)

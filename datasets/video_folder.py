@@ -302,3 +302,17 @@ def _prefix(name: str) -> str:
 
 def _visible(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+def divide(records):
+    if any(record.official for record in records):
+        marked = [r for r in records if r.official == "train"]
+        parts = {
+            "train": split_development(marked, "train"),
+            "validation": split_development(marked, "validation"),
+            "test": [r for r in records if r.official == "test"],
+        }
+    else:
+        parts = {part: split_videos(records, part) for part in ("train", "validation", "test")}
+    place = {record.name: index for index, record in enumerate(records)}
+    return {part: [(place[r.name], 0, None) for r in rs] for part, rs in parts.items()}

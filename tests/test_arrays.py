@@ -1,4 +1,4 @@
-"""Frames from `.npy` files: what is read is what was written, and every wrong file is named."""
+"""`.npy` and `.npz` files: every header is checked, and every wrong file is named."""
 
 import io
 import struct
@@ -6,88 +6,14 @@ import zipfile
 
 import numpy as np
 import pytest
-import torch
-import torchvision
 
-from datasets.arrays import FrameArray, open_moving_mnist_file, open_npy, read_npz
-from datasets.config import DataConfig
+from datasets.arrays import open_npy, read_npz
 
 RANDOM = np.random.default_rng(0)
 
 
 def videos(*shape: int) -> np.ndarray:
     return RANDOM.integers(0, 256, shape, dtype=np.uint8)
-
-
-@pytest.mark.parametrize("channels", [None, 1, 3])
-def test_clips_are_consecutive_pieces_of_the_videos(channels):
-    """A video of 25 frames holds two clips of 10; the last 5 frames are left over."""
-    array = videos(4, 25, 6, 5, *([channels] if channels else []))
-    dataset = FrameArray(array, "all", frames=10)
-    assert len(dataset) == 8
-    as_channels = array.reshape(4, 25, 6, 5, channels or 1).transpose(0, 1, 4, 2, 3)
-    assert np.array_equal(dataset[0].numpy(), as_channels[0, :10])
-    assert np.array_equal(dataset[5].numpy(), as_channels[2, 10:20])
-    assert torch.equal(dataset.__getitems__([5, 0]), torch.stack([dataset[5], dataset[0]]))
-
-
-@pytest.mark.parametrize(("count", "clips"), [(23, [18, 3, 2]), (2, [16, 2, 2])])
-def test_splits_share_no_frame_whatever_the_length_of_the_clips(count, clips):
-    """Catches borders that move with --future-frames, so that test clips hold frames that were trained on."""
-    array = np.zeros((count, 4 if count == 23 else 40, 1, 2), np.uint8)
-    array[..., 0, 0] = np.arange(count)[:, None]
-    array[..., 0, 1] = np.arange(array.shape[1])
-    parts = [FrameArray(array, split, frames=4) for split in ("train", "validation", "test")]
-    assert [len(part) for part in parts] == clips
-
-    def frames(split: str, length: int) -> set[tuple[int, int]]:
-        dataset = FrameArray(array, split, frames=length)
-        pairs = dataset.__getitems__(range(len(dataset))).flatten(2).flatten(0, 1)
-        return {(video, t) for video, t in pairs.tolist()}
-
-    for length in (1, 2, 3, 4):
-        others = frames("train", 4) | frames("validation", 4)
-        assert not frames("test", length) & others
-    assert len(frames("test", 1) | frames("train", 1) | frames("validation", 1)) == array.shape[0] * array.shape[1]
-
-
-def test_the_public_test_file_reads_as_torchvision_reads_it(tmp_path):
-    """Same layout (time first), memory-mapped; all of it is test data."""
-    folder = tmp_path / "MovingMNIST"
-    folder.mkdir()
-    np.save(folder / "mnist_test_seq.npy", videos(20, 12, 64, 64))
-    theirs = torchvision.datasets.MovingMNIST(tmp_path)
-    config = DataConfig(dataset="moving-mnist-file", data_dir=str(tmp_path))
-    ours = config.open("all", 20)
-    assert torch.equal(ours.__getitems__(range(12)), torch.stack([theirs[i] for i in range(12)]))
-    assert isinstance(open_moving_mnist_file(folder / "mnist_test_seq.npy").base, np.memmap)
-    for split in ("train", "validation"):
-        with pytest.raises(ValueError, match="is test data"):
-            config.open(split, 20)
-
-
-def test_a_large_file_is_not_read_whole(tmp_path):
-    """An array larger than the machine's memory must open; here 64 GiB of holes."""
-    header = np.lib.format.open_memmap(tmp_path / "large.npy", "w+", np.uint8, (2**20, 16, 64, 64))
-    del header
-    dataset = FrameArray(open_npy(tmp_path / "large.npy"), "test", frames=16)
-    assert dataset[len(dataset) - 1].sum() == 0
-
-
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.zeros((10, 20, 8, 8), np.float32), "found float32 values, expected uint8"),
-        (np.zeros((10, 20, 8), np.uint8), r"found shape \(10, 20, 8\), expected \(N, T, H, W\)"),
-        (np.zeros((10, 20, 8, 8, 2), np.uint8), r"with C 1 or 3"),
-        (np.zeros((10, 12, 8, 8), np.uint8), r"videos have 12 frames, expected at least 20 .*--input-frames"),
-        (np.zeros((0, 20, 8, 8), np.uint8), "which holds nothing"),
-        (np.zeros((1, 20, 8, 8), np.uint8), "the validation part of each video has 2 frames, expected at least 20"),
-    ],
-)
-def test_arrays_that_do_not_fit(array, message):
-    with pytest.raises(ValueError, match=f"films.npy: .*{message}"):
-        FrameArray(array, "validation", frames=20, name="films.npy")
 
 
 def test_files_that_are_no_arrays(tmp_path):

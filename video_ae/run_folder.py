@@ -15,6 +15,7 @@ from typing import Any
 from .checkpoint import CONFIG, METRICS, Checkpoints, read_json, write_bytes, write_json
 
 _LOCK, _SEAL = ".lock", "sha256"
+_DIVISION = "division.json"
 
 
 class RunFolder:
@@ -29,16 +30,22 @@ class RunFolder:
         self.checkpoints = Checkpoints(self.path / "checkpoints")
         self._lock: int | None = None
 
-    def create(self, config: dict[str, Any]) -> None:
-        """Start a run. Raises FileExistsError where the folder holds anything, so that no result is overwritten."""
+    def create(self, config: dict[str, Any], division: dict[str, Any] | None = None) -> None:
+        """Start a run of `config`, with the `division` of its data into parts, if these are files.
+
+        Raises FileExistsError where the folder holds anything, so that no result is overwritten.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"{self.path}: not a folder; choose another --output-dir")
         self.path.mkdir(parents=True, exist_ok=True)
         self.lock()
-        if {path.name for path in self.path.iterdir()} - {_LOCK, f".{CONFIG}.partial"}:  # left by a kill just here
+        left_by_a_kill = {_LOCK, _DIVISION, f".{_DIVISION}.partial", f".{CONFIG}.partial"}  # just here
+        if {path.name for path in self.path.iterdir()} - left_by_a_kill:
             raise FileExistsError(
                 f"{self.path}: not an empty folder; choose another --output-dir, or go on with --resume"
             )
+        if division is not None:
+            write_json(self.path / _DIVISION, {"parts": division, _SEAL: _sum(division)})
         self.update(config)
 
     def take_up(self) -> str | None:
@@ -101,6 +108,20 @@ class RunFolder:
             )
         return config
 
+    def division(self) -> dict[str, Any]:
+        """The division that `create` stored. Raises ValueError where it is damaged or was never stored."""
+        path = self.path / _DIVISION
+        if not path.is_file():
+            raise ValueError(
+                f"{path}: missing, so that nobody knows what this run was trained on and what may test it (it may be of"
+                " an earlier version); train it again"
+            )
+        stored = read_json(path)
+        if not isinstance(stored, dict) or stored.get(_SEAL) != _sum(stored.get("parts")):
+            raise ValueError(f"{path}: damaged, or changed by hand: its sum is not the one in it; train the run again")
+        parts: dict[str, Any] = stored["parts"]
+        return parts
+
     def _write_environment(self) -> None:
         import numpy
         import torch
@@ -150,5 +171,5 @@ class RunFolder:
             write_bytes(path, stored)
 
 
-def _sum(config: dict[str, Any]) -> str:
+def _sum(config: Any) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

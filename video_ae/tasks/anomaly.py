@@ -80,7 +80,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
         "clips_flagged": _write_clips(folder / "anomaly-clips.csv", names, scores, of_clips),
         "steps_flagged": _write_steps(folder / "anomaly.csv", series, of_steps),
     }
-    results = opened.facts(arguments) | {"source": source, "quantile": quantile, "split": opened.split}
+    results = opened.facts(arguments) | {"source": source, "quantile": quantile, "split": clips.split}
     results |= {"thresholds": {level: fitted.values for level, fitted in thresholds.items()}}
     results |= {"normal_clips": len(normal.names), "clips": len(names), "steps": sum(len(one.steps) for one in series)}
     results |= flagged
@@ -120,8 +120,9 @@ def _predicted(opened: Opened) -> int:
 
 
 def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
-    held_out = opened.trained_on.open("validation", opened.model.config.frames, shortest=_shortest(opened))
-    indices = range(GENERATED_CLIPS if held_out.endless else len(held_out))
+    held_out = opened.held_out("validation", arguments, opened.model.config.frames, _shortest(opened))
+    held_out = held_out.sample(held_out.available or GENERATED_CLIPS)
+    indices = range(len(held_out))
     loaded = batches(held_out, indices, arguments.batch_size, "normal clips")
     scorer, scores = Scorer.fit(opened.model, loaded, source, future_frames=_predicted(opened))
     return Normal(scorer, scores, [held_out.name(index) for index in indices])
@@ -131,8 +132,8 @@ def _beside_normal(
     opened: Opened, arguments: argparse.Namespace, scorer: Scorer, scores: Scores, names: list[str]
 ) -> tuple[Scores, list[str], Labels]:
     """Odd clips and, after them, as many normal test clips: scores, names, and the labels that this gives."""
-    clips = opened.trained_on.open("test", opened.model.config.frames, seed=arguments.seed, shortest=_shortest(opened))
-    count = len(names) if clips.endless else min(len(names), len(clips))
+    clips = opened.held_out("test", arguments, opened.model.config.frames, _shortest(opened)).sample(len(names))
+    count = len(clips)
     others, other_names = _score(scorer, clips, count, arguments.batch_size, "normal test clips")
     other_names = [_NORMAL + name for name in other_names]
     labels: Labels = dict.fromkeys([(name, None) for name in other_names], 0)
@@ -273,7 +274,7 @@ def _print(opened: Opened, results: dict[str, Any], lacking: str) -> None:
         low, high = min(values), max(values)
         above = f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
         flagged, count = results[f"{level}_flagged"], results[level]
-        print(f"{flagged} of {count} {level} of {data} ({opened.split}) are above {above} times the normal error")
+        print(f"{flagged} of {count} {level} of {data} ({results['split']}) are above {above} times the normal error")
     if lacking:
         print(f"no threshold for whole clips: {lacking}")
     for level, curve in results["detection"].items():

@@ -33,7 +33,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> None:
     split = "test" if data.generated else "all"
     clips, count = opened.clips(split, arguments, frames, shortest=1)
     _write_npz(path, _codes(opened, clips, count, arguments.batch_size), clips, count)
-    what = f"the first {count} {split} clips" if clips.endless or count < len(clips) else "every part of it"
+    what = "every part of it" if count == clips.available else f"{count} {split} clips"
     where = data.dataset if data.data_dir is None else f"{data.dataset}, {data.data_dir}"
     print(f"{count} codes of {where} ({what})\ncodes    {path}")
 

@@ -35,8 +35,15 @@ def open_labelled(opened: Opened, arguments: argparse.Namespace) -> tuple[Labell
     if arguments.clips and not data.generated:
         raise ValueError(f"--clips changes nothing for classes of --dataset {data.dataset}: all are used; leave it out")
     task = arguments.labels or _LABELS
-    train = data.open_labelled("development", frames, task=task, clips=LABELLED_CLIPS)
-    test = data.open_labelled("test", frames, task=task, clips=arguments.clips or GENERATED_CLIPS, seed=arguments.seed)
+    train = data.open_labelled("development", frames, task=task, clips=LABELLED_CLIPS, division=opened.division)
+    test = data.open_labelled(
+        "test",
+        frames,
+        task=task,
+        clips=arguments.clips or GENERATED_CLIPS,
+        seed=arguments.seed,
+        division=opened.division,
+    )
     if train.class_names != test.class_names:
         raise ValueError(f"found test classes {test.class_names}, expected those of training, {train.class_names}")
     return train, test, task if data.generated else "class"

@@ -26,10 +26,17 @@ DRAWN_CLIPS = 8
 
 
 class Clips(Protocol):
-    """Clips such as `datasets.moving_mnist.MovingMNIST`; `__getitems__` gives frames (B, T, C, H, W)."""
+    """Clips such as `datasets.moving_mnist.MovingMNIST`; `__getitems__` gives frames (B, T, C, H, W).
+
+    split:     the part of the data that they are.
+    available: how many there are, of which `sample` takes some; None where they are made without end.
+    """
 
     @property
-    def endless(self) -> bool: ...
+    def split(self) -> str: ...
+    @property
+    def available(self) -> int | None: ...
+    def sample(self, clips: int) -> Clips: ...
     def __len__(self) -> int: ...
     def name(self, index: int) -> str: ...
     def __getitems__(self, indices: Sequence[int]) -> torch.Tensor: ...
@@ -51,16 +58,21 @@ class Data(Protocol):
     def changed_by(self, given: dict[str, Any]) -> Data: ...
     def longest(self, shortest: int) -> int: ...
     def facts(self) -> dict[str, Any]: ...
-    def open(self, split: str, frames: int, *, seed: int = 0, shortest: int | None = None) -> Clips: ...
-    def open_labelled(self, split: str, frames: int, *, task: str, clips: int, seed: int = 0) -> LabelledVideos: ...
+    def open(
+        self, split: str, frames: int, *, seed: int = 0, shortest: int | None = None, division: Any = None
+    ) -> Clips: ...
+    def open_labelled(
+        self, split: str, frames: int, *, task: str, clips: int, seed: int = 0, division: Any = None
+    ) -> LabelledVideos: ...
 
 
 class Opened(NamedTuple):
     """A run to evaluate, what to evaluate it on and where the results go.
 
-    ranks:   the processes that share the work; all tasks but predict run in one.
-    changes: what the flags change about the standard evaluation, as the name of a folder in RUN/evaluation; may be "".
-    folder:  that folder, or another that was asked for.
+    ranks:    the processes that share the work; all tasks but predict run in one.
+    division: which of the data that the run was trained on are in which of its parts; None of generated clips.
+    changes:  what the flags change about the standard evaluation, as the name of a folder in RUN/evaluation, or "".
+    folder:   that folder, or another that was asked for.
     """
 
     run: RunFolder
@@ -68,6 +80,7 @@ class Opened(NamedTuple):
     ranks: Ranks
     trained_on: Data
     data: Data
+    division: Any
     changes: str
     folder: Path
 
@@ -75,35 +88,42 @@ class Opened(NamedTuple):
     def device(self) -> torch.device:
         return self.ranks.device
 
-    @property
-    def split(self) -> str:
-        """Which part of the data to evaluate on: never a clip that the model was trained on."""
-        data, trained_on = self.data, self.trained_on
-        elsewhere = (data.dataset, data.data_dir) != (trained_on.dataset, trained_on.data_dir)
-        if data.dataset == "moving-mnist-file" or (elsewhere and data.dataset in ("array", "sequences")):
-            return "all"
-        return "test"
-
     def facts(self, arguments: argparse.Namespace) -> dict[str, Any]:
         """What every result says about where it comes from."""
         from ..checkpoint import sequences_seen
 
         return {"sequences_seen": sequences_seen(self.run.path), "seed": arguments.seed} | self.data.facts()
 
-    def test_clips(self, arguments: argparse.Namespace, frames: int, shortest: int | None = None) -> tuple[Clips, int]:
-        """The clips to evaluate on and how many of them; shorter ones, of at least `shortest` frames, end in NaN.
+    def test_clips(
+        self, arguments: argparse.Namespace, frames: int, shortest: int | None = None, default: int | None = None
+    ) -> tuple[Clips, int]:
+        """The clips to evaluate on, none that the model was trained on, and how many of them.
 
-        Raises ValueError where there are fewer than `--clips`.
+        Shorter ones, of at least `shortest` frames, end in NaN. `default` is how many where `--clips` does not say it;
+        None: all that there are. Fewer than all are spread over the data. Raises ValueError where there are fewer than
+        `--clips`.
         """
-        return self.clips(self.split, arguments, frames, shortest)
+        return self.clips("test", arguments, frames, shortest, default)
 
-    def clips(self, split: str, arguments: argparse.Namespace, frames: int, shortest: int | None) -> tuple[Clips, int]:
+    def clips(
+        self, split: str, arguments: argparse.Namespace, frames: int, shortest: int | None, default: int | None = None
+    ) -> tuple[Clips, int]:
         """As `test_clips`, of another split."""
-        clips = self.data.open(split, frames, seed=arguments.seed, shortest=shortest)
-        count = arguments.clips or (GENERATED_CLIPS if clips.endless else len(clips))
-        if not clips.endless and count > len(clips):
-            raise ValueError(f"--clips {count}: found {len(clips)} {split} clips; ask for at most as many")
-        return clips, count
+        clips = self.data.open(split, frames, seed=arguments.seed, shortest=shortest, division=self.division)
+        there = clips.available
+        count = arguments.clips or default or there or GENERATED_CLIPS
+        if there is not None and arguments.clips and count > there:
+            raise ValueError(f"--clips {count}: found {there} {clips.split} clips; ask for at most as many")
+        chosen = clips.sample(count)
+        return chosen, len(chosen)
+
+    def held_out(self, split: str, arguments: argparse.Namespace, frames: int, shortest: int) -> Clips:
+        """Clips of the data that the model was trained on, `validation` or `test`, wherever these data are now."""
+        data, here = self.trained_on, self.data
+        if data.dataset == here.dataset and not data.generated and not Path(str(data.data_dir)).exists():
+            data = here  # moved, or the division says that they are other data
+        seed = arguments.seed if split == "test" else 0
+        return data.open(split, frames, seed=seed, shortest=shortest, division=self.division)
 
 
 def batches(clips: transfer.Clips, indices: Sequence[int], batch_size: int, what: str) -> Iterator[torch.Tensor]:

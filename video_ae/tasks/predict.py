@@ -43,8 +43,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     if not ranks.first:
         return results
     start_folder(folder, "predict")
-    available = None if clips.endless else len(clips)
-    facts = {"baselines": baselines, "split": opened.split, "frames": frames, "clips_available": available}
+    facts = {"baselines": baselines, "split": clips.split, "frames": frames, "clips_available": clips.available}
     results |= facts | opened.facts(arguments)
     write_json(folder / "predict.json", results)
     metric = LOSS_NAMES[model.config.output]
@@ -52,9 +51,9 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
 
     models = {name: results[name] for name in model.decoders}
     print(table(models | {name.replace("_", " "): values for name, values in baselines.items()}))
-    of_all = "" if available in (None, count) else f" of {available}"
+    of_all = "" if clips.available in (None, count) else f" of {clips.available}"
     clips_of = "clip" if count == 1 else "clips"
-    where = f"{opened.data.dataset} ({opened.split})"
+    where = f"{opened.data.dataset} ({clips.split})"
     print(f"\n{count}{of_all} {clips_of} of {where}; the baselines are judged on the {judged} frames")
     if model.config.features:
         _draw_series(opened, clips, count)

@@ -34,9 +34,8 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     if FUTURE not in model.decoders:
         raise ValueError("rollout predicts, and this model has no future decoder; train one with --composite")
     steps = arguments.rollout_steps or (STEPS if opened.data.generated else model.config.future_frames)
-    clips, count = opened.test_clips(arguments, model.config.input_frames + steps, shortest=steps + 1)
-    if not arguments.clips:
-        count = min(count, FEW_CLIPS)
+    frames = model.config.input_frames + steps
+    clips, count = opened.test_clips(arguments, frames, shortest=steps + 1, default=FEW_CLIPS)
 
     at_a_time = max(1, arguments.batch_size * model.config.frames // (model.config.input_frames + steps))  # of memory
 
@@ -60,14 +59,14 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     results |= {"trained_steps": model.config.future_frames, "no_better_than_mean_frame_from": lost_from}
     results |= {"change_of_hidden_units": {name: _changes(traces) for name, traces in hidden.items()}}
     start_folder(folder, "rollout")
-    write_json(folder / "rollout.json", results | {"split": opened.split} | opened.facts(arguments))
+    write_json(folder / "rollout.json", results | {"split": clips.split} | opened.facts(arguments))
     for metric in metrics:
         curves = folder / f"rollout-{metric.replace('_', '-')}.png"
         save_error_curves(curves, {FUTURE: future}, baselines, 0, metric)
     save_traces(folder / "rollout-units.png", {name: _most_active(traces) for name, traces in hidden.items()})
 
     print(rollout_table(results, metrics))
-    print(f"\n{count} clips of {opened.data.dataset} ({opened.split})", end="")
+    print(f"\n{count} clips of {opened.data.dataset} ({clips.split})", end="")
     if not arguments.rollout_steps and not opened.data.generated:
         print(f"; {steps} steps as in training: --rollout-steps N opens longer clips, as far as the data go", end="")
     print()

@@ -1,0 +1,213 @@
+"""Which videos or sequences a run learns from, is chosen by and is tested on: decided once, stored, and kept from then on.
+
+What belongs to a part is recognised by name and content. So files may be added, moved to another folder or renamed: what
+was trained on is never tested on, what is new is new, and what is missing is named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .video_arrays import VideoArrays, VideoRecord
+
+PARTS = ("train", "validation", "test")
+TO_CUT_BY_ITEM = 10  # videos or sequences, at least, to set whole ones aside
+_BOUNDS = {"train": (0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1)}
+_SAMPLED = 64  # frames of a video that stand for all of them
+
+Cut = tuple[int, int, int | None]  # index of a record, and which of its frames: first and stop, None for the end
+Cuts = Mapping[str, Sequence[Cut]]  # by part
+
+
+class Piece(NamedTuple):
+    """A video or sequence, or a stretch of one. `first` counts its frames from the first of the whole."""
+
+    name: str
+    first: int
+    frames: int
+    fingerprint: str
+
+
+class Match(NamedTuple):
+    """What a data set has of a division.
+
+    found:   the frames of each part.
+    missing: the pieces of each part that are not there, or no longer what they were.
+    new:     what is in no part.
+    """
+
+    found: dict[str, list[Cut]]
+    missing: dict[str, list[Piece]]
+    new: list[Cut]
+
+    @property
+    def same_data(self) -> bool:
+        """Whether this is the data set that was divided, grown or shrunk perhaps, and not another one."""
+        return sum(map(len, self.found.values())) >= max(1, sum(map(len, self.missing.values())))
+
+
+@dataclass(frozen=True)
+class Division:
+    """The pieces of each of `PARTS`."""
+
+    parts: dict[str, list[Piece]]
+
+    @classmethod
+    def of(cls, arrays: VideoArrays, cuts: Cuts) -> Division:
+        """The division of `arrays` that `cuts` says."""
+        pieces = {part: [_piece(arrays, cut) for cut in cuts[part]] for part in PARTS}
+        return cls({part: [piece for piece in pieces[part] if piece.frames] for part in PARTS})
+
+    @classmethod
+    def from_json(cls, stored: Any, source: str) -> Division:
+        """What `to_json` gave. Raises ValueError, naming `source`, for anything else."""
+        try:
+            parts = {part: [Piece(*piece) for piece in stored[part]] for part in PARTS}
+            kinds = {tuple(map(type, piece)) for pieces in parts.values() for piece in pieces}
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"{source}: not the parts of a data set ({error!r}); the file is damaged") from error
+        if kinds - {(str, int, int, str)}:
+            raise ValueError(f"{source}: not the parts of a data set; the file is damaged")
+        return cls(parts)
+
+    def to_json(self) -> dict[str, list[Piece]]:
+        return self.parts
+
+    def match(self, arrays: VideoArrays) -> Match:
+        """Finds every piece in `arrays` by name and content or, where the name is another one now, by content alone."""
+        named: dict[str, list[int]] = {}
+        for index, record in enumerate(arrays.videos):
+            named.setdefault(record.name, []).append(index)
+        found: dict[str, list[Cut]] = {part: [] for part in PARTS}
+        missing = _sort(self.parts, found, lambda piece: _find(arrays, named.get(piece.name, ()), piece))
+        known = {index for cuts in found.values() for index, _, _ in cuts}
+        others = _ByContent(arrays, [index for index in range(len(arrays.videos)) if index not in known])
+        missing = _sort(missing, found, others.find)
+        return Match(found, missing, list(_uncovered(arrays.videos, found)))
+
+
+def take(arrays: VideoArrays, cuts: Iterable[Cut]) -> VideoArrays:
+    """The frames that `cuts` name, as arrays of their own; `first` of their records says where in the whole they lie."""
+    records, chosen = [], []
+    for index, first, stop in cuts:
+        record = arrays.videos[index]
+        length = (record.shape[0] if stop is None else stop) - first
+        records.append(record._replace(shape=(length, *record.shape[1:]), first=record.first + first))
+        chosen.append((index, first, first + length))
+    return VideoArrays(records, _Slices(arrays, chosen).array, arrays.facts, classes=arrays.class_names)
+
+
+def cut_in_blocks(records: Sequence[VideoRecord]) -> dict[str, list[Cut]]:
+    """Ten records or more: the first 80 % train, the next 10 % validate, the last 10 % test. Fewer are cut in time."""
+    count = len(records)
+    if count < TO_CUT_BY_ITEM:
+        return cut_in_time(records)
+    return {
+        part: [(index, 0, None) for index in range(round(count * first), round(count * stop))]
+        for part, (first, stop) in _BOUNDS.items()
+    }
+
+
+def cut_in_time(records: Sequence[VideoRecord]) -> dict[str, list[Cut]]:
+    """Each record at 80 % and 90 % of its frames, so that no frame is in two parts whatever the length of the clips."""
+    ends = [record.shape[0] for record in records]
+    return {
+        part: [(index, round(end * first), round(end * stop)) for index, end in enumerate(ends)]
+        for part, (first, stop) in _BOUNDS.items()
+    }
+
+
+class _Slices:
+    """Which frames of which of `arrays` each array has."""
+
+    def __init__(self, arrays: VideoArrays, chosen: list[tuple[int, int, int]]) -> None:
+        self.arrays, self.chosen = arrays, chosen
+
+    def array(self, index: int) -> npt.NDArray[Any]:
+        which, first, stop = self.chosen[index]
+        return self.arrays.array(which)[first:stop]
+
+
+def _sort(
+    parts: dict[str, list[Piece]], found: dict[str, list[Cut]], find: Callable[[Piece], Cut | None]
+) -> dict[str, list[Piece]]:
+    """Adds what `find` finds to `found`, and returns the rest."""
+    missing: dict[str, list[Piece]] = {part: [] for part in PARTS}
+    for part, pieces in parts.items():
+        for piece in pieces:
+            cut = find(piece)
+            if cut is None:
+                missing[part].append(piece)
+            else:
+                found[part].append(cut)
+    return missing
+
+
+class _ByContent:
+    """Records of which nothing was found under its name, by what is in them."""
+
+    def __init__(self, arrays: VideoArrays, indices: list[int]) -> None:
+        self.arrays, self.indices = arrays, indices
+        self.tables: dict[tuple[int, int], dict[str, Cut]] = {}  # made when asked for: each reads all records
+
+    def find(self, piece: Piece) -> Cut | None:
+        where = piece.first, piece.frames
+        if where not in self.tables:
+            cuts = [_place(self.arrays.videos[index], index, piece) for index in self.indices]
+            self.tables[where] = {_piece(self.arrays, cut).fingerprint: cut for cut in cuts if cut}
+        return self.tables[where].get(piece.fingerprint)
+
+
+def _find(arrays: VideoArrays, indices: Iterable[int], piece: Piece) -> Cut | None:
+    """The one of the records `indices` that has exactly the piece's frames, and where."""
+    for index in indices:
+        cut = _place(arrays.videos[index], index, piece)
+        if cut and _piece(arrays, cut).fingerprint == piece.fingerprint:
+            return cut
+    return None
+
+
+def _place(record: VideoRecord, index: int, piece: Piece) -> Cut | None:
+    """Where in a record the piece's frames would be, None where it does not reach that far."""
+    first = piece.first - record.first
+    inside = first >= 0 and first + piece.frames <= record.shape[0]
+    return (index, first, first + piece.frames) if inside else None
+
+
+def _uncovered(records: Sequence[VideoRecord], found: Cuts) -> Iterable[Cut]:
+    """What no part has of each record, from one end of it to the other."""
+    covered: dict[int, list[tuple[int, int]]] = {}
+    for cuts in found.values():
+        for index, first, stop in cuts:
+            covered.setdefault(index, []).append((first, records[index].shape[0] if stop is None else stop))
+    for index, record in enumerate(records):
+        at = 0
+        for first, stop in sorted(covered.get(index, [])):
+            if first > at:
+                yield index, at, first
+            at = max(at, stop)
+        if at < record.shape[0]:
+            yield index, at, record.shape[0]
+
+
+def _piece(arrays: VideoArrays, cut: Cut) -> Piece:
+    index, first, stop = cut
+    record = arrays.videos[index]
+    stop = record.shape[0] if stop is None else stop
+    fingerprint = record.fingerprint or _content(arrays.array(index)[first:stop])
+    return Piece(record.name, record.first + first, stop - first, fingerprint)
+
+
+def _content(array: npt.NDArray[Any]) -> str:
+    """SHA-256 of shape, type and values: of features all of them, of frames `_SAMPLED`, evenly spread."""
+    total = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    if array.ndim > 2 and len(array) > _SAMPLED:
+        array = array[np.linspace(0, len(array) - 1, _SAMPLED).astype(int)]
+    total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
