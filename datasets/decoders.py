@@ -115,14 +115,14 @@ class _PyAV:
             raise ValueError(f"not a video that can be read: {getattr(error, 'strerror', error)}") from error
         try:
             stream = self._container.streams.best("video")
-            if stream is None:
+            if not isinstance(stream, av.VideoStream):
                 raise ValueError("found no pictures in it, expected a video")
             if stream.codec_context is None:
                 raise ValueError("its codec is unknown to PyAV, expected a common one; convert it")
         except ValueError:
             self._container.close()
             raise
-        self._stream: av.VideoStream = stream
+        self._stream = stream
         context = stream.codec_context
         context.thread_type, context.thread_count = "AUTO", THREADS
         context.copy_opaque = True
@@ -136,7 +136,7 @@ class _PyAV:
         by_order = self._container.format.name == "avi"
         for frame in self._decoded():
             stamp = frame.dts if by_order else frame.pts
-            seconds = rising(None if stamp is None else float(stamp * self._stream.time_base))
+            seconds = rising(None if stamp is None else stamp * float(self._stream.time_base or 1))
             yield Frame(seconds, functools.partial(self._image, frame))
 
     def _image(self, frame: av.VideoFrame) -> Picture:
@@ -149,7 +149,7 @@ class _PyAV:
         import av
 
         first_key, number = None, -1
-        missing: dict[int, bool] = {}  # the first packets that gave no frame yet
+        missing: set[object] = set()  # of the first packets those that gave no frame yet
         packets = self._container.demux(self._stream)
         shown = False
         while True:
@@ -166,7 +166,7 @@ class _PyAV:
                 if packet.is_keyframe and first_key is None:
                     first_key = number
                 if number < _HEAD:
-                    missing[number] = True
+                    missing.add(number)
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
@@ -174,7 +174,7 @@ class _PyAV:
                 frames = []
             for frame in frames:
                 shown = True
-                missing.pop(frame.opaque, None)
+                missing.discard(frame.opaque)
                 yield frame
         if first_key is not None and first_key not in missing:
             behind = next(number for number in range(first_key + 1, _HEAD + 1) if number not in missing)
