@@ -143,6 +143,8 @@ def _chunks(
 # MP4 and MOV: boxes of a size, a name and content. Tables in `moov` have size and duration of every frame.
 
 _MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp", b"sidx", b"uuid", b"pnot")
+_MP4_WHOLE = {b"moov", b"mdat"}
+_MP4_OUTER = {*_MP4_STARTS, b"moof", b"mfra", b"meta", b"udta", b"ssix", b"prft", b"pdin", b"emsg", b"PICT"}
 _MP4_LISTS = (b"mdia", b"minf", b"stbl", b"edts")
 _MP4_TABLES = (b"hdlr", b"mdhd", b"stsz", b"stts", b"ctts", b"elst")
 
@@ -150,7 +152,7 @@ _MP4_TABLES = (b"hdlr", b"mdhd", b"stsz", b"stts", b"ctts", b"elst")
 def _mp4(file: _File) -> int | None:
     tracks: list[dict[bytes, bytes]] = []
     clock, in_fragments = 0, False
-    for name, at, end in _boxes(file, 0, file.size):
+    for name, at, end in _boxes(file, 0, file.size, outer=True):
         in_fragments |= name == b"moof"
         for inner, inner_at, inner_end in _boxes(file, at, end) if name == b"moov" else ():
             if inner == b"mvhd":
@@ -220,10 +222,18 @@ def _tables(file: _File, at: int, end: int, depth: int = 0) -> Iterator[tuple[by
             yield name, file.read(inner_at, inner_end - inner_at)
 
 
-def _boxes(file: _File, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, first byte of the content and end of the boxes that fill `at` to `end`."""
+def _boxes(file: _File, at: int, end: int, *, outer: bool = False) -> Iterator[tuple[bytes, int, int]]:
+    """Name, first byte of the content and end of the boxes that fill `at` to `end`.
+
+    Behind the `outer` boxes of a whole video may be something else, which players pass over.
+    """
+    seen: set[bytes] = set()
     while at < end:
+        header = file.peek(at, 8)
+        if outer and seen >= _MP4_WHOLE and header[4:] not in _MP4_OUTER:
+            return
         length, name = struct.unpack(">I4s", file.read(at, 8))
+        seen.add(name)
         content = at + 8
         if length == 1:
             length, content = int.from_bytes(file.read(at + 8, 8), "big"), at + 16
@@ -245,6 +255,7 @@ def _ticks_per_second(header: bytes) -> int:
 # Matroska and WebM: elements of a name, a size and content, both of variable length. Clusters hold the frames.
 
 _SEGMENT, _TRACKS, _CLUSTER, _ENTRY = 0x18538067, 0x1654AE6B, 0x1F43B675, 0xAE
+_OUTER = {0x1A45DFA3, _SEGMENT}
 _NUMBER, _TYPE, _CODEC = 0xD7, 0x83, 0x86
 _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK = 0xA3, 0xA0, 0xA1
 _PADDING, _ANY = {0xEC, 0xBF}, 2**56
@@ -256,9 +267,7 @@ _IN_CLUSTER = {_SIMPLE_BLOCK: _ANY, _BLOCK_GROUP: _ANY, 0xE7: 8, 0xA7: 8, 0xAB: 
 def _matroska(file: _File) -> int:
     frames: dict[int, int] = {}
     tracks: dict[int, dict[int, bytes]] = {}
-    for name, at, end in _elements(file, 0, file.size):
-        if name != _SEGMENT:
-            continue
+    for at, end in _segments(file):
         for inner, inner_at, inner_end in _elements(file, at, end):
             if inner not in _IN_SEGMENT | _PADDING:
                 raise DamagedError(
@@ -281,6 +290,22 @@ def _matroska(file: _File) -> int:
     if not films:
         raise DamagedError(f"found {len(tracks)} tracks and no pictures, expected some; damaged")
     return min(frames.get(number, 0) for number in films)
+
+
+def _segments(file: _File) -> Iterator[tuple[int, int]]:
+    """First byte of the content and end of the segments. What is behind them and no element is passed over."""
+    found, at = False, 0
+    while at < file.size:
+        try:
+            name, at, end = next(_elements(file, at, file.size))
+        except DamagedError:
+            if found and at != file.size and _element_name(file, at) not in _OUTER:
+                return
+            raise
+        if name == _SEGMENT:
+            found = True
+            yield at, end
+        at = end
 
 
 def _blocks(file: _File, at: int, end: int, tracks: dict[int, dict[int, bytes]]) -> Iterator[int]:
@@ -333,6 +358,10 @@ def _next_in_segment(file: _File, at: int, end: int) -> int:
             break
         at = content + (length or 0)
     return at
+
+
+def _element_name(file: _File, at: int) -> int:
+    return int.from_bytes(file.peek(at, 4), "big")
 
 
 def _element(file: _File, at: int) -> tuple[int, int | None, int]:
