@@ -148,8 +148,12 @@ class FrameArray(Dataset[Tensor]):
 
     def name(self, index: int) -> str:
         """Which frames clip `index` is of: the number of the video, "@" and that of the first frame."""
+        return "{}@{}".format(*self.place(index))
+
+    def place(self, index: int) -> tuple[str, int]:
+        """The number of the video that clip `index` is of, as text, and that of its first frame there."""
         video, part = divmod(index, self.per_video)
-        return f"{self.first_video + video}@{self.first_frame + part * self.frames}"
+        return str(self.first_video + video), self.first_frame + part * self.frames
 
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
         """Clips `indices` as one batch (B, frames, C, H, W) uint8."""

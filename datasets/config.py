@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .notes import note as _note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,11 +38,12 @@ _FIELDS = {
     "hmdb51": (*_FILMS, "random_crop", "annotation_path", "fold"),
     "video-patches": (*_FILMS, "group"),
     "percepts": ("annotation_path", "fold"),
-    "sequences": ("id_column", "time_column", "columns", "whole"),
+    "sequences": ("id_column", "time_column", "ignore_columns", "columns", "offsets", "whole"),
 }
 DATASETS = tuple(_FIELDS)
 _PATHS = ("data_dir", "annotation_path")
 _ROOM = 8 / 7  # of a frame to crop from, in units of the crop, as in networks of 224 pixels that see frames of 256
+_NAMED = 9  # features in a message
 _PATCHES = 10_000  # of all videos together, at least one of each
 
 
@@ -64,14 +66,16 @@ class DataConfig:
     fold: int = 1
     skip_unreadable: bool = False
     id_column: str | None = None  # of a .csv file of sequences, as the next two; None: `id`, if it is there
-    time_column: str | None = None  # None: the first of `time`, `timestamp` and `date`
+    time_column: str | None = None  # None: the first of `time`, `timestamp`, `date`, `datetime`; or `date` and `time`
+    ignore_columns: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()  # the features and their order; see `settled`
+    offsets: tuple[float, ...] = ()  # subtracted from the features before they become float32; see `settled`
     whole: bool = False  # whether clips are whole sequences, not windows; see `settled`
 
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
             raise ValueError(f"unknown data set {self.dataset!r}: expected one of {', '.join(DATASETS)}")
-        for name in ("speed", "columns"):  # JSON gives lists
+        for name in ("speed", "ignore_columns", "columns", "offsets"):  # JSON gives lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
@@ -83,7 +87,7 @@ class DataConfig:
         if self.dataset == "percepts" and self.annotation_path is None:
             fields.discard("fold")  # of lists that are not there
         if self.dataset == "sequences" and not str(self.data_dir).endswith(".csv"):
-            fields -= {"id_column", "time_column", "columns"}
+            fields -= {"id_column", "time_column", "ignore_columns", "columns"}
         return fields
 
     @property
@@ -108,7 +112,7 @@ class DataConfig:
         idle = [name for name in chosen if name not in ("dataset", *config.fields) and name in given]
         if idle:
             case = " with the bundled digits" if idle == ["data_dir"] else ""
-            case = " but for .csv files" if config.dataset == "sequences" and idle[0].endswith("column") else case
+            case = " but for .csv files" if config.dataset == "sequences" and "column" in idle[0] else case
             flag = "--" + idle[0].replace("_", "-")
             raise ValueError(f"{flag} changes nothing for --dataset {config.dataset}{case}; leave it out")
         return config
@@ -120,25 +124,41 @@ class DataConfig:
     def settled(self, *, windows: bool) -> DataConfig:
         """This config with what a file of sequences decides, so that other files are read as this one was.
 
-        That is the order of the columns and, unless `windows` are asked for, whether clips are whole sequences: where
-        there are enough of them to set whole ones aside. Other data sets decide nothing.
+        That is the order of the columns, the offsets of features that float32 cannot hold as they are, and, unless
+        `windows` are asked for, whether clips are whole sequences: where there are enough of them to set whole ones
+        aside. Other data sets decide nothing.
         """
         if self.dataset != "sequences":
             return self
-        from .sequences import split_by_time
+        from .sequences import constant_features, sequence_lengths, split_by_time, split_sequences
 
-        sequences = self._sequences()
+        sequences = self._sequences(settling=True)
+        columns, offsets = tuple(sequences.facts["columns"]), sequences.facts["offsets"]
         whole = not windows and not split_by_time(sequences)
-        steps = sorted(record.frames for record in sequences.videos)
+        steps = sorted(sequence_lengths(sequences.videos).values())
         cut = "each is a clip; --input-frames N cuts windows" if whole else "clips are windows"
         _note(f"{self.data_dir}: {len(steps)} sequences of {steps[0]} to {steps[-1]} steps; {cut}")
-        return dataclasses.replace(self, columns=tuple(sequences.facts["columns"]), whole=whole)
+        if constant := constant_features(split_sequences(sequences, "train")):
+            names = ", ".join(columns[feature] if columns else f"feature {feature}" for feature in constant[:_NAMED])
+            more = f" and {len(constant) - _NAMED} more" if len(constant) > _NAMED else ""
+            _note(
+                f"{self.data_dir}: constant in training: {names}{more}; what they do later cannot be judged by a model"
+                " that never saw them move, --tasks anomaly names those that do"
+            )
+        return dataclasses.replace(self, columns=columns, offsets=offsets, whole=whole)
 
     def longest(self, shortest: int) -> int:
         """Steps of the longest sequence. Raises ValueError, naming it, where one has fewer than `shortest`."""
         from .sequences import longest
 
         return longest(self._sequences(), shortest)
+
+    def times(self) -> Mapping[str, Sequence[bytes]]:
+        """By the names of the sequences, what the file says of the time of every step, in UTF-8; empty without that."""
+        if self.dataset != "sequences":
+            return {}
+        times: Mapping[str, Sequence[bytes]] = self._sequences().facts["times"]
+        return times
 
     def open(
         self,
@@ -228,11 +248,16 @@ class DataConfig:
         path = self._place()
         return FrameArray(open_npy(path), split, frames=frames, name=path.name)
 
-    def _sequences(self) -> VideoArrays:
+    def _sequences(self, *, settling: bool = False) -> VideoArrays:
         from .sequences import open_sequences
 
         return open_sequences(
-            self._place(), id_column=self.id_column, time_column=self.time_column, columns=self.columns
+            self._place(),
+            id_column=self.id_column,
+            time_column=self.time_column,
+            ignore_columns=self.ignore_columns,
+            columns=self.columns,
+            offsets=None if settling else self.offsets,
         )
 
     def _videos(self, split: str, frames: int) -> tuple[VideoArrays, list[int]]:
@@ -304,12 +329,6 @@ class DataConfig:
         return Path(self.data_dir)
 
 
-@lru_cache
-def _note(text: str) -> None:
-    """Say something about the data on stderr, once in a process: every split is opened on its own."""
-    print(text, file=sys.stderr)
-
-
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of `DataConfig`. A flag that is not given is absent from the namespace, so that it can be inherited."""
     group = parser.add_argument_group("data", argument_default=argparse.SUPPRESS)
@@ -345,5 +364,8 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "--id-column", metavar="NAME", help="which sequence of a .csv file a row is of (default: id, if it is there)"
     )
     group.add_argument(
-        "--time-column", metavar="NAME", help="what orders its rows (default: time, timestamp or date, likewise)"
+        "--time-column",
+        metavar="NAME",
+        help="what orders its rows (default: time, timestamp, date or datetime, or date and time together, likewise)",
     )
+    group.add_argument("--ignore-columns", metavar="NAME", nargs="+", help="what to leave out of it, such as labels")

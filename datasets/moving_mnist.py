@@ -100,6 +100,10 @@ class MovingMNIST(Dataset[Tensor]):
         """Which clip this is: its number in the split."""
         return str(index)
 
+    def place(self, index: int) -> tuple[str, int]:
+        """The name of a clip, which is a sequence of its own, and the number of its first frame."""
+        return self.name(index), 0
+
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
         """Clips `indices` as one batch (B, T, 1, H, W) uint8, painted on `device`."""
         trajectories = self.trajectories(indices)

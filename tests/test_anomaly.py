@@ -328,7 +328,7 @@ def test_labels_from_a_file(digits, tmp_path, capsys):
     assert "line 3: found the step '', expected a whole number" in answer("id,step,label\n0,0,1\n0,,1\n")
     assert "found the columns name, label" in answer("name,label\n0,1\n")
     assert "found the labels 0 and 1 for one thing" in answer("id,label\n0,1\n0,0\n")
-    assert "found no label for 3, expected" in answer("id,label\n0,0\n1,0\n2,1\n")
+    assert "found no label for '3', expected" in answer("id,label\n0,0\n1,0\n2,1\n")
     assert "found only the label 0" in answer("id,label\n0,0\n1,0\n2,0\n3,0\n")
 
 
@@ -405,7 +405,7 @@ def test_series_from_csv_to_csv(tmp_path, capsys):
     write_series(tmp_path / "new.csv", 130, machines="ac")
     capsys.readouterr()
     assert evaluate.command(words) == 1
-    assert "no threshold for group 'c': normal data had 'a', 'b'" in capsys.readouterr().err
+    assert "--per-series: found no held-out normal data of 'c', only of 'a', 'b'; leave" in capsys.readouterr().err
 
 
 def test_sequences_longer_than_any_in_the_training_are_scored(tmp_path):

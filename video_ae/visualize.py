@@ -41,10 +41,10 @@ class Series(NamedTuple):
     """One sequence of features (T, D), and what a model made of it, as in `Clip`."""
 
     name: str
-    inputs: npt.NDArray[np.float32]
-    future: npt.NDArray[np.float32]  # may have no steps
-    reconstruction: npt.NDArray[np.float32] | None
-    prediction: npt.NDArray[np.float32] | None
+    inputs: npt.NDArray[np.float64]
+    future: npt.NDArray[np.float64]  # may have no steps
+    reconstruction: npt.NDArray[np.float64] | None
+    prediction: npt.NDArray[np.float64] | None
 
 
 class ScoredSeries(NamedTuple):

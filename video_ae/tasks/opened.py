@@ -6,7 +6,7 @@ Imports nothing heavy at the top, because the `--help` of evaluate.py names the 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -26,12 +26,16 @@ DRAWN_CLIPS = 8
 
 
 class Clips(Protocol):
-    """Clips such as `datasets.moving_mnist.MovingMNIST`; `__getitems__` gives frames (B, T, C, H, W)."""
+    """Clips such as `datasets.moving_mnist.MovingMNIST`; `__getitems__` gives frames (B, T, C, H, W).
+
+    `name` is for people to read, `place` says which sequence a clip is of and the number of its first step there.
+    """
 
     @property
     def endless(self) -> bool: ...
     def __len__(self) -> int: ...
     def name(self, index: int) -> str: ...
+    def place(self, index: int) -> tuple[str, int]: ...
     def __getitems__(self, indices: Sequence[int]) -> torch.Tensor: ...
 
 
@@ -47,10 +51,13 @@ class Data(Protocol):
     @property
     def columns(self) -> tuple[str, ...]: ...
     @property
+    def offsets(self) -> tuple[float, ...]: ...
+    @property
     def whole(self) -> bool: ...
     def changed_by(self, given: dict[str, Any]) -> Data: ...
     def longest(self, shortest: int) -> int: ...
     def facts(self) -> dict[str, Any]: ...
+    def times(self) -> Mapping[str, Sequence[bytes]]: ...
     def open(self, split: str, frames: int, *, seed: int = 0, shortest: int | None = None) -> Clips: ...
     def open_labelled(self, split: str, frames: int, *, task: str, clips: int, seed: int = 0) -> LabelledVideos: ...
 
@@ -96,6 +103,15 @@ class Opened(NamedTuple):
         Raises ValueError where there are fewer than `--clips`.
         """
         return self.clips(self.split, arguments, frames, shortest)
+
+    def whole_frames(self, data: Data, input_frames: int, follow: int) -> int:
+        """Frames of clips of `data` of which the last `follow` are predicted: `input_frames` before those or, where
+        clips are whole sequences and the longest has more, as many as it has.
+
+        Raises ValueError for a sequence that has nothing before what is to be predicted.
+        """
+        frames = input_frames + follow
+        return max(frames, data.longest(follow + 1)) if data.whole else frames
 
     def clips(self, split: str, arguments: argparse.Namespace, frames: int, shortest: int | None) -> tuple[Clips, int]:
         """As `test_clips`, of another split."""
