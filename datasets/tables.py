@@ -32,6 +32,7 @@ _LABELS = {
     *("label", "labels", "anomaly", "anomalies", "is_anomaly", "anomalous", "is_anomalous", "outlier", "is_outlier"),
     *("target", "class", "attack", "fault", "failure", "ground_truth", "changepoint", "y", "y_true"),
 }
+_SHARED = 0.25  # of all rows, that have a time that was there before, where several series are in one table
 _MOST_LABELS = 10  # different ones
 _MOST_NAMED = 5  # columns in a message
 _ROW_NUMBER_NAMES = ("", "Unnamed: 0")  # what pandas calls its index, and that of a file with one
@@ -96,10 +97,11 @@ def read_table(path: Path, choice: Choice, limit: int) -> Table:
                 + _other_delimiter(columns, ",".join(row))
             )
         if columns.counts_rows and row[0].strip() != str(count - 1):
+            name_it = "index_label='time'" if is_date(row[0]) else "index=False"
             raise ValueError(
                 f"{path}: found {_shown(row[0])} in line {line} of the first column, which has no name, expected"
                 f" {count - 1}, the number of the row; name it in the header, or leave it out (pandas:"
-                " to_csv(..., index=False))"
+                f" to_csv(..., {name_it}), or --ignore-columns {shlex.quote(columns.header[0])})"
             )
         name = path.stem if columns.sequence is None else row[columns.sequence]
         if not name.strip():
@@ -114,10 +116,12 @@ def read_table(path: Path, choice: Choice, limit: int) -> Table:
             raise ValueError(f"{path}: too many numbers to read, more than {limit:,} bytes; store them in a .npy file")
     if columns.counts_rows and count:
         note(f"{path}: the first column has no name and numbers the rows; it is left out")
-    if count and not columns.settled:
-        _refuse_ids_of_rows(path, columns, sequences, count)
-        _hint(path, columns, sequences)
-    return _in_order(path, columns, sequences)
+    if columns.settled or not count:
+        return _in_order(path, columns, sequences)
+    _refuse_ids_of_rows(path, columns, sequences, count)
+    table = _in_order(path, columns, sequences)
+    _hint(path, columns, sequences)
+    return table
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -174,12 +178,12 @@ def _find_columns(path: Path, header: list[str], choice: Choice) -> _Columns:
     """Raises ValueError for a header that is none, and where a column is not there or there twice."""
     header = [name.strip() for name in header]
     counts_rows = header[:1] != [] and header[0] in _ROW_NUMBER_NAMES and header[0] not in choice.ignored
-    named = header[1:] if counts_rows else header
-    if "" in named or len(set(named)) != len(named) or not named:
+    named = [name for name in header[counts_rows:] if name not in choice.ignored]
+    if "" in named or len(set(named)) != len(named) or not header:
         end = "; do its lines end with a comma too many?" if named[-1:] == [""] else ""
         raise ValueError(f"{path}: found the header {header}, expected a different name for every column{end}")
     numbered = header == [str(column) for column in range(len(header))]
-    if not numbered and not any(math.isnan(_number(name)) for name in named):
+    if named and not numbered and not any(math.isnan(_number(name)) for name in named):
         raise ValueError(f"{path}: found numbers in line 1, expected a header, the names of the columns")
     settled = bool(choice.features)
     if not settled and (missing := [name for name in choice.ignored if name not in header]):
@@ -276,11 +280,13 @@ def _about(cell: str, name: str, columns: _Columns, *, first: bool) -> str:
     if is_date(cell) or _like_a_date(cell):
         orders = "" if columns.time else f"if it orders the rows, --time-column {column}; "
         return f"; {orders}{leave_out}"
-    if columns.sequence is not None:
+    if columns.sequence is not None or name.casefold() in _LABELS:
         return f"; {leave_out}"
     others = [other for other in columns.names if other != name]
     if len(others) == 1 and columns.time:  # a row per value, and what it is of
-        melted = f", and if these are the features of one series: pivot(columns={name!r}, values={others[0]!r})"
+        time = columns.header[columns.time[0]]
+        pivot = f"pivot(index={time!r}, columns={name!r}, values={others[0]!r}).to_csv(NEW_FILE)"
+        melted = f", and if these are features of one series, pandas' {pivot}"
         return f"; if it says which series a row is of, --id-column {column}{melted}; {leave_out}"
     return f"; if it says which series a row is of, --id-column {column}; {leave_out}"
 
@@ -416,13 +422,20 @@ def _has_zone(text: str) -> bool:
 
 
 def _ids(columns: _Columns, rows: _Rows) -> list[str]:
-    """The features of whole numbers that tell rows of one time apart, first those that are called like ids."""
+    """The features of whole numbers that tell rows of one time apart, first those that are called like ids.
+
+    Where few rows share their time, only those: anything tells a few apart.
+    """
     order = rows.times.order()
-    group = np.cumsum(np.append(0, rows.times.distances(order) != 0))
+    moments = np.cumsum(np.append(0, rows.times.distances(order) != 0))
     steps = np.frombuffer(rows.values).reshape(-1, len(columns.features))[order]
+    usual = len(moments) - len(np.unique(moments)) >= _SHARED * len(moments)
     found = []
     for name, values in zip(columns.names, steps.T, strict=True):
-        pairs = np.stack([group, values])
-        if not (values % 1).any() and np.unique(pairs, axis=1).shape[1] == len(values) >= 2 * len(np.unique(values)):
-            found.append(name)
-    return sorted(found, key=lambda name: _LIKE_AN_ID.fullmatch(name) is None)
+        like_an_id = _LIKE_AN_ID.fullmatch(name) is not None
+        whole, repeated = not (values % 1).any(), 2 * len(np.unique(values)) <= len(values)
+        if (usual or like_an_id) and whole and repeated:
+            pairs = np.unique(np.stack([moments, values]), axis=1)
+            if pairs.shape[1] == len(values):
+                found.append((not like_an_id, name))
+    return [name for _, name in sorted(found)]

@@ -382,7 +382,7 @@ def _print(opened: Opened, results: dict[str, Any], lacking: str) -> None:
         at = f", {moved['time']}" if moved["time"] else ""
         print(
             f"warning: {moved['feature']} was always {moved['value']:g} in training and is not in {moved['steps']}"
-            f" steps, the first in {moved['id']!r}, step {moved['step']}{at}: its errors do not say how unusual that is",
+            f" steps, the first in {moved['id']!r}, step {moved['step']}{at}: errors cannot tell how unusual that is",
             file=sys.stderr,
         )
     for level, curve in results["detection"].items():
