@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 _FAR = 100  # standard deviations of a feature between its mean and zero, from which on it needs an offset
 _LARGE = 1e4  # of a constant feature, what needs one: below it float32 keeps thousandths, should it move later
-_NOISE = 1e-12  # of the mean: what varies less is the rounding of float64
+_NOISE = 1e-14  # of the mean: what varies less is the rounding of float64
 _LOST = 0.01  # of how a feature changes from step to step, the most that rounding to float32 may cost
 _ROWS = 2**16  # that are looked at together
 _SAMPLE = 2**22  # numbers that tell what rounding costs

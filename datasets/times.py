@@ -15,10 +15,6 @@ _EXACT = 15  # digits that a float always holds
 _REGULAR = 1.1  # times the median that nine of ten distances are below, where sampling is regular
 _HOLE = 1.5  # times the median, of regular sampling
 _IRREGULAR_HOLE = 5  # times what nine of ten distances are below, of any other
-_COMPACT = {  # whole numbers that are dates: digits, and how numpy counts what they count
-    8: ("D", lambda v: (v // 10_000, v // 100 % 100, v % 100)),
-    6: ("M", lambda v: (v // 100, v % 100, np.ones_like(v))),
-}
 _UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 
 Floats = npt.NDArray[np.float64]
@@ -46,7 +42,8 @@ class Times:
         return np.lexsort((np.frombuffer(self._low), np.frombuffer(self._high)))
 
     def distances(self, order: npt.NDArray[np.int64]) -> Floats:
-        """From each row of `order` to the next, (rows - 1,), in seconds of dates, or in the times' own unit."""
+        """From each row of `order` to the next, (rows - 1,): seconds of dates, days or months of dates that are written as
+        20240131 or 202401, the unit of the file of other numbers."""
         low = np.frombuffer(self._low)[order]
         return np.diff(_counted(np.frombuffer(self._high)[order])) + np.diff(low)
 
@@ -111,14 +108,14 @@ def _of_date(text: str) -> tuple[float, float]:
 
 
 def _counted(times: Floats) -> Floats:
-    """Whole numbers such as 20240131 or 202401, where all of them are dates, as seconds; others as they are."""
-    for digits, (unit, parts) in _COMPACT.items():
-        years = times / 10 ** (digits - 4)
-        if not len(times) or (times % 1).any() or not ((years >= 1800) & (years < 2200)).all():
-            continue
-        year, month, day = parts(times.astype(np.int64))
-        if ((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all():
-            months = (year.astype(str).astype("M8[Y]")).astype("M8[M]") + (month - 1)
-            dates = months.astype("M8[D]") + (day - 1)
-            return (dates if unit == "D" else months).astype(np.int64).astype(np.float64)
+    """Whole numbers such as 20240131 or 202401, where all of them are dates, as days or months; others as they are."""
+    for day_digits in (100, 1):
+        rest, days = np.divmod(times, day_digits)
+        years, months = np.divmod(rest, 100)
+        dates = (years >= 1800) & (years < 2200) & (months >= 1) & (months <= 12) & (days <= 31)
+        if dates.all() and not (times % 1).any() and (day_digits == 1 or (days >= 1).all()):
+            counted = 12 * (years - 1970).astype(np.int64) + months.astype(np.int64) - 1
+            if day_digits == 1:
+                return counted.astype(np.float64)
+            return counted.astype("M8[M]").astype("M8[D]").astype(np.int64) + days
     return times
