@@ -42,8 +42,10 @@ class Times:
         return np.lexsort((np.frombuffer(self._low), np.frombuffer(self._high)))
 
     def distances(self, order: npt.NDArray[np.int64]) -> Floats:
-        """From each row of `order` to the next, (rows - 1,): seconds of dates, days or months of dates that are written as
-        20240131 or 202401, the unit of the file of other numbers."""
+        """From each row of `order` to the next, (rows - 1,).
+
+        Of dates in seconds, in days or months where they are written as 20240131 or 202401; of other numbers in theirs.
+        """
         low = np.frombuffer(self._low)[order]
         return np.diff(_counted(np.frombuffer(self._high)[order])) + np.diff(low)
 

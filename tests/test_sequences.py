@@ -1,6 +1,7 @@
 """Anybody's own sequences: every layout, every way in which a file can be wrong, training on them, and their codes."""
 
 import csv
+import itertools
 import json
 import os
 from pathlib import Path
@@ -9,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evaluate
 import train
 from datasets.config import DataConfig
-from datasets.sequences import longest, open_sequences, sequence_clips, split_sequences
+from datasets.sequences import divide, longest, open_sequences, sequence_clips, split_sequences
 from datasets.video_arrays import VideoArrays, VideoClips, VideoRecord
 from video_ae import LSTMAutoencoder
 
@@ -250,6 +251,66 @@ def test_no_step_is_in_two_splits_and_none_is_lost(lengths):
         ]
     with pytest.raises(ValueError, match="unknown split 'rest'"):
         split_sequences(sequences, "rest")
+
+
+def in_segments(lengths: list[int], cuts: list[list[int]]) -> VideoArrays:
+    """The same, each sequence as the segments between its cuts."""
+    whole = numbered(lengths)
+    records, arrays = [], []
+    for index, (record, inside) in enumerate(zip(whole.videos, cuts, strict=True)):
+        for first, stop in itertools.pairwise([0, *inside, record.frames]):
+            records.append(record._replace(shape=(stop - first, 2), first=first))
+            arrays.append(whole.array(index)[first:stop])
+    return VideoArrays(records, arrays.__getitem__, {"holes": "file.csv: some holes"})
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_segments_are_divided_as_the_sequences_that_they_are_of(data):
+    """Holes move no step into another part: none of a sequence that tests is in the training."""
+    lengths = data.draw(st.lists(st.integers(10, 40), min_size=1, max_size=14))
+    cuts = [sorted(data.draw(st.sets(st.integers(1, length - 1), max_size=4))) for length in lengths]
+    whole, segments = numbered(lengths), in_segments(lengths, cuts)
+    for split in ("train", "validation", "test", "all"):
+        found = []
+        for sequences in (whole, segments):
+            part = split_sequences(sequences, split)
+            found.append(
+                sorted(tuple(step) for index in range(len(part.videos)) for step in part.array(index).tolist())
+            )
+            for index, record in enumerate(part.videos):
+                steps = part.array(index)
+                assert steps.shape == record.shape
+                expected = [[int(record.name[1:]), record.first + t] for t in range(len(steps))]
+                assert steps.tolist() == expected
+        assert found[0] == found[1]
+    slices = [(part, *one) for part, several in divide(segments.videos).items() for one in several]
+    assert len({(index, first) for _, index, first, stop in slices if stop != first}) == len(
+        [1 for _, _, first, stop in slices if stop != first]
+    )
+
+
+def test_segments_that_are_too_short_are_left_out_and_counted(capsys):
+    """Of a sequence with holes; one without is too short as a whole, which is an error."""
+    sequences = in_segments([60, 40], [[3, 30, 50], []])
+    clips = sequence_clips(sequences, "all", 8, shortest=8, whole=False)
+    assert [clips.name(index) for index in range(len(clips))] == [
+        *("s0@3", "s0@11", "s0@19", "s0@22", "s0@30", "s0@38", "s0@42", "s0@50", "s0@52"),
+        *("s1@0", "s1@8", "s1@16", "s1@24", "s1@32"),
+    ]
+    said = "file.csv: some holes; no window crosses one; 1 of 4 segments, of fewer than 8 steps, are left out\n"
+    assert capsys.readouterr().err == said
+    assert longest(sequences, 8) == 40
+    with pytest.raises(ValueError, match="s0: found 20 steps at most between holes in the time, expected at least 30"):
+        sequence_clips(in_segments([60], [[20, 40]]), "all", 30, shortest=30, whole=False)
+    with pytest.raises(ValueError, match="s1: found 40 steps, expected at least 41"):
+        longest(sequences, 41)
+
+
+def test_whole_sequences_with_holes_are_a_clip_per_segment():
+    clips = sequence_clips(in_segments([6] * 10, [[2], *[[]] * 9]), "train", 6, shortest=1, whole=True)
+    assert [clips.name(index) for index in range(3)] == ["s0", "s0@2", "s1"]
+    assert [clips.place(index) for index in range(3)] == [("s0", 0), ("s0", 2), ("s1", 0)]
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
