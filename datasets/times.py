@@ -119,5 +119,6 @@ def _counted(times: Floats) -> Floats:
             counted = 12 * (years - 1970).astype(np.int64) + months.astype(np.int64) - 1
             if day_digits == 1:
                 return counted.astype(np.float64)
-            return counted.astype("M8[M]").astype("M8[D]").astype(np.int64) + days
+            first_days: npt.NDArray[np.int64] = counted.astype("M8[M]").astype("M8[D]").astype(np.int64)
+            return first_days + days
     return times
