@@ -116,9 +116,9 @@ def _counted(times: Floats) -> Floats:
         years, months = np.divmod(rest, 100)
         dates = (years >= 1800) & (years < 2200) & (months >= 1) & (months <= 12) & (days <= 31)
         if dates.all() and not (times % 1).any() and (day_digits == 1 or (days >= 1).all()):
-            counted = 12 * (years - 1970).astype(np.int64) + months.astype(np.int64) - 1
+            counted = 12 * (years - 1970) + months - 1
             if day_digits == 1:
-                return counted.astype(np.float64)
-            first_days: npt.NDArray[np.int64] = counted.astype("M8[M]").astype("M8[D]").astype(np.int64)
-            return first_days + days
+                return counted
+            first_days = counted.astype(np.int64).astype("M8[M]").astype("M8[D]")
+            return first_days.astype(np.int64).astype(np.float64) + days
     return times

@@ -28,8 +28,8 @@ _OPSET, _IR_VERSION = 17, 8  # of 2022: nothing here needs newer ones, and older
 _LARGEST = 2**31 - 2**20  # bytes of weights: a protobuf message has to stay below 2 GiB
 _DOC = (
     "frames: float, in data range (pictures 0 to 1), of at least one clip. lengths: how many frames each clip has, 1 to"
-    " time; what follows does not matter. steps: how many future frames to predict, at least 1. code: the code of each clip."
-    " reconstruction, future: frames in data range and in time order; zeros after the end of each reconstruction."
+    " time; what follows does not matter. steps: how many future frames to predict, at least 1. code: the code of each"
+    " clip. reconstruction, future: frames in data range and in time order; zeros after the end of each reconstruction."
 )
 
 
