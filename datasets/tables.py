@@ -280,15 +280,19 @@ def _about(cell: str, name: str, columns: _Columns, *, first: bool) -> str:
     if is_date(cell) or _like_a_date(cell):
         orders = "" if columns.time else f"if it orders the rows, --time-column {column}; "
         return f"; {orders}{leave_out}"
-    if columns.sequence is not None or name.casefold() in _LABELS:
-        return f"; {leave_out}"
+    if cell == name:
+        return "; line 1 seems to be no header: write the names of the columns there"
     others = [other for other in columns.names if other != name]
-    if len(others) == 1 and columns.time:  # a row per value, and what it is of
-        time = columns.header[columns.time[0]]
-        pivot = f"pivot(index={time!r}, columns={name!r}, values={others[0]!r}).to_csv(NEW_FILE)"
-        melted = f", and if these are features of one series, pandas' {pivot}"
-        return f"; if it says which series a row is of, --id-column {column}{melted}; {leave_out}"
-    return f"; if it says which series a row is of, --id-column {column}; {leave_out}"
+    says = [] if columns.sequence is not None else [f"if it says which series a row is of, --id-column {column}"]
+    if name.casefold() in _LABELS:
+        says = []
+    elif len(others) == 1 and columns.time:  # a row per value, and what it is of
+        index = [columns.header[place] for place in (columns.sequence, *columns.time) if place is not None]
+        pivot = (
+            f"pivot(index={index}, columns={name!r}, values={others[0]!r}).reset_index().to_csv(NEW_FILE, index=False)"
+        )
+        says.append(f"if these are features of one series, pandas' {pivot}")
+    return "; " + "; ".join([*says, leave_out])
 
 
 def _like_a_date(cell: str) -> bool:

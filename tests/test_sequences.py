@@ -1,6 +1,7 @@
 """Anybody's own sequences: every layout, every way in which a file can be wrong, training on them, and their codes."""
 
 import csv
+import dataclasses
 import itertools
 import json
 import os
@@ -461,6 +462,28 @@ def test_windows_of_one_long_series(tmp_path, capsys):
         assert (archive["ids"].tolist(), archive["starts"].tolist()) == (["mine"] * len(starts), starts)
         expected = LSTMAutoencoder.from_pretrained(run).encode(windows)
         np.testing.assert_allclose(archive["codes"], expected, atol=1e-6)
+
+
+def test_what_a_file_settles(tmp_path, capsys):
+    """Offsets and columns are stored; what is constant in the training part is named, whatever it does later."""
+    t = np.arange(100)
+    path = tmp_path / "mine.csv"
+    rows = zip(10**9 + t % 7, t, np.where(t < 80, 3, 4), t % 5, strict=True)
+    write(path, "count,ramp,valve,x\n" + "".join(f"{','.join(map(str, row))}\n" for row in rows))
+    data = DataConfig(dataset="sequences", data_dir=str(path)).settled(windows=False)
+    assert (data.columns, data.offsets, data.whole) == (("count", "ramp", "valve", "x"), (10**9 + 2, 0, 0, 0), False)
+    said = capsys.readouterr().err
+    assert "1 sequences of 100 to 100 steps; clips are windows" in said
+    assert f"{path}: constant in training: valve; what they do later cannot be judged" in said
+    clip = data.open("test", 10)[0][:, 0, 0, 0]
+    assert (clip.double() + data.offsets[0]).tolist() == [10**9 + t % 7 for t in range(90, 100)]
+    far = tmp_path / "far.npy"
+    np.save(far, np.stack([3e9 + t % 7, t, t, t], axis=1))
+    dataclasses.replace(data, data_dir=str(far)).open("all", 10)
+    assert "in feature 0 (from 0), among values from 3000000000 to 3000000006: so far from" in capsys.readouterr().err
+    np.save(far, np.where(t < 50, 0, 3e9) + t % 7)
+    with pytest.raises(ValueError, match=r"feature 0 \(from 0\), among values from 0 to 3000000006: float32 cannot"):
+        DataConfig(dataset="sequences", data_dir=str(far)).settled(windows=False)
 
 
 @pytest.mark.parametrize("decoder", ["--reconstruct", "--predict"])

@@ -101,7 +101,7 @@ ADVISED = {  # a table, what is said, and the arguments that this names
     ),
     "a row per value": (
         pd.DataFrame({"time": [0, 0, 1, 1], "variable": ["a", "b"] * 2, "value": [1, 2, 3, 4]}),
-        r"--id-column variable, and .*pivot\(index='time', columns='variable', values='value'\)\.to_csv",
+        r"--id-column variable; .*pivot\(index=\['time'\], columns='variable', values='value'\)\.reset_index",
         {"id_column": "variable"},
     ),
     "dates under another name": (
@@ -184,6 +184,7 @@ def test_advice_helps(name, tmp_path):
         ("time,a\n,1\n", "found '' as time in line 2, .*fill such cells in, or drop their rows"),
         ("a,b\n1,2\n1,NA\n", r"found 'NA' in column b, line 3, .*fill such cells in, or drop .*interpolate"),
         ("a,b\n1,True\n", "write 1 and 0, or --ignore-columns b"),
+        ("M1,0,5\nM1,1,6\n", "found 'M1' in column M1, line 2, .*line 1 seems to be no header"),
         ("a\n1\nfailed\n", "found 'failed' in column a, line 3, .*mend the cell or drop the row"),
         ("id,time,x\na,0,1\na,0,2\n", "found one time in lines 2 and 3 of a, .*drop one of them, or, .*-columns time$"),
         (
@@ -237,6 +238,19 @@ def test_times_under_usual_names(names, tmp_path, capsys):
     texts = [time.decode() for time in found.facts["times"]["mine"]]
     assert texts == [str(moment) for moment in moments]
     assert "mine.csv: the rows of 1 of 1 series were not in order of time; they are sorted" in capsys.readouterr().err
+
+
+def test_pivoting_as_advised_reads_features(tmp_path):
+    path = tmp_path / "mine.csv"
+    table = pd.DataFrame({"id": ["m", "m", "n", "n"], "time": 0, "variable": ["a", "b"] * 2, "value": [1, 2, 3, 4]})
+    table.to_csv(path, index=False)
+    with pytest.raises(ValueError, match="pandas' pivot") as found:
+        open_sequences(path)
+    advice = str(found.value).split("pandas' ")[1].split("; --ignore")[0]
+    eval(f"table.{advice}", {"table": table, "NEW_FILE": path})
+    sequences = open_sequences(path)
+    assert sequences.facts["columns"] == ["a", "b"]
+    assert [sequences.array(index).tolist() for index in range(2)] == [[[1, 2]], [[3, 4]]]
 
 
 def test_ignored_columns_need_not_be_in_other_files(tmp_path):
