@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .notes import note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,11 +38,12 @@ _FIELDS = {
     "hmdb51": (*_FILMS, "random_crop", "annotation_path", "fold"),
     "video-patches": (*_FILMS, "group"),
     "percepts": ("annotation_path", "fold"),
-    "sequences": ("id_column", "time_column", "columns", "whole"),
+    "sequences": ("id_column", "time_column", "ignore_columns", "columns", "offsets", "whole"),
 }
 DATASETS = tuple(_FIELDS)
 PATHS = ("data_dir", "annotation_path")
 _ROOM = 8 / 7  # of a frame to crop from, in units of the crop, as in networks of 224 pixels that see frames of 256
+_NAMED = 9  # features in a message
 _PATCHES = 10_000  # of all videos together, at least one of each
 
 
@@ -68,14 +69,16 @@ class DataConfig:
     fold: int = 1
     skip_unreadable: bool = False
     id_column: str | None = None  # of a .csv file of sequences, as the next two; None: `id`, if it is there
-    time_column: str | None = None  # None: the first of `time`, `timestamp` and `date`
+    time_column: str | None = None  # None: the first of `time`, `timestamp`, `date`, `datetime`; or `date` and `time`
+    ignore_columns: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()  # the features and their order; see `settled`
+    offsets: tuple[float, ...] = ()  # subtracted from the features before they become float32; see `settled`
     whole: bool = False  # whether clips are whole sequences, not windows; see `settled`
 
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
             raise ValueError(f"unknown data set {self.dataset!r}: expected one of {', '.join(DATASETS)}")
-        for name in ("speed", "columns", "image_size"):  # JSON gives lists
+        for name in ("speed", "ignore_columns", "columns", "offsets", "image_size"):  # JSON gives lists
             if not isinstance(value := getattr(self, name), int):
                 object.__setattr__(self, name, tuple(value))
         if not isinstance(self.image_size, int) and "image_size" in self.fields:
@@ -101,7 +104,7 @@ class DataConfig:
         if self.dataset == "percepts" and self.annotation_path is None:
             fields.discard("fold")  # of lists that are not there
         if self.dataset == "sequences" and not str(self.data_dir).endswith(".csv"):
-            fields -= {"id_column", "time_column", "columns"}
+            fields -= {"id_column", "time_column", "ignore_columns", "columns"}
         return fields
 
     @property
@@ -126,7 +129,7 @@ class DataConfig:
         idle = [name for name in chosen if name not in ("dataset", *config.fields) and name in given]
         if idle:
             case = " with the bundled digits" if idle == ["data_dir"] else ""
-            case = " but for .csv files" if config.dataset == "sequences" and idle[0].endswith("column") else case
+            case = " but for .csv files" if config.dataset == "sequences" and "column" in idle[0] else case
             flag = "--" + idle[0].replace("_", "-")
             raise ValueError(f"{flag} changes nothing for --dataset {config.dataset}{case}; leave it out")
         return config
@@ -138,25 +141,42 @@ class DataConfig:
     def settled(self, *, windows: bool) -> DataConfig:
         """This config with what a file of sequences decides, so that other files are read as this one was.
 
-        That is the order of the columns and, unless `windows` are asked for, whether clips are whole sequences: where
-        there are enough of them to set whole ones aside. Other data sets decide nothing.
+        That is the order of the columns, the offsets of features that float32 cannot hold as they are, and, unless
+        `windows` are asked for, whether clips are whole sequences: where there are enough of them to set whole ones
+        aside. Other data sets decide nothing.
         """
         if self.dataset != "sequences":
             return self
-        from .sequences import split_by_time
+        from .division import take
+        from .sequences import constant_features, divide, sequence_lengths, split_by_time
 
-        sequences = self._sequences()
+        sequences = self._sequences(settling=True)
+        columns, offsets = tuple(sequences.facts["columns"]), sequences.facts["offsets"]
         whole = not windows and not split_by_time(sequences)
-        steps = sorted(record.frames for record in sequences.videos)
+        steps = sorted(sequence_lengths(sequences.videos).values())
         cut = "each is a clip; --input-frames N cuts windows" if whole else "clips are windows"
-        _note(f"{self.data_dir}: {len(steps)} sequences of {steps[0]} to {steps[-1]} steps; {cut}")
-        return dataclasses.replace(self, columns=tuple(sequences.facts["columns"]), whole=whole)
+        note(f"{self.data_dir}: {len(steps)} sequences of {steps[0]} to {steps[-1]} steps; {cut}")
+        if constant := constant_features(take(sequences, divide(sequences.videos)["train"])):
+            names = ", ".join(columns[feature] if columns else f"feature {feature}" for feature in constant[:_NAMED])
+            more = f" and {len(constant) - _NAMED} more" if len(constant) > _NAMED else ""
+            note(
+                f"{self.data_dir}: constant in training: {names}{more}; what they do later cannot be judged by a model"
+                " that never saw them move, --tasks anomaly names those that do"
+            )
+        return dataclasses.replace(self, columns=columns, offsets=offsets, whole=whole)
 
     def longest(self, shortest: int) -> int:
         """Steps of the longest sequence. Raises ValueError, naming it, where one has fewer than `shortest`."""
         from .sequences import longest
 
         return longest(self._sequences(), shortest)
+
+    def times(self) -> Mapping[str, Sequence[bytes]]:
+        """By the names of the sequences, what the file says of the time of every step, in UTF-8; empty without that."""
+        if self.dataset != "sequences":
+            return {}
+        times: Mapping[str, Sequence[bytes]] = self._sequences().facts["times"]
+        return times
 
     def divide(self, frames: int) -> Division | None:
         """Which videos or sequences train, validate and test, by this data set's rule; None of generated clips.
@@ -195,13 +215,13 @@ class DataConfig:
             return self._digits(split, frames, self.num_digits, seed, device)
         from .video_arrays import VideoClips
 
-        arrays, split = self._part(split, frames, division)
+        arrays, split, in_time = self._part(split, frames, division)
         arrays = self._long_enough(arrays, frames)
         step = max(1, frames // 4) if split == "train" else frames  # training clips overlap, others do not
         if self.dataset == "sequences":
             from .sequences import sequence_clips
 
-            return sequence_clips(arrays, split, frames, shortest=shortest or frames, whole=self.whole)
+            return sequence_clips(arrays, split, frames, shortest=shortest or frames, whole=self.whole, in_time=in_time)
         return VideoClips(
             arrays,
             range(len(arrays.videos)),
@@ -252,21 +272,22 @@ class DataConfig:
                 " or changed; put them back, name their new place with --data-dir, or begin a new run"
             )
 
-    def _part(self, split: str, frames: int, division: Division | None) -> tuple[VideoArrays, str]:
-        """What `open` cuts clips from, and which split that is."""
-        from .division import take
+    def _part(self, split: str, frames: int, division: Division | None) -> tuple[VideoArrays, str, bool]:
+        """What `open` cuts clips from, which split that is, and whether its videos or sequences are split in time."""
+        from .division import in_time, take
 
         if self.dataset == "moving-mnist-file" and split in ("train", "validation"):
             raise ValueError("the public Moving MNIST file is test data: train on moving-mnist, evaluate on this file")
         arrays = self._arrays(frames)
         if split == "all":
-            return arrays, split
+            return arrays, split, False
         if division is None:
-            return take(arrays, self._cuts(arrays)[split]), split
+            own = self._cuts(arrays)
+            return take(arrays, own[split]), split, in_time(arrays, own)
         match = division.match(arrays)
         if match.same_data:
             self._say_what_changed(match, split)
-            return take(arrays, match.found[split]), split
+            return take(arrays, match.found[split]), split, division.in_time
         if split != "test":
             raise ValueError(
                 f"{self.data_dir}: not the data that the run was trained on; put these back, or name their new place"
@@ -274,11 +295,11 @@ class DataConfig:
             )
         trained_on = match.found["train"] + match.found["validation"]
         if trained_on:
-            _note(f"{self.data_dir}: left out {_named(take(arrays, trained_on).videos)}: the run was trained on them")
+            note(f"{self.data_dir}: left out {_named(take(arrays, trained_on).videos)}: the run was trained on them")
         untrained = sorted(match.new + match.found["test"])
         if not untrained:
             raise ValueError(f"{self.data_dir}: the run was trained on all of it; name other data to evaluate on")
-        return take(arrays, untrained), "all"
+        return take(arrays, untrained), "all", False
 
     def _labelled_part(self, split: str, frames: int, division: Division | None) -> VideoArrays:
         """What `open_labelled` labels."""
@@ -309,7 +330,7 @@ class DataConfig:
             return arrays
         short = [video.name for video in arrays.videos if video.frames < frames]
         if short:
-            _note(f"left out {len(short)} videos of fewer than {frames} frames: {', '.join(short)}")
+            note(f"left out {len(short)} videos of fewer than {frames} frames: {', '.join(short)}")
         return take(arrays, [(i, 0, None) for i, video in enumerate(arrays.videos) if video.frames >= frames])
 
     def _say_what_changed(self, match: Match, split: str) -> None:
@@ -321,10 +342,10 @@ class DataConfig:
                 f"{self.data_dir}: nothing is left of this run's {split} data ({_named(missing)}); put them back"
             )
         if missing:
-            _note(f"{self.data_dir}: {_named(missing)} of this run's {split} data {_are(missing)} missing or changed")
+            note(f"{self.data_dir}: {_named(missing)} of this run's {split} data {_are(missing)} missing or changed")
         if match.new:
             count = len({index for index, _, _ in match.new})
-            _note(
+            note(
                 f"{self.data_dir}: {count} {'is' if count == 1 else 'are'} new, or longer than in training; what is new"
                 " is in no part of this run: a folder or file of it alone is evaluated whole (--data-dir)"
             )
@@ -385,11 +406,16 @@ class DataConfig:
 
         return divide_videos(arrays.videos)
 
-    def _sequences(self) -> VideoArrays:
+    def _sequences(self, *, settling: bool = False) -> VideoArrays:
         from .sequences import open_sequences
 
         return open_sequences(
-            self._place(), id_column=self.id_column, time_column=self.time_column, columns=self.columns
+            self._place(),
+            id_column=self.id_column,
+            time_column=self.time_column,
+            ignore_columns=self.ignore_columns,
+            columns=self.columns,
+            offsets=None if settling else self.offsets,
         )
 
     def _videos(self, frames: int) -> VideoArrays:
@@ -412,7 +438,7 @@ class DataConfig:
             parts = [read_lists(place, self.annotation_path, self.fold, part) for part in ("development", "test")]
             everything = [video for part in parts for video in part.videos]
             if missing := sum(len(part.missing) for part in parts):
-                _note(f"{place}: {len(everything)} of the {len(everything) + missing} listed videos are there")
+                note(f"{place}: {len(everything)} of the {len(everything) + missing} listed videos are there")
         else:
             everything = find_videos(place, group=self.group)
         return self._decoded(everything, frames)
@@ -443,7 +469,7 @@ class DataConfig:
         for name, error in arrays.unreadable:
             if not self.skip_unreadable:
                 raise ValueError(f"{name}: {error}; --skip-unreadable leaves such videos out")
-            _note(f"left out {name}: {error}")
+            note(f"left out {name}: {error}")
         return arrays
 
     def _place(self) -> Path:
@@ -463,12 +489,6 @@ def _named(items: Sequence[Piece] | Sequence[VideoRecord]) -> str:
 
 def _are(items: Sequence[Any]) -> str:
     return "is" if len(items) == 1 else "are"
-
-
-@lru_cache
-def _note(text: str) -> None:
-    """Say something about the data on stderr, once in a process: every split is opened on its own."""
-    print(text, file=sys.stderr)
 
 
 class _OneOrTwo(argparse.Action):
@@ -530,5 +550,8 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "--id-column", metavar="NAME", help="which sequence of a .csv file a row is of (default: id, if it is there)"
     )
     group.add_argument(
-        "--time-column", metavar="NAME", help="what orders its rows (default: time, timestamp or date, likewise)"
+        "--time-column",
+        metavar="NAME",
+        help="what orders its rows (default: time, timestamp, date or datetime, or date and time together, likewise)",
     )
+    group.add_argument("--ignore-columns", metavar="NAME", nargs="+", help="what to leave out of it, such as labels")

@@ -18,7 +18,7 @@ from .video_arrays import VideoArrays, VideoRecord
 
 PARTS = ("train", "validation", "test")
 TO_CUT_BY_ITEM = 10  # videos or sequences, at least, to set whole ones aside
-_BOUNDS = {"train": (0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1)}
+BOUNDS = {"train": (0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1)}
 _SAMPLED = 64  # frames of a video that stand for all of them
 
 Cut = tuple[int, int, int | None]  # index of a record, and which of its frames: first and stop, None for the end
@@ -79,6 +79,11 @@ class Division:
     def to_json(self) -> dict[str, list[Piece]]:
         return self.parts
 
+    @property
+    def in_time(self) -> bool:
+        """Whether videos or sequences are cut, and not whole ones set aside."""
+        return _overlap({piece.name for piece in pieces} for pieces in self.parts.values())
+
     def match(self, arrays: VideoArrays) -> Match:
         """Finds every piece in `arrays` by name and content or, where the name is another one now, by content alone."""
         named: dict[str, list[int]] = {}
@@ -110,7 +115,7 @@ def cut_in_blocks(records: Sequence[VideoRecord]) -> dict[str, list[Cut]]:
         return cut_in_time(records)
     return {
         part: [(index, 0, None) for index in range(round(count * first), round(count * stop))]
-        for part, (first, stop) in _BOUNDS.items()
+        for part, (first, stop) in BOUNDS.items()
     }
 
 
@@ -119,8 +124,18 @@ def cut_in_time(records: Sequence[VideoRecord]) -> dict[str, list[Cut]]:
     ends = [record.shape[0] for record in records]
     return {
         part: [(index, round(end * first), round(end * stop)) for index, end in enumerate(ends)]
-        for part, (first, stop) in _BOUNDS.items()
+        for part, (first, stop) in BOUNDS.items()
     }
+
+
+def in_time(arrays: VideoArrays, cuts: Cuts) -> bool:
+    """Whether `cuts` have stretches of one video or sequence in several parts."""
+    return _overlap({arrays.videos[index].name for index, _, _ in part} for part in cuts.values())
+
+
+def _overlap(sets: Iterable[set[str]]) -> bool:
+    every = [name for names in sets for name in names]
+    return len(set(every)) < len(every)
 
 
 class _Slices:

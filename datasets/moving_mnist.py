@@ -77,6 +77,7 @@ class MovingMNIST(Dataset[Tensor]):
             raise ValueError(f"{frames} frames of {num_digits} digits: expected at least one of each")
         self.digits, self.split, self.seed, self.clips = digits, split, seed, clips
         self.frames, self.num_digits, self.image_size, self.speed = frames, num_digits, image_size, speed
+        self.available = clips  # how many there are, of which `sample` keeps some; None where there is no end
         self.device = torch.device(device)
         self._images_on_device = torch.from_numpy(digits.images).to(self.device)
 
@@ -84,11 +85,6 @@ class MovingMNIST(Dataset[Tensor]):
     def endless(self) -> bool:
         """Whether every index is a new clip, so that training never sees one twice."""
         return self.clips is None
-
-    @property
-    def available(self) -> int | None:
-        """How many clips there are, None where there is no end."""
-        return self.clips
 
     def sample(self, clips: int) -> MovingMNIST:
         """The first `clips` of these clips, or as many as there are: they are in no order."""
@@ -109,6 +105,10 @@ class MovingMNIST(Dataset[Tensor]):
     def name(self, index: int) -> str:
         """Which clip this is: its number in the split."""
         return str(index)
+
+    def place(self, index: int) -> tuple[str, int]:
+        """The name of a clip, which is a sequence of its own, and the number of its first frame."""
+        return self.name(index), 0
 
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
         """Clips `indices` as one batch (B, T, 1, H, W) uint8, painted on `device`."""

@@ -4,135 +4,177 @@ series.npy   (N, T, F): N sequences of T steps with F features; (T, F) or (T,): 
 series.npz   an array per sequence, (T, F) or (T,); or one of all, `sequences` (N, T, F), and optionally `lengths`
              (N,), how many of the T steps each has, and `names` (N,)
 series.csv   a row per step under a header, a number in every column: one long series, or, with a column `id`, as many
-             sequences as it has values; a column `time`, `timestamp` or `date` orders the steps
+             sequences as it has values; a column `time`, `timestamp`, `date` or `datetime` orders the steps, or `date`
+             and `time` together do
 """
 
-import csv
-import math
-from array import array
-from collections import defaultdict
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import shlex
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .arrays import open_npy, read_npz
-from .division import TO_CUT_BY_ITEM as VIDEOS_TO_SPLIT
+from .division import BOUNDS, TO_CUT_BY_ITEM, Cut
+from .notes import note
+from .offsets import Floats, centred, find_offsets, rounding
+from .tables import Choice, read_table
 from .video_arrays import VideoArrays, VideoClips, VideoRecord
 
 MAX_BYTES = 2**34  # of float32 numbers in memory
-_ID, _TIMES = "id", ("time", "timestamp", "date")
-_LARGEST = float(np.finfo(np.float32).max)
-_MAX_LINE = 2**20  # characters of a line of a .csv file
-_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "|", " ": "spaces"}
 _ROWS = 2**16  # that are looked at together for what is not finite
-
-Numbers = npt.NDArray[np.float32]
+_PARTS = {8: "validation", 9: "test"}  # of ten whole sequences; the others train
 
 
 def open_sequences(
-    path: Path | str, *, id_column: str | None = None, time_column: str | None = None, columns: tuple[str, ...] = ()
+    path: Path | str,
+    *,
+    id_column: str | None = None,
+    time_column: str | None = None,
+    ignore_columns: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    offsets: tuple[float, ...] | None = None,
 ) -> VideoArrays:
     """The sequences of a file as float32 arrays (T, F); see the top of this module for what may be in it.
 
     `.npy` files of float32 stay on disk, everything else is read into memory once. A sequence's name is its number in
-    an array, the name of its array, its id, or, of a single series, the file's. `id_column` and `time_column` name the
-    columns of a `.csv` file that are called otherwise; times are numbers or ISO dates. Where `columns` are given, these
-    are the features and their order, whatever their order in the file; `facts["columns"]` says which there are.
+    an array, the name of its array, its id, or, of a single series, the file's. Times are numbers or ISO dates. Where
+    there is a hole in them, a sequence is several records of one name: its segments, `first` is the number of a
+    segment's first row in the order of time.
+
+    id_column, time_column: columns of a `.csv` file that are called otherwise. ignore_columns: those to leave out.
+    columns: the features and their order, whatever their order in the file.
+    offsets: what is subtracted from each feature before it becomes float32, nothing of `()`; None finds out.
+
+    `facts`: `columns` and `offsets`, `times` (by name, of all rows, text in UTF-8) and, in words, `holes`. What the
+    user should know is said on stderr.
 
     Raises FileNotFoundError, or ValueError that names the file and the place where it is something else: no number, not
-    finite, a time that comes twice, a sequence without steps or of other features than the first.
+    finite, a time that comes twice, a sequence without steps or of other features than the first, changes that float32
+    cannot hold.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected sequences in a .npy, .npz or .csv file")
     state = path.stat()
-    return _opened(path, id_column, time_column, columns, (state.st_size, state.st_mtime_ns))
+    choice = Choice(id_column, time_column, ignore_columns, columns)
+    return _opened(path, choice, offsets, (state.st_size, state.st_mtime_ns))
+
+
+def constant_features(sequences: VideoArrays) -> list[int]:
+    """The features that have one value in all steps of all sequences."""
+    arrays = [sequences.array(index) for index in range(len(sequences.videos)) if sequences.videos[index].frames]
+    if not arrays:
+        return []
+    first = arrays[0][0]
+    return np.flatnonzero(np.logical_and.reduce([(array == first).all(axis=0) for array in arrays])).tolist()
+
+
+def sequence_lengths(records: Iterable[VideoRecord]) -> dict[str, int]:
+    """Steps of every sequence by its name, those of all its segments together."""
+    lengths: dict[str, int] = {}
+    for record in records:
+        lengths[record.name] = lengths.get(record.name, 0) + record.frames
+    return lengths
 
 
 def longest(sequences: VideoArrays, shortest: int) -> int:
-    """Steps of the longest sequence. Raises ValueError where one has fewer than `shortest`."""
-    _refuse_short(sequences.videos, shortest, "")
+    """Steps of the longest sequence or segment. Raises ValueError where a whole sequence has fewer than `shortest`."""
+    _long_enough(sequences, shortest)
     return max(record.frames for record in sequences.videos)
 
 
 def split_by_time(sequences: VideoArrays) -> bool:
     """Whether there are too few sequences to set whole ones aside."""
-    return len(sequences.videos) < VIDEOS_TO_SPLIT
+    return len(sequence_lengths(sequences.videos)) < TO_CUT_BY_ITEM
 
 
-def split_sequences(sequences: VideoArrays, split: str) -> VideoArrays:
-    """The sequences of `train`, `validation`, `test` or `all`, or the parts of them that are.
+def divide(records: Sequence[VideoRecord]) -> dict[str, list[Cut]]:
+    """What is in the parts `train`, `validation` and `test`: indices into `records`, each with the first of its steps
+    that are in the part and the one after the last; None: to its end.
 
     Of ten sequences or more, whole ones are set aside: in the file's order, the ninth of every ten validates, the tenth
     tests. Sequences that are added at the end leave all others where they are. Fewer are split in time, each at 80 %
-    and 90 % of its steps. Raises ValueError for another split.
+    and 90 % of its steps. Segments of a sequence, records of one name, are in the part in which their steps are.
     """
-    if split not in SPLIT_BOUNDS:
-        raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLIT_BOUNDS)}")
-    if split == "all":
-        return sequences
-    records, arrays = [], []
-    for index, record in enumerate(sequences.videos):
-        whole = sequences.array(index)
-        if split_by_time(sequences):
-            first, stop = (round(bound * record.frames) for bound in SPLIT_BOUNDS[split])
-            whole = whole[first:stop]
-            records.append(record._replace(shape=whole.shape, first=first))
-            arrays.append(whole)
-        elif split == {8: "validation", 9: "test"}.get(index % 10, "train"):
-            records.append(record)
-            arrays.append(whole)
-    return VideoArrays(records, arrays.__getitem__, sequences.facts)
+    lengths = sequence_lengths(records)
+    numbers = {name: number for number, name in enumerate(lengths)}
+    parts: dict[str, list[Cut]] = {"train": [], "validation": [], "test": []}
+    before = dict.fromkeys(lengths, 0)
+    for index, record in enumerate(records):
+        if len(lengths) >= TO_CUT_BY_ITEM:
+            parts[_PARTS.get(numbers[record.name] % 10, "train")].append((index, 0, None))
+            continue
+        steps, start = lengths[record.name], before[record.name]
+        before[record.name] += record.frames
+        for part, slices in parts.items():
+            bounds = (round(bound * steps) - start for bound in BOUNDS[part])
+            first, stop = (min(max(0, bound), record.frames) for bound in bounds)
+            if first < stop or record.frames == steps:
+                slices.append((index, first, stop))
+    return parts
 
 
-def sequence_clips(sequences: VideoArrays, split: str, frames: int, *, shortest: int, whole: bool) -> VideoClips:
-    """Clips of `frames` steps: windows, of training sequences overlapping ones, or, with `whole`, whole sequences.
+def sequence_clips(
+    part: VideoArrays, split: str, frames: int, *, shortest: int, whole: bool, in_time: bool = False
+) -> VideoClips:
+    """Clips of `frames` steps of the sequences of a part, `split`: windows, of training sequences overlapping ones, or,
+    with `whole`, whole sequences.
 
     Of the split `all`, every step is in a window: the last one ends with its sequence and overlaps the one before.
-    A sequence of fewer steps, but at least `shortest`, is one clip that ends in NaN; a part of a sequence that is split
-    in time is not. Raises ValueError, naming it, for a shorter one, and for one that is longer than a clip that is to
-    hold it whole.
+    A sequence of fewer steps, but at least `shortest`, is one clip that ends in NaN; where sequences are split `in_time`
+    it is not. Where there are holes in the time, each segment is what a sequence is elsewhere, and those that are too
+    short are left out, which is said on stderr. Raises ValueError, naming it, for a sequence that is too short, and for
+    one that is longer than a clip that is to hold it whole.
     """
-    part = sequences
-    in_parts = split != "all" and any(record.first for record in sequences.videos)
-    _refuse_short(part.videos, frames if in_parts else shortest, f"the {split} part of " if in_parts else "")
+    least = frames if in_time else shortest
+    chosen = _long_enough(part, least, f"the {split} part of " if in_time else "")
+    if holes := part.facts.get("holes"):
+        segments = sum(record.name in part.facts["segmented"] for record in part.videos)
+        short = len(part.videos) - len(chosen)
+        left_out = f"; {short} of {segments} segments, of fewer than {least} steps, are left out" if short else ""
+        note(f"{holes}; no window crosses one{left_out}")
     if whole and (long := [record for record in part.videos if record.frames > frames]):
-        raise ValueError(
-            f"{long[0].name}: found {long[0].frames} steps, expected at most {frames}, the longest whole sequence that"
-            " the model was made for; cut it, or train on windows (--input-frames)"
-        )
+        raise ValueError(f"{long[0].name}: found {long[0].frames} steps, expected at most {frames} in one clip")
     step = max(1, frames // 4) if split == "train" else frames
-    return VideoClips(
-        part, range(len(part.videos)), frames, step=step, cover=split == "all", pad=not in_parts, split=split
-    )
+    return VideoClips(part, chosen, frames, step=step, cover=split == "all", pad=not in_time, split=split)
 
 
-def _refuse_short(records: list[VideoRecord], least: int, part_of: str) -> None:
-    if short := [record for record in records if record.frames < least]:
+def _long_enough(part: VideoArrays, least: int, part_of: str = "") -> list[int]:
+    """Which records of a part have `least` steps. Raises ValueError where none has, or a whole sequence has not."""
+    records, segmented = part.videos, part.facts.get("segmented", ())
+    flags = "--input-frames and --future-frames" if part_of else "--future-frames"
+    if short := [record for record in records if record.frames < least and record.name not in segmented]:
         raise ValueError(
             f"{part_of}{short[0].name}: found {short[0].frames} steps, expected at least {least} (input + future); "
-            f"{len(short)} of {len(records)} are too short: ask for fewer with --input-frames and --future-frames, or"
-            " leave them out"
+            f"{len(short)} of {len(records)} are too short: leave them out, or train with fewer {flags}"
         )
+    chosen = [index for index, record in enumerate(records) if record.frames >= least]
+    if not chosen:
+        raise ValueError(
+            f"{part_of}{records[0].name}: found {max(record.frames for record in records)} steps at most between holes"
+            f" in the time, expected at least {least} (input + future): fill holes in, or train with fewer {flags}"
+        )
+    return chosen
 
 
 @lru_cache(maxsize=2)  # every split opens the file; two, because a run may be evaluated on another one
-def _opened(
-    path: Path, id_column: str | None, time_column: str | None, columns: tuple[str, ...], state: tuple[int, int]
-) -> VideoArrays:
+def _opened(path: Path, choice: Choice, offsets: tuple[float, ...] | None, state: tuple[int, int]) -> VideoArrays:
     """See `open_sequences`; with `state`, a file that changed is read again."""
-    names: tuple[str, ...] = ()
+    segments: dict[str, list[int]] = {}  # by name, where each begins, of sequences with holes
+    facts: dict[str, Any] = {"columns": [], "times": {}, "holes": ""}
     if path.suffix == ".npy":
         found = _of_array(path, open_npy(path))
     elif path.suffix == ".npz":
         found = _of_archive(path)
     elif path.suffix == ".csv":
-        found, names = _of_table(path, id_column, time_column, columns)
+        table = read_table(path, choice, MAX_BYTES)
+        found, segments = table.values, table.segments
+        holes = f"{path}: {table.holes}" if table.holes else ""
+        facts = {"columns": list(table.columns), "times": table.times, "holes": holes}
     else:
         raise ValueError(f"{path}: found a {path.suffix or 'nameless'} file, expected .npy, .npz or .csv")
     if not found:
@@ -144,12 +186,55 @@ def _opened(
                 f"{path}: found {steps.shape[0]} steps of {steps.shape[1]} features in {name}, expected at least one of"
                 f" {width} as in the first"
             )
+    subtracted = _settle_offsets(path, found, facts["columns"], offsets)
+    facts["segmented"] = {name for name, starts in segments.items() if len(starts) > 1}
+    facts["offsets"] = tuple(subtracted.tolist()) if subtracted.any() else ()
+    records, arrays = [], []
+    for name in list(found):
+        steps = centred(found.pop(name), subtracted)
         steps.setflags(write=False)  # every split shares them
-    records = [VideoRecord(name, "", name, steps.shape, "float32") for name, steps in found.items()]
-    return VideoArrays(records, list(found.values()).__getitem__, {"columns": list(names)})
+        starts = segments.get(name, [0])
+        for first, stop in zip(starts, [*starts[1:], len(steps)], strict=True):
+            records.append(VideoRecord(name, "", name, (stop - first, width), "float32", first=first))
+            arrays.append(steps[first:stop])
+    return VideoArrays(records, arrays.__getitem__, facts)
 
 
-def _of_array(path: Path, values: npt.NDArray[Any]) -> dict[str, Numbers]:
+def _settle_offsets(
+    path: Path, found: dict[str, npt.NDArray[Any]], columns: list[str], offsets: tuple[float, ...] | None
+) -> Floats:
+    """The offsets (F,), found out where they are None.
+
+    Raises ValueError where there are others than features and, where they were found out, for a feature whose changes
+    float32 cannot hold even so; of given ones that is only said, as such values are far from those of the training.
+    """
+    arrays = found.values()
+    width = next(iter(arrays)).shape[1]
+    if offsets and len(offsets) != width:
+        raise ValueError(f"{path}: found {width} features, expected {len(offsets)}, as in training")
+    settled = find_offsets(arrays) if offsets is None else np.array(offsets or [0.0] * width)
+    if all(array.dtype == np.float32 for array in arrays):
+        return settled
+    lost, change, too_much = rounding(arrays, settled)
+    for feature in np.flatnonzero(too_much).tolist():
+        name = f"column {columns[feature]}" if columns else f"feature {feature} (from 0)"
+        lowest = min(array[:, feature].min() for array in arrays)
+        highest = max(array[:, feature].max() for array in arrays)
+        found_words = (
+            f"{path}: found changes of about {change[feature]:.2g} from step to step in {name}, among values from"
+            f" {lowest:.10g} to {highest:.10g}"
+        )
+        if offsets is None:
+            raise ValueError(
+                f"{found_words}: float32 cannot hold both and would lose about {lost[feature]:.2g}; write its"
+                " differences from step to step instead, or leave it out"
+                + (f" (--ignore-columns {shlex.quote(columns[feature])})" if columns else "")
+            )
+        note(f"{found_words}: so far from those of the training, float32 loses about {lost[feature]:.2g}")
+    return settled
+
+
+def _of_array(path: Path, values: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
     if values.ndim not in (1, 2, 3):
         raise ValueError(f"{path}: found shape {values.shape}, expected (N, T, F), or (T, F) or (T,) of one series")
     _refuse_large(path, values)
@@ -158,7 +243,7 @@ def _of_array(path: Path, values: npt.NDArray[Any]) -> dict[str, Numbers]:
     return {str(index): _steps(path, str(index), steps) for index, steps in enumerate(values)}
 
 
-def _of_archive(path: Path) -> dict[str, Numbers]:
+def _of_archive(path: Path) -> dict[str, npt.NDArray[Any]]:
     members = read_npz(path, MAX_BYTES)
     for values in members.values():
         _refuse_large(path, values)
@@ -183,194 +268,18 @@ def _refuse_large(path: Path, values: npt.NDArray[Any]) -> None:
         raise ValueError(f"{path}: {values.size:,} numbers are too many to read; store them as float32 in a .npy file")
 
 
-def _steps(path: Path, name: str, values: npt.NDArray[Any]) -> Numbers:
-    """Values (T, F) or (T,) as float32 (T, F). Raises ValueError for other shapes and types, and for NaN and inf."""
+def _steps(path: Path, name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Values (T, F) or (T,) as (T, F). Raises ValueError for other shapes and types, and for no finite float32."""
     if values.dtype.kind not in "fiub" or values.ndim not in (1, 2):
         raise ValueError(f"{path}: found {values.dtype} {values.shape} in {name}, expected numbers (T, F) or (T,)")
     values = values[:, None] if values.ndim == 1 else values
-    with np.errstate(over="ignore"):  # what becomes infinite is found below
-        steps = values.astype(np.float32, copy=False)
-    for first in range(0, len(steps), _ROWS):
-        finite = np.isfinite(steps[first : first + _ROWS])
+    for first in range(0, len(values), _ROWS):
+        with np.errstate(over="ignore"):  # what becomes infinite is found below
+            finite = np.isfinite(values[first : first + _ROWS].astype(np.float32, copy=False))
         if not finite.all():
             row, column = (int(place[0]) for place in np.nonzero(~finite))
             raise ValueError(
                 f"{path}: found {values[first + row, column]} in {name}, step {first + row}, feature {column} (from 0),"
                 " expected finite float32 numbers; for sequences of different lengths write a .npz file"
             )
-    return steps
-
-
-class _Columns(NamedTuple):
-    """Where in a row things are; `names` are the features', in the order of `features`."""
-
-    sequence: int | None
-    time: int | None
-    features: list[int]
-    names: tuple[str, ...]
-    header: list[str]
-
-    @property
-    def cells(self) -> int:
-        return len(self.header)
-
-
-class _Rows:
-    """The rows of one sequence as they come: four bytes a value, and the line and time of each."""
-
-    def __init__(self) -> None:
-        self.values, self.times, self.lines = array("f"), array("d"), array("q")
-
-
-def _of_table(
-    path: Path, id_column: str | None, time_column: str | None, names: tuple[str, ...]
-) -> tuple[dict[str, Numbers], tuple[str, ...]]:
-    sequences: defaultdict[str, _Rows] = defaultdict(_Rows)
-    size = 0
-    rows = _rows(path)
-    columns = _find_columns(path, next(rows, (1, []))[1], id_column, time_column, names)
-    for line, row in rows:
-        if len(row) != columns.cells:
-            raise ValueError(
-                f"{path}: found {len(row)} cells in line {line}, expected {columns.cells} as in the header"
-                + _other_delimiter(columns, ",".join(row))
-            )
-        name = path.stem if columns.sequence is None else row[columns.sequence]
-        if not name:
-            raise ValueError(f"{path}: found no id in line {line}, expected the name of a sequence")
-        sequence = sequences[name]
-        sequence.values.extend(_numbers(path, line, row, columns))
-        if columns.time is not None:
-            sequence.times.append(_time(path, line, row[columns.time]))
-            sequence.lines.append(line)
-        size += 4 * len(columns.features)
-        if size > MAX_BYTES:
-            raise ValueError(
-                f"{path}: too many numbers to read, more than {MAX_BYTES:,} bytes; store them in a .npy file"
-            )
-    return {name: _in_order(path, name, sequence, columns) for name, sequence in sequences.items()}, columns.names
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a `.csv` file that are not blank, with the numbers of their lines."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(_lines(file), strict=True)
-        try:
-            for row in reader:
-                if row:
-                    yield reader.line_num, [cell.strip() for cell in row]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(
-                f"{path}: not a table with commas in UTF-8 after line {reader.line_num} ({error}); export it as CSV"
-            ) from error
-
-
-def _lines(file: TextIO) -> Iterator[str]:
-    while line := file.readline(_MAX_LINE):
-        if len(line) == _MAX_LINE:
-            raise csv.Error(f"a line of {_MAX_LINE:,} characters or more")
-        yield line
-
-
-def _other_delimiter(columns: "_Columns", cell: str) -> str:
-    """What to add to an error where a table seems to have one column because other signs than commas part the cells."""
-    if columns.cells > 1:
-        return ""
-    found = next((words for sign, words in _DELIMITERS.items() if sign in columns.header[0] and sign in cell), None)
-    return "" if found is None else f"; its cells seem to be parted by {found}, expected commas: export it with commas"
-
-
-def _find_columns(
-    path: Path, header: list[str], id_column: str | None, time_column: str | None, names: tuple[str, ...]
-) -> _Columns:
-    """Raises ValueError for a header that is none, and where a column is not there or there twice."""
-    if "" in header or len(set(header)) != len(header) or not header:
-        raise ValueError(f"{path}: found the header {header}, expected a different name for every column")
-    numbered = header == [str(column) for column in range(len(header))]
-    if not numbered and not any(math.isnan(_number(cell)) for cell in header):
-        raise ValueError(f"{path}: found numbers in line 1, expected a header, the names of the columns")
-    sequence = _find(path, header, id_column, (_ID,), "--id-column")
-    time = _find(path, header, time_column, _TIMES, "--time-column")
-    positions = {name: column for column, name in enumerate(header) if column not in (sequence, time)}
-    if names and set(names) != positions.keys():
-        raise ValueError(
-            f"{path}: found the columns {', '.join(positions)}, expected {', '.join(names)}, as in training"
-        )
-    names = names or tuple(positions)
-    if not names:
-        raise ValueError(f"{path}: found only {', '.join(header)}, expected columns of numbers as well")
-    return _Columns(sequence, time, [positions[name] for name in names], names, header)
-
-
-def _find(path: Path, header: list[str], wanted: str | None, usual: tuple[str, ...], flag: str) -> int | None:
-    """Where the column `wanted` is, or the first with one of the usual names, or None."""
-    if wanted is None:
-        return next((column for column, name in enumerate(header) if name.casefold() in usual), None)
-    if wanted not in header:
-        raise ValueError(f"{path}: found the columns {', '.join(header)}, expected {wanted} among them ({flag})")
-    return header.index(wanted)
-
-
-def _numbers(path: Path, line: int, row: list[str], columns: _Columns) -> list[float]:
-    values = [_number(row[column]) for column in columns.features]
-    if math.isnan(sum(values)):
-        wrong = [math.isnan(value) for value in values].index(True)
-        column, name = columns.features[wrong], columns.names[wrong]
-        raise ValueError(
-            f"{path}: found {row[column][:50]!r} in column {name[:50]}, line {line}, expected a number"
-            " (a finite float32)" + _other_delimiter(columns, row[column])
-        )
     return values
-
-
-def _number(text: str) -> float:
-    """NaN for what is no finite float32."""
-    try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return value if abs(value) <= _LARGEST and "_" not in text else math.nan  # Python reads 20_24 as a number
-
-
-def _time(path: Path, line: int, text: str) -> float:
-    """A number, or the seconds since 1970 of an ISO date; without a time zone it is taken as UTC."""
-    try:
-        value = float(text)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(text)
-            value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except ValueError:
-            value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(
-            f"{path}: found {text!r} as time in line {line}, expected a number or a date such as 2024-01-31T12:00"
-        )
-    return value
-
-
-def _in_order(path: Path, name: str, rows: _Rows, columns: _Columns) -> Numbers:
-    """The steps (T, F) of a sequence by their times. Raises ValueError where one comes twice."""
-    steps = np.frombuffer(rows.values, np.float32).reshape(-1, len(columns.features))
-    if columns.time is None:
-        return steps
-    times = np.frombuffer(rows.times)
-    order = np.argsort(times, kind="stable")
-    if len(same := np.flatnonzero(np.diff(times[order]) == 0)):
-        lines = [rows.lines[order[same[0] + after]] for after in (0, 1)]
-        raise ValueError(
-            f"{path}: found one time in lines {lines[0]} and {lines[1]} of {name}, expected a time for every step;"
-            " leave the column out if the rows are in order"
-        )
-    return steps[order]
-
-
-def divide(records):
-    from .division import TO_CUT_BY_ITEM, cut_in_time
-
-    if len(records) < TO_CUT_BY_ITEM:
-        return cut_in_time(records)
-    cuts = {"train": [], "validation": [], "test": []}
-    for index in range(len(records)):
-        cuts[{8: "validation", 9: "test"}.get(index % 10, "train")].append((index, 0, None))
-    return cuts

@@ -318,11 +318,23 @@ class VideoClips(Dataset[Tensor]):
         """Which frames item `index` is of, such as `walk/daria_walk@16`: the video and the number of the first frame.
 
         Of clips that were cut beforehand it is the number of the clip. Where padding makes every clip a whole video,
-        the video's name is enough.
+        the video's name is enough. For people to read; what a clip is of says `place`.
         """
         which = index % len(self)
         record = self.arrays.videos[self.chosen[self.videos[which]]]
-        return record.name if self._whole else f"{record.name}@{record.first + self.starts[which]}"
+        first = record.first + int(self.starts[which])
+        return record.name if self._whole and not first else f"{record.name}@{first}"
+
+    def place(self, index: int) -> tuple[str, int]:
+        """The name of the video that item `index` is of, and the number of its first frame there.
+
+        A clip that was cut beforehand is a video of its own, whose name is that of the clip.
+        """
+        which = index % len(self)
+        record = self.arrays.videos[self.chosen[self.videos[which]]]
+        if len(record.shape) == 5:
+            return self.name(index), 0
+        return record.name, record.first + int(self.starts[which])
 
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
         """Items `indices` as one batch (B, frames, C, H, W) uint8, or (B, frames, D, 1, 1) float32 of features."""

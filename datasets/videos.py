@@ -297,7 +297,9 @@ def _opened(path: Path | str) -> Iterator[_OpenVideo]:
     try:
         height, width = decoder.height, decoder.width
         if width * height == 0:
-            raise ValueError(f"{path}: nothing of it can be shown, expected pictures; it may be cut from a longer video")
+            raise ValueError(
+                f"{path}: nothing of it can be shown, expected pictures; it may be cut from a longer video"
+            )
         if width * height > MAX_PIXELS_PER_FRAME or width * height * decoder.stated > MAX_PIXELS:
             raise ValueError(
                 f"{path}: states {decoder.stated} frames of {width}x{height}, expected at most"

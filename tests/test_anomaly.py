@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import padded
@@ -19,8 +20,10 @@ from video_ae.anomaly import (
     Thresholds,
     average_windows,
     choose_source,
+    constant_channels,
     detection,
     join_scores,
+    moved_constants,
     normal_levels,
     present,
     relative_errors,
@@ -328,7 +331,7 @@ def test_labels_from_a_file(digits, tmp_path, capsys):
     assert "line 3: found the step '', expected a whole number" in answer("id,step,label\n0,0,1\n0,,1\n")
     assert "found the columns name, label" in answer("name,label\n0,1\n")
     assert "found the labels 0 and 1 for one thing" in answer("id,label\n0,1\n0,0\n")
-    assert "found no label for 3, expected" in answer("id,label\n0,0\n1,0\n2,1\n")
+    assert "found no label for '3', expected" in answer("id,label\n0,0\n1,0\n2,1\n")
     assert "found only the label 0" in answer("id,label\n0,0\n1,0\n2,0\n3,0\n")
 
 
@@ -354,7 +357,7 @@ def test_few_normal_clips_leave_the_steps_a_threshold(tmp_path, capsys):
     shape = ["--reconstruct", "--input-frames", "6", *TRAINING, "--output-dir", str(tmp_path / "run")]
     assert train.command(["--dataset", "array", "--data-dir", str(tmp_path / "videos.npy"), *shape]) == 0
     other = tmp_path / "other.npy"
-    np.save(other, np.concatenate([videos[:2], 255 - videos[:2, ::-1]]))
+    np.save(other, np.concatenate([videos[:2, ::-1], 255 - videos[:2, ::-1]]))
     words = ["--tasks", "anomaly", "--data-dir", str(other), "--quantile", "0.95", "--output-dir", str(tmp_path)]
     assert evaluate.command([str(tmp_path / "run"), *words]) == 0
     printed = capsys.readouterr().out
@@ -405,7 +408,7 @@ def test_series_from_csv_to_csv(tmp_path, capsys):
     write_series(tmp_path / "new.csv", 130, machines="ac")
     capsys.readouterr()
     assert evaluate.command(words) == 1
-    assert "no threshold for group 'c': normal data had 'a', 'b'" in capsys.readouterr().err
+    assert "--per-series: found no held-out normal data of 'c', only of 'a', 'b'; leave" in capsys.readouterr().err
 
 
 def test_sequences_longer_than_any_in_the_training_are_scored(tmp_path):
@@ -436,3 +439,129 @@ def test_sequences_longer_than_any_in_the_training_are_scored(tmp_path):
     level = results["levels"]["reconstruction"]  # counted from the last input step back; the last holds for all before
     assert float(steps[27]["score"]) == pytest.approx(errors[RECONSTRUCTION][0, 27].item() / level[0], rel=1e-4)
     assert float(steps[0]["score"]) == pytest.approx(errors[RECONSTRUCTION][0, 0].item() / level[-1], rel=1e-4)
+
+
+# Tables as they come: ids of any kind, rows in any order, a hole in the time, a counter far from zero, and a valve that
+# never moved.
+
+HOSTS = ["host@9", "host@19", "M@0", 'a, "b"', "001", "1", "\u6e29\u5ea6 $x_{$", "two\nlines"]
+START = pd.Timestamp("2024-01-01")
+
+
+def write_hosts(path: Path, steps: int, valve: object = 5) -> pd.DataFrame:
+    """Every host has its own speed and half a day without rows after a third of them."""
+    random = np.random.default_rng(steps)
+    t = np.arange(steps)
+    minutes = pd.to_timedelta(t + 720 * (t >= steps // 3), unit="min")
+    tables = [
+        pd.DataFrame({"time": START + minutes, "id": host, "total": 10**9 + np.round(30 * np.sin(t / (2 + n)))})
+        for n, host in enumerate(HOSTS)
+    ]
+    table = pd.concat([one.assign(valve=valve, step=t) for one in tables], ignore_index=True)
+    table["noise"] = random.normal(size=len(table)).round(3)
+    table.drop(columns="step").sample(frac=1, random_state=0).to_csv(path, index=False)
+    return table
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("hosts")
+    write_hosts(folder / "normal.csv", 300)
+    shape = ["--composite", "--input-frames", "6", "--future-frames", "2", "--hidden-size", "6", "-b", "16"]
+    source = ["--dataset", "sequences", "--data-dir", str(folder / "normal.csv")]
+    assert (
+        train.command([*source, *shape, "--steps", "20", "--device", "cpu", "--output-dir", str(folder / "run")]) == 0
+    )
+    return folder / "run"
+
+
+def test_ids_and_times_stay_as_they_are(hosts, tmp_path, capsys):
+    """Catches ids that are parsed, steps that cannot be looked up, and labels of other series."""
+    table_of = write_hosts(tmp_path / "new.csv", 48)
+    labels = table_of[["id", "step"]].assign(
+        label=((table_of["id"] == "host@9") & (table_of["step"] == 20)).astype(int)
+    )
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    words = [str(hosts), "--tasks", "anomaly", "--data-dir", str(tmp_path / "new.csv"), "--per-series"]
+    words += ["--quantile", "0.9", "--labels-file", str(tmp_path / "labels.csv"), "--output-dir", str(tmp_path)]
+    capsys.readouterr()
+    assert evaluate.command([*words, "--device", "cpu"]) == 0
+    said = capsys.readouterr().err
+    assert "new.csv: 8 holes in the time of 8 series (largest 12 hours in" in said
+    assert "no window crosses one" in said
+    expected = {(row.id, row.step): str(row.time) for row in table_of.itertuples()}
+    found = {(row["id"], int(row["step"])): row["time"] for row in table(tmp_path / "anomaly.csv")}
+    assert found == expected
+    clips = table(tmp_path / "anomaly-clips.csv")
+    assert {row["id"] for row in clips} == set(HOSTS)
+    assert all(row["time"] == expected[row["id"], int(row["step"])] for row in clips)
+    results = json.loads((tmp_path / "anomaly.json").read_text())
+    assert results["thresholds"]["steps"].keys() == set(HOSTS)
+    assert results["detection"]["steps"]["odd"] == 1
+    covering = sum(row["id"] == "host@9" and int(row["step"]) <= 20 < int(row["step"]) + 8 for row in clips)
+    assert results["detection"]["clips"]["odd"] == covering > 0
+    assert results["moved_constants"] == []
+
+
+def test_a_constant_sensor_that_moves_is_named(hosts, tmp_path, capsys):
+    valve = np.where(np.arange(48) < 30, 5, 5.01)
+    table_of = write_hosts(tmp_path / "new.csv", 48, valve)
+    words = [str(hosts), "--tasks", "anomaly", "--data-dir", str(tmp_path / "new.csv"), "--output-dir", str(tmp_path)]
+    assert evaluate.command([*words, "--quantile", "0.9", "--device", "cpu"]) == 0
+    first = table(tmp_path / "new.csv")[0]["id"]  # series are in the order of the file
+    moved = table_of[(table_of["id"] == first) & (table_of["step"] == 30)].iloc[0]
+    assert json.loads((tmp_path / "anomaly.json").read_text())["moved_constants"] == [
+        {"feature": "valve", "value": 5, "steps": 18 * len(HOSTS), "id": first, "step": 30, "time": str(moved.time)}
+    ]
+    expected = (
+        f"valve was always 5 in training and is not in 144 steps, the first in {first!r}, step 30, {moved.time}: "
+    )
+    assert f"warning: {expected}" in capsys.readouterr().err
+
+
+def test_values_beyond_float32_are_centred_and_shown_as_they_are(hosts, tmp_path, monkeypatch, capsys):
+    """A counter at 1e9 that moves by 30, in training, in other files, in pictures, and what an exported model reads."""
+    data = json.loads((hosts / "config.json").read_text())["data"]
+    assert (data["columns"], data["offsets"]) == (["total", "valve", "noise"], [10**9, 0, 0])
+    model = LSTMAutoencoder.from_pretrained(hosts)
+    assert 15 < model.encoder.std[0] < 30
+    drawn: list = []
+    monkeypatch.setattr("video_ae.tasks.predict.save_series", lambda path, series, names: drawn.extend(series))
+    series = write_hosts(tmp_path / "new.csv", 48)
+    np.save(tmp_path / "new.npy", series[series["id"] == "001"][["total", "valve", "noise"]].to_numpy())
+    words = ["--output-dir", str(tmp_path), "--device", "cpu"]
+    for name in ("new.csv", "new.npy"):
+        assert evaluate.command([str(hosts), "--data-dir", str(tmp_path / name), *words]) == 0
+        for one in drawn:
+            assert abs(one.inputs[:, 0] - 10**9).max() <= 30
+            assert (one.inputs[:, 0] % 1 == 0).all()  # exactly
+            assert abs(one.reconstruction[:, 0] - 10**9).max() < 1000
+        drawn.clear()
+    capsys.readouterr()
+    assert evaluate.command([str(hosts), "--tasks", "export", *words]) == 0
+    assert "offsets  subtract those in export.json" in capsys.readouterr().out
+    assert json.loads((tmp_path / "export.json").read_text())["offsets"] == [10**9, 0, 0]
+    np.save(tmp_path / "new.npy", np.ones((48, 2)))
+    assert evaluate.command([str(hosts), "--data-dir", str(tmp_path / "new.npy"), *words]) == 1
+    assert "found 2 features, expected 3, as in training" in capsys.readouterr().err
+
+
+def test_what_is_constant():
+    clips = torch.tensor([[[1.0, 5, 0], [2, 5, 0]], [[3, 5, 0], [torch.nan] * 3]])[..., None, None]
+    constants = constant_channels([clips[:1], clips[1:]])
+    assert constants == {1: 5.0, 2: 0.0}
+    assert constant_channels([clips[:1, :1], clips[1:]]) == {1: 5.0, 2: 0.0}
+    new = torch.tensor([[[9.0, 5 * (1 + 1e-7), 1e-9], [9, 5.001, 0], [torch.nan] * 3]])[..., None, None]
+    moved = moved_constants(constants, new)
+    assert {channel: there.tolist() for channel, there in moved.items()} == {
+        1: [[False, True, False]],
+        2: [[True, False, False]],
+    }
+
+
+def test_constants_are_looked_for_no_longer_than_there_are_any():
+    def batches():
+        yield torch.arange(4.0).reshape(1, 4, 1, 1, 1)
+        raise AssertionError("nothing is constant any more")
+
+    assert constant_channels(batches()) == {}

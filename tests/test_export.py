@@ -168,6 +168,13 @@ def test_a_convolutional_model_reads_frames_of_any_size(height, tmp_path):
     assert_alike(found[FUTURE], model.predict(clips, 4, lengths))
 
 
+def test_no_clips_are_refused(tmp_path):
+    """They end the process with a segmentation fault in onnxruntime."""
+    export_onnx(build({}), tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match="found no clips, expected at least one"):
+        run_onnx(tmp_path / "model.onnx", torch.zeros(0, 3, *build({}).config.frame_shape), torch.zeros(0).long())
+
+
 def test_every_choice_of_a_model_is_known_here():
     """A new field of `ModelConfig` must be taught to `export.py`, and be in the list of models above."""
     known = {choice for choices in MODELS.values() for choice in choices}

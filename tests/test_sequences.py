@@ -1,6 +1,8 @@
 """Anybody's own sequences: every layout, every way in which a file can be wrong, training on them, and their codes."""
 
 import csv
+import dataclasses
+import itertools
 import json
 import os
 from pathlib import Path
@@ -9,13 +11,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evaluate
 import train
 from datasets.config import DataConfig
-from datasets.sequences import longest, open_sequences, sequence_clips, split_sequences
+from datasets.division import take
+from datasets.sequences import divide, longest, open_sequences, sequence_clips
 from datasets.video_arrays import VideoArrays, VideoClips, VideoRecord
 from video_ae import LSTMAutoencoder
 
@@ -23,10 +26,14 @@ TRAINING = ["-b", "4", "--steps", "3", "--hidden-size", "6", "--device", "cpu", 
 
 
 def contents(sequences: VideoArrays) -> dict[str, list]:
+    """The steps of every sequence, its segments one after the other."""
+    found: dict[str, list] = {}
     for index, record in enumerate(sequences.videos):
         array = sequences.array(index)
         assert (array.shape, array.dtype, record.dtype) == (record.shape, np.float32, "float32")
-    return {record.name: sequences.array(index).tolist() for index, record in enumerate(sequences.videos)}
+        assert len(found.setdefault(record.name, [])) == record.first
+        found[record.name] += array.tolist()
+    return found
 
 
 def numbered(lengths: list[int]) -> VideoArrays:
@@ -74,7 +81,8 @@ def test_a_wide_table_is_one_series_ordered_by_its_time(tmp_path):
     )
     found = open_sequences(path)
     assert contents(found) == {"mine": [[1, 2], [3, -400]]}
-    assert found.facts == {"columns": ["temp", "a, b"]}
+    assert found.facts["columns"] == ["temp", "a, b"]
+    assert found.facts["times"]["mine"].tolist() == [b"2024-03-01T23:00", b"2024-03-02"]
     path = write(tmp_path / "mine.csv", "0,1\n5,6\n7,8\n")  # as pandas numbers columns without names
     assert contents(open_sequences(path)) == {"mine": [[5, 6], [7, 8]]}
 
@@ -108,21 +116,22 @@ def test_what_the_csv_module_writes_is_read_exactly(tmp_path_factory, table):
     expected: dict[str, list] = {}
     for name, value in table:
         expected.setdefault(name, []).append([value])
-    assert contents(open_sequences(path)) == expected
+    assert contents(open_sequences(path, offsets=())) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("x,temp\n1,2\n3,abc\n", "found 'abc' in column temp, line 3, expected a number"),
-        ("x,temp\n1,2\n\n3,\n", "found '' in column temp, line 4, expected a number"),
+        ("x,temp\n1,2\n\n3,\n", "found an empty cell in column temp, line 4, .*fill such cells in, or drop"),
         ("x\nnan\n", "found 'nan' in column x, line 2"),
         ("x\n-inf\n", "found '-inf' in column x, line 2"),
         ("x\n1e39\n", "found '1e39' in column x, line 2.*finite float32"),
         ("x\n20_24\n", "found '20_24' in column x, line 2"),
         ("x,y\n1,2\n3\n", "found 1 cells in line 3, expected 2 as in the header"),
         ("1.5,2\n3,4\n", "found numbers in line 1, expected a header"),
-        (",x\n0,1\n", "expected a different name for every column"),
+        (",x\n1,1\n", "found '1' in line 2 of the first column, which has no name, expected 0, .*index=False"),
+        ("x,\n0,\n", "expected a different name for every column; do its lines end with a comma too many"),
         ("x,x\n0,1\n", "expected a different name for every column"),
         ("", r"found the header \[\]"),
         ("x\n", "holds no sequences"),
@@ -242,15 +251,79 @@ def test_no_step_is_in_two_splits_and_none_is_lost(lengths):
         assert [record.name for record in more.videos][: len(parts["test"].videos)] == [
             record.name for record in parts["test"].videos
         ]
-    with pytest.raises(ValueError, match="unknown split 'rest'"):
-        split_sequences(sequences, "rest")
+
+
+def split_sequences(sequences: VideoArrays, split: str) -> VideoArrays:
+    return sequences if split == "all" else take(sequences, divide(sequences.videos)[split])
+
+
+def in_segments(lengths: list[int], cuts: list[list[int]]) -> VideoArrays:
+    """The same, each sequence as the segments between its cuts."""
+    whole = numbered(lengths)
+    records, arrays = [], []
+    for index, (record, inside) in enumerate(zip(whole.videos, cuts, strict=True)):
+        for first, stop in itertools.pairwise([0, *inside, record.frames]):
+            records.append(record._replace(shape=(stop - first, 2), first=first))
+            arrays.append(whole.array(index)[first:stop])
+    segmented = {record.name for record, inside in zip(whole.videos, cuts, strict=True) if inside}
+    return VideoArrays(records, arrays.__getitem__, {"holes": "file.csv: some holes", "segmented": segmented})
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_segments_are_divided_as_the_sequences_that_they_are_of(data):
+    """Holes move no step into another part: none of a sequence that tests is in the training."""
+    lengths = data.draw(st.lists(st.integers(10, 40), min_size=1, max_size=14))
+    cuts = [sorted(data.draw(st.sets(st.integers(1, length - 1), max_size=4))) for length in lengths]
+    whole, segments = numbered(lengths), in_segments(lengths, cuts)
+    for split in ("train", "validation", "test", "all"):
+        found = []
+        for sequences in (whole, segments):
+            part = split_sequences(sequences, split)
+            found.append(
+                sorted(tuple(step) for index in range(len(part.videos)) for step in part.array(index).tolist())
+            )
+            for index, record in enumerate(part.videos):
+                steps = part.array(index)
+                assert steps.shape == record.shape
+                expected = [[int(record.name[1:]), record.first + t] for t in range(len(steps))]
+                assert steps.tolist() == expected
+        assert found[0] == found[1]
+    slices = [(part, *one) for part, several in divide(segments.videos).items() for one in several]
+    assert len({(index, first) for _, index, first, stop in slices if stop != first}) == len(
+        [1 for _, _, first, stop in slices if stop != first]
+    )
+
+
+def test_segments_that_are_too_short_are_left_out_and_counted(capsys):
+    """Of a sequence with holes; one without is too short as a whole, which is an error."""
+    sequences = in_segments([60, 40], [[3, 30, 50], []])
+    clips = sequence_clips(sequences, "all", 8, shortest=8, whole=False)
+    assert [clips.name(index) for index in range(len(clips))] == [
+        *("s0@3", "s0@11", "s0@19", "s0@22", "s0@30", "s0@38", "s0@42", "s0@50", "s0@52"),
+        *("s1@0", "s1@8", "s1@16", "s1@24", "s1@32"),
+    ]
+    said = "file.csv: some holes; no window crosses one; 1 of 4 segments, of fewer than 8 steps, are left out\n"
+    assert capsys.readouterr().err == said
+    assert longest(sequences, 8) == 40
+    with pytest.raises(ValueError, match="s0: found 20 steps at most between holes in the time, expected at least 30"):
+        sequence_clips(in_segments([60], [[20, 40]]), "all", 30, shortest=30, whole=False)
+    with pytest.raises(ValueError, match="s1: found 40 steps, expected at least 41"):
+        longest(sequences, 41)
+
+
+def test_whole_sequences_with_holes_are_a_clip_per_segment():
+    part = split_sequences(in_segments([6] * 10, [[2], *[[]] * 9]), "train")
+    clips = sequence_clips(part, "train", 6, shortest=1, whole=True)
+    assert [clips.name(index) for index in range(3)] == ["s0", "s0@2", "s1"]
+    assert [clips.place(index) for index in range(3)] == [("s0", 0), ("s0", 2), ("s1", 0)]
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_windows_of_sequences_shorter_ones_are_padded(split):
     """Training windows overlap, others do not; a sequence that is shorter than a window ends in NaN."""
     lengths = [23, 5, 8] * 6 + [30, 9]
-    clips = sequence_clips(numbered(lengths), split, 8, shortest=5, whole=False)
+    clips = sequence_clips(split_sequences(numbered(lengths), split), split, 8, shortest=5, whole=False)
     chosen = [n for n in range(20) if (n % 10 == 8) == (split == "validation") and n % 10 != 9]
     step = 2 if split == "train" else 8
     expected = [(n, first) for n in chosen for first in range(0, max(1, lengths[n] - 7), step)]
@@ -266,18 +339,22 @@ def test_whole_sequences_are_a_clip_each_with_their_own_names():
     lengths = [3, 7, 4, 5, 6, 3, 7, 3, 4, 5]
     sequences = numbered(lengths)
     assert longest(sequences, 3) == 7
-    clips = sequence_clips(sequences, "train", 7, shortest=3, whole=True)
+    part = split_sequences(sequences, "train")
+    clips = sequence_clips(part, "train", 7, shortest=3, whole=True)
     assert [clips.name(index) for index in range(len(clips))] == [f"s{n}" for n in range(8)]
     present = (~clips.__getitems__(range(8)).isnan()).all(dim=2).sum(dim=1).flatten()
     assert present.tolist() == lengths[:8]
-    with pytest.raises(ValueError, match=r"s0: found 3 steps, expected at least 4 .* 3 of 10 are too short: ask for f"):
+    with pytest.raises(
+        ValueError, match=r"s0: found 3 steps, expected at least 4 .* 3 of 10 are too short: leave them out"
+    ):
         longest(sequences, 4)
     with pytest.raises(ValueError, match="s0: found 3 steps, expected at least 4"):
-        sequence_clips(sequences, "train", 7, shortest=4, whole=True)
-    with pytest.raises(ValueError, match="s1: found 7 steps, expected at most 6, the longest whole sequence"):
-        sequence_clips(sequences, "train", 6, shortest=1, whole=True)
+        sequence_clips(part, "train", 7, shortest=4, whole=True)
+    with pytest.raises(ValueError, match="s1: found 7 steps, expected at most 6 in one clip"):
+        sequence_clips(part, "train", 6, shortest=1, whole=True)
     with pytest.raises(ValueError, match="the test part of s0: found 2 steps, expected at least 3"):
-        sequence_clips(numbered([20]), "test", 3, shortest=1, whole=False)
+        part = split_sequences(numbered([20]), "test")
+        sequence_clips(part, "test", 3, shortest=1, whole=False, in_time=True)
     films = VideoArrays([VideoRecord("v", "", "v", (3, 4, 4, 1), "uint8")], lambda index: np.zeros((3, 4, 4, 1)))
     with pytest.raises(ValueError, match=r"v: found frames \(4, 4, 1\), expected features to pad"):
         VideoClips(films, [0], 5, pad=True)
@@ -358,9 +435,8 @@ def test_codes_of_other_files_longer_sequences_and_columns_in_another_order(tabl
         with np.load(tmp_path / f"{name}.npz") as archive:
             assert archive["ids"].tolist() == ["other"]
             np.testing.assert_allclose(archive["codes"], model.encode(torch.from_numpy(steps)[None]), atol=1e-6)
+    assert evaluate.command([str(run), "--data-dir", str(other), "--device", "cpu"]) == 0  # longer than in training
     capsys.readouterr()
-    assert evaluate.command([str(run), "--data-dir", str(other), "--device", "cpu"]) == 1
-    assert "other: found 40 steps, expected at most 15, the longest whole sequence" in capsys.readouterr().err
     write(other, "small,huge\n1,2\n")
     assert evaluate.command([*encode, "--data-dir", str(other), "--out", str(tmp_path / "c.npz")]) == 1
     assert "found the columns small, huge, expected large, small, as in training" in capsys.readouterr().err
@@ -390,9 +466,31 @@ def test_windows_of_one_long_series(tmp_path, capsys):
     starts = [*range(0, 300, 6), 296]
     windows = torch.from_numpy(np.stack([series[first : first + 6] for first in starts])).float()
     with np.load(out) as archive:
-        assert archive["ids"].tolist() == [f"mine@{first}" for first in starts]
+        assert (archive["ids"].tolist(), archive["starts"].tolist()) == (["mine"] * len(starts), starts)
         expected = LSTMAutoencoder.from_pretrained(run).encode(windows)
         np.testing.assert_allclose(archive["codes"], expected, atol=1e-6)
+
+
+def test_what_a_file_settles(tmp_path, capsys):
+    """Offsets and columns are stored; what is constant in the training part is named, whatever it does later."""
+    t = np.arange(100)
+    path = tmp_path / "mine.csv"
+    rows = zip(10**9 + t % 7, t, np.where(t < 80, 3, 4), t % 5, strict=True)
+    write(path, "count,ramp,valve,x\n" + "".join(f"{','.join(map(str, row))}\n" for row in rows))
+    data = DataConfig(dataset="sequences", data_dir=str(path)).settled(windows=False)
+    assert (data.columns, data.offsets, data.whole) == (("count", "ramp", "valve", "x"), (10**9 + 2, 0, 0, 0), False)
+    said = capsys.readouterr().err
+    assert "1 sequences of 100 to 100 steps; clips are windows" in said
+    assert f"{path}: constant in training: valve; what they do later cannot be judged" in said
+    clip = data.open("test", 10)[0][:, 0, 0, 0]
+    assert (clip.double() + data.offsets[0]).tolist() == [10**9 + t % 7 for t in range(90, 100)]
+    far = tmp_path / "far.npy"
+    np.save(far, np.stack([3e9 + t % 7, t, t, t], axis=1))
+    dataclasses.replace(data, data_dir=str(far)).open("all", 10)
+    assert "in feature 0 (from 0), among values from 3000000000 to 3000000006: so far from" in capsys.readouterr().err
+    np.save(far, np.where(t < 50, 0, 3e9) + t % 7)
+    with pytest.raises(ValueError, match=r"feature 0 \(from 0\), among values from 0 to 3000000006: float32 cannot"):
+        DataConfig(dataset="sequences", data_dir=str(far)).settled(windows=False)
 
 
 @pytest.mark.parametrize("decoder", ["--reconstruct", "--predict"])
@@ -439,25 +537,26 @@ def test_codes_of_digits_arrays_and_videos(digits_run, tmp_path, monkeypatch, ca
     whole_batches = VideoClips.__getitems__
     monkeypatch.setattr(VideoClips, "__getitems__", lambda self, i: read.append(len(i)) or whole_batches(self, i))
 
-    def encode(name: str, *words: str) -> tuple[np.ndarray, list[str]]:
+    def encode(name: str, *words: str) -> tuple[np.ndarray, list[tuple[str, int]]]:
         out = tmp_path / f"{name}.npz"
         words = (str(digits_run), "--tasks", "encode", "--out", str(out), "--device", "cpu", *words)
         assert evaluate.command([*words]) == 0
         with np.load(out, allow_pickle=False) as archive:
-            assert archive.files == ["codes", "ids"]
-            return archive["codes"], archive["ids"].tolist()
+            assert archive.files == ["codes", "ids", "starts"]
+            assert archive["starts"].dtype == np.int64
+            return archive["codes"], list(zip(archive["ids"].tolist(), archive["starts"].tolist(), strict=True))
 
     codes, ids = encode("digits", "--clips", "12")
-    assert ids == [str(index) for index in range(12)]
+    assert ids == [(str(index), 0) for index in range(12)]
     clips = DataConfig(image_size=28, num_digits=1).open("test", 3)
     np.testing.assert_allclose(codes, model.encode(clips.__getitems__(range(12))), atol=1e-6)
-    assert "12 codes of moving-mnist (the first 12 test clips)" in capsys.readouterr().out
+    assert "12 codes of moving-mnist (12 test clips)" in capsys.readouterr().out
 
     videos = np.random.default_rng(0).integers(0, 256, (11, 7, 28, 28), dtype=np.uint8)
     np.save(tmp_path / "videos.npy", videos)
     codes, ids = encode("array", "--dataset", "array", "--data-dir", str(tmp_path / "videos.npy"))
-    assert ids == [f"{video}@{first}" for video in range(11) for first in (0, 3)]
-    pieces = torch.from_numpy(videos[:, :6].reshape(22, 3, 1, 28, 28))
+    assert ids == [(str(video), first) for video in range(11) for first in (0, 3, 4)]
+    pieces = torch.from_numpy(np.stack([videos[v, t : t + 3, None] for v in range(11) for t in (0, 3, 4)]))
     np.testing.assert_allclose(codes, model.encode(pieces), atol=1e-6)
 
     for name in ("walk/daria_walk", "run/daria_run", "run/eli_run"):  # two groups: too few to split
@@ -469,10 +568,8 @@ def test_codes_of_digits_arrays_and_videos(digits_run, tmp_path, monkeypatch, ca
         writer.release()
     words = ("--dataset", "video-folder", "--data-dir", str(tmp_path / "films"), "--image-size", "28", "--grey")
     found = {size: encode(f"films-{size}", *words, "-b", str(size)) for size in (1, 4, 50)}
-    assert found[4][1] == [
-        f"{name}@{t}" for name in ("run/daria_run", "run/eli_run", "walk/daria_walk") for t in (0, 3)
-    ]
-    assert read == [1] * 6 + [4, 2] + [6]
+    assert found[4][1] == [(name, t) for name in ("run/daria_run", "run/eli_run", "walk/daria_walk") for t in (0, 3, 5)]
+    assert read == [1] * 9 + [4, 4, 1] + [9]
     for codes, _ in found.values():
         np.testing.assert_allclose(codes, found[50][0], atol=1e-6)
     (tmp_path / "trainlist01.txt").write_text("run/daria_run.avi 1\nwalk/daria_walk.avi 2\n")

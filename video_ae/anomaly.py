@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .config import DECODERS, FUTURE, LOGISTIC, RECONSTRUCTION
-from .lengths import flip_time, inside, split_clips
+from .lengths import flip_time, inside, present_steps, split_clips
 from .metrics import entropy_floor, nats
 from .models import LSTMAutoencoder
 from .patches import unit_range
@@ -29,9 +29,11 @@ from .patches import unit_range
 BOTH = "both"
 SOURCES = (*DECODERS, BOTH)
 QUANTILE = 0.99
+_ROUNDING = 1e-6  # of a value, what float32 may make of it
 _LEAST_LEVEL = 1e-3  # of the decoder's mean level: a step that is always right by luck does not make all others odd
 
 Floats = npt.NDArray[np.float64]
+SomeScores = npt.ArrayLike | Sequence[npt.ArrayLike]
 
 
 class Scores(NamedTuple):
@@ -128,9 +130,14 @@ def _gather(errors: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _at_steps(decoder: str, errors: Tensor, values: Tensor) -> Tensor:
-    """Values (steps,) in decoding order to the places of errors (B, T), NaN where these are."""
+    """Values (steps,) in decoding order to the places of errors (B, T), NaN where these are.
+
+    Steps beyond those that have a value have the last one.
+    """
     ordered = _decoding_order(decoder, errors)
-    return _decoding_order(decoder, values[: ordered.shape[1]].expand_as(ordered).where(~ordered.isnan(), torch.nan))
+    more = max(0, ordered.shape[1] - len(values))
+    values = torch.cat([values, values[-1:].expand(more)])[: ordered.shape[1]]
+    return _decoding_order(decoder, values.expand_as(ordered).where(~ordered.isnan(), torch.nan))
 
 
 def relative_errors(errors: Mapping[str, Tensor], levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -138,13 +145,7 @@ def relative_errors(errors: Mapping[str, Tensor], levels: Mapping[str, Tensor]) 
 
     Steps beyond those of the normal sequences have the level of the last one.
     """
-    relative = {}
-    for name, values in errors.items():
-        ordered, level = _decoding_order(name, values), levels[name]
-        more = max(0, ordered.shape[1] - len(level))
-        level = torch.cat([level, level[-1:].expand(more)])[: ordered.shape[1]]
-        relative[name] = _decoding_order(name, ordered / level)
-    return relative
+    return {name: values / _at_steps(name, values, levels[name]) for name, values in errors.items()}
 
 
 def choose_source(source: str | None, decoders: Sequence[str]) -> str:
@@ -240,6 +241,33 @@ def join_scores(parts: Sequence[Scores]) -> Scores:
     return Scores(_stack([part.steps for part in parts]), torch.cat([part.sequences for part in parts]))
 
 
+def constant_channels(batches: Iterable[Tensor]) -> dict[int, float]:
+    """The channels of clips (B, T, C, H, W) that have one value throughout, and that value; padding does not count.
+
+    Nothing more is read once no channel is left.
+    """
+    low = high = torch.empty(0)
+    for clips in batches:
+        steps = present_steps(clips)  # (N, C, H, W)
+        low = torch.stack([steps.amin(dim=(0, 2, 3)), *([low] if len(low) else [])]).amin(dim=0)
+        high = torch.stack([steps.amax(dim=(0, 2, 3)), *([high] if len(high) else [])]).amax(dim=0)
+        if bool((low < high).all()):
+            break
+    return {channel: float(low[channel]) for channel in torch.nonzero(low == high).flatten().tolist()}
+
+
+def moved_constants(constants: Mapping[int, float], clips: Tensor) -> dict[int, Tensor]:
+    """Where channels of clips (B, T, C, H, W) leave the value that they always had in training: (B, T) bool for each.
+
+    A model has never seen them move, so that its errors say nothing about it. What rounding to float32 does is no move.
+    constants: of `constant_channels`.
+    """
+    return {
+        channel: (torch.abs(clips[:, :, channel] - value) > _ROUNDING * abs(value)).flatten(2).any(dim=2)
+        for channel, value in constants.items()
+    }
+
+
 def window_starts(steps: int, width: int, stride: int) -> npt.NDArray[np.int64]:
     """Where windows of `width` steps begin in a series of `steps`: every `stride`, the last one at the series' end.
 
@@ -281,23 +309,19 @@ class Thresholds:
     values: Mapping[str, float]
 
     @classmethod
-    def fit(
-        cls, scores: npt.ArrayLike, quantile: float = QUANTILE, groups: Sequence[object] | None = None
-    ) -> Thresholds:
-        """From scores (N,) or (N, T) of held-out normal data; NaN does not count. groups: N names, one per row.
+    def fit(cls, scores: SomeScores, quantile: float = QUANTILE, groups: Sequence[object] | None = None) -> Thresholds:
+        """From scores (N,) or (N, T) of held-out normal data, or a list of N arrays (T_i,); NaN does not count.
 
-        Raises ValueError where a group has too few scores to tell the quantile: at least 1 / (1 - quantile), so that
-        one of them may be expected above it.
+        groups: N names, one per row or array. Raises ValueError where a group has too few scores to tell the quantile:
+        at least 1 / (1 - quantile), so that one of them may be expected above it.
         """
         check_quantile(quantile)
-        values = np.asarray(scores, np.float64)
-        values = values.reshape(len(values), -1)
-        names = _names(groups, len(values))
+        rows = _rows(scores)
+        needed = int(np.ceil(1 / (1 - quantile) - 1e-6))
         chosen = {}
-        for name in dict.fromkeys(names.tolist()):
-            normal = values[names == name]
+        for name, places in _places(groups, len(rows)).items():
+            normal = np.concatenate([np.ravel(rows[place]) for place in places])
             normal = normal[~np.isnan(normal)]
-            needed = int(np.ceil(1 / (1 - quantile) - 1e-6))
             if len(normal) < needed:
                 of_group = f" of group {name!r}" if groups is not None else ""
                 raise ValueError(
@@ -309,17 +333,26 @@ class Thresholds:
 
     def of(self, count: int, groups: Sequence[object] | None = None) -> Floats:
         """The threshold of each of `count` rows, (count,). Raises ValueError for a group without one."""
-        names = _names(groups, count)
-        for name in dict.fromkeys(names.tolist()):
+        thresholds = np.empty(count)
+        for name, places in _places(groups, count).items():
             if name not in self.values:
                 known = ", ".join(map(repr, list(self.values)[:9]))
-                raise ValueError(f"no threshold for group {name!r}: normal data had {known}; fit with all groups")
-        return np.array([self.values[name] for name in names.tolist()], np.float64)
+                raise ValueError(
+                    f"no threshold for group {name!r}: normal data had {known}; fit with normal data of every group, or"
+                    " without groups"
+                )
+            thresholds[places] = self.values[name]
+        return thresholds
 
-    def flag(self, scores: npt.ArrayLike, groups: Sequence[object] | None = None) -> npt.NDArray[np.bool_]:
-        """Which scores (N,) or (N, T) are above their threshold. NaN never is."""
-        values = np.asarray(scores, np.float64)
-        return values > self.of(len(values), groups).reshape(-1, *[1] * (values.ndim - 1))
+    def flag(
+        self, scores: SomeScores, groups: Sequence[object] | None = None
+    ) -> npt.NDArray[np.bool_] | list[npt.NDArray[np.bool_]]:
+        """Which scores are above their threshold: (N,) or (N, T), or a list of (T_i,) for a list. NaN never is."""
+        rows = _rows(scores)
+        thresholds = self.of(len(rows), groups)
+        if isinstance(rows, list):
+            return [row > threshold for row, threshold in zip(rows, thresholds, strict=True)]
+        return rows > thresholds.reshape(-1, *[1] * (rows.ndim - 1))
 
 
 def detection(labels: npt.ArrayLike, scores: npt.ArrayLike) -> dict[str, Any]:
@@ -364,9 +397,20 @@ def _pad(values: Tensor, steps: int) -> Tensor:
     return functional.pad(values, (0, steps - values.shape[1]), value=torch.nan)
 
 
-def _names(groups: Sequence[object] | None, count: int) -> npt.NDArray[np.str_]:
-    """The group of each of `count` rows, (count,), empty names without groups."""
-    names = np.array([""] * count if groups is None else [str(group) for group in groups])
-    if len(names) != count:
-        raise ValueError(f"found {len(names)} groups of {count} scores: expected one per score")
-    return names
+def _rows(scores: SomeScores) -> Floats | list[Floats]:
+    """Scores as one array, or as a list of arrays where that is what they are."""
+    if isinstance(scores, (list, tuple)) and any(np.ndim(row) for row in scores):
+        return [np.asarray(row, np.float64) for row in scores]
+    return np.asarray(scores, np.float64)
+
+
+def _places(groups: Sequence[object] | None, count: int) -> dict[str, list[int]]:
+    """The rows of every group, of `count` rows; one group with an empty name without groups."""
+    if groups is None:
+        return {"": list(range(count))}
+    if len(groups) != count:
+        raise ValueError(f"found {len(groups)} groups of {count} scores: expected one per score")
+    places: dict[str, list[int]] = {}
+    for place, group in enumerate(groups):
+        places.setdefault(str(group), []).append(place)
+    return places

@@ -19,18 +19,25 @@ _OF_ANY_RANGE = ("copy_last", "mean_frame")  # baselines that need no probabilit
 
 @torch.inference_mode()
 def evaluate(
-    model: LSTMAutoencoder, batches: Iterable[Tensor], device: torch.device, ranks: Ranks = ALONE
+    model: LSTMAutoencoder,
+    batches: Iterable[Tensor],
+    device: torch.device,
+    ranks: Ranks = ALONE,
+    *,
+    input_frames: int | None = None,
 ) -> dict[str, Any]:
     """Every metric of every decoder over all clips, `{decoder: {metric: mean, per_step: {...}}, clips: count}`.
 
     batches: frames (B, T, C, H, W), input frames first, then as many future frames as are to be judged; shorter clips
     end in NaN, see `split_clips`. With several ranks, each has its share of the clips, and all get the results.
+    input_frames: as many as the model was trained for, unless said otherwise.
     """
     config = model.config
+    read = config.input_frames if input_frames is None else input_frames
     accumulators = {name: MetricAccumulator() for name in model.decoders}
     model.eval()
     for clips in batches:
-        inputs, future, lengths = split_clips(unit_range(clips.to(device)), config.input_frames)
+        inputs, future, lengths = split_clips(unit_range(clips.to(device)), read)
         truth, ends = {RECONSTRUCTION: inputs, FUTURE: future}, {RECONSTRUCTION: lengths, FUTURE: None}
         vectors = model.encoder.to_vectors(inputs)
         outputs = model(vectors, teacher_forcing=False, steps=future.shape[1], lengths=lengths)
@@ -91,18 +98,20 @@ def evaluate_baselines(
     decoder: str,
     device: torch.device,
     ranks: Ranks = ALONE,
+    *,
+    input_frames: int | None = None,
 ) -> dict[str, dict[str, Any]]:
     """What costs nothing, on the frames that `decoder` is judged by: the numbers to hold beside the model's.
 
     `copy_last` (the last input frame) and `mean_frame` (C, H, W). For logistic outputs also `black`, all zeros, and
     `floor`, the truth itself: it has nats, because it is grey, and no error.
-    Ranks share the clips as in `evaluate`.
+    Ranks share the clips as in `evaluate`, and `input_frames` is the same.
     """
     names = ("floor", "copy_last", "mean_frame", "black") if model.config.output == LOGISTIC else _OF_ANY_RANGE
     accumulators = {name: MetricAccumulator() for name in names}
-    input_frames = model.config.input_frames
+    read = model.config.input_frames if input_frames is None else input_frames
     for clips in batches:
-        inputs, future, lengths = split_clips(unit_range(clips.to(device)), input_frames)
+        inputs, future, lengths = split_clips(unit_range(clips.to(device)), read)
         truth, ends = (future, None) if decoder == FUTURE else (inputs, lengths)
         last_input = last_step(inputs, lengths)[:, None]
         mean = mean_frame.to(device).expand_as(truth)

@@ -27,9 +27,9 @@ from .recurrent import LSTM
 _OPSET, _IR_VERSION = 17, 8  # of 2022: nothing here needs newer ones, and older runtimes read the file too
 _LARGEST = 2**31 - 2**20  # bytes of weights: a protobuf message has to stay below 2 GiB
 _DOC = (
-    "frames: float, in data range (pictures 0 to 1). lengths: how many frames each clip has, 1 to time; what follows"
-    " does not matter. steps: how many future frames to predict, at least 1. code: the code of each clip."
-    " reconstruction, future: frames in data range and in time order; zeros after the end of each reconstruction."
+    "frames: float, in data range (pictures 0 to 1), of at least one clip. lengths: how many frames each clip has, 1 to"
+    " time; what follows does not matter. steps: how many future frames to predict, at least 1. code: the code of each"
+    " clip. reconstruction, future: frames in data range and in time order; zeros after the end of each reconstruction."
 )
 
 
@@ -72,8 +72,10 @@ def export_onnx(model: LSTMAutoencoder, path: Path | str, *, encoder_only: bool 
 def run_onnx(path: Path | str, frames: Tensor, lengths: Tensor, steps: int = 1) -> dict[str, Tensor]:
     """What onnxruntime makes of a file of `export_onnx`: tensors by the names of its outputs.
 
-    Raises ImportError without the extra `export`.
+    Raises ImportError without the extra `export`, and ValueError without clips.
     """
+    if not len(frames):
+        raise ValueError("found no clips, expected at least one: the LSTM of onnxruntime ends the process without")
     onnxruntime = import_extra("onnxruntime", "export")
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     values = {"frames": frames, "lengths": lengths, "steps": torch.tensor(steps)}

@@ -256,7 +256,11 @@ def _anomaly(folder: Path, results: dict[str, Any]) -> Markup:
         numbers = (f"{curve[name]:.3f}" if curve else "-" for name in ("roc_auc", "average_precision"))
         rows.append((level, f"{results[level]:,}", ends, flagged, *numbers))
     head = ("", "scored", "threshold", "above it", "ROC-AUC", "average precision")
-    return join([element("p", about), data_table(head, rows)])
+    moved = [
+        element("p", f"Constant in training, and not here: {one['feature']}, in {one['steps']:,} steps.")
+        for one in results.get("moved_constants", [])
+    ]
+    return join([element("p", about), data_table(head, rows), *moved])
 
 
 def _architecture(folder: Path, results: dict[str, Any]) -> Markup:

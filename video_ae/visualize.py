@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Frames = npt.NDArray[np.float32]  # (T, C, H, W) in 0 to 1, C = 1 or 3
 
@@ -41,10 +45,10 @@ class Series(NamedTuple):
     """One sequence of features (T, D), and what a model made of it, as in `Clip`."""
 
     name: str
-    inputs: npt.NDArray[np.float32]
-    future: npt.NDArray[np.float32]  # may have no steps
-    reconstruction: npt.NDArray[np.float32] | None
-    prediction: npt.NDArray[np.float32] | None
+    inputs: npt.NDArray[np.float64]
+    future: npt.NDArray[np.float64]  # may have no steps
+    reconstruction: npt.NDArray[np.float64] | None
+    prediction: npt.NDArray[np.float64] | None
 
 
 class ScoredSeries(NamedTuple):
@@ -211,8 +215,7 @@ def save_series(path: Path, series: Sequence[Series], names: Sequence[str] = ())
     figure.align_ylabels(panels[:, 0])
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    _save_figure(path, figure)
 
 
 def save_scored_series(path: Path, series: Sequence[ScoredSeries]) -> None:
@@ -243,8 +246,15 @@ def save_scored_series(path: Path, series: Sequence[ScoredSeries]) -> None:
     figure.supylabel("error, in units of the normal one", fontsize=10)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    _save_figure(path, figure)
+
+
+def _save_figure(path: Path, figure: Figure) -> None:
+    """A figure with other people's names in it: signs that the font lacks become boxes, without a warning for each."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(path, dpi=110)
 
 
 def save_detection_curves(path: Path, curves: Mapping[str, Mapping[str, Any]]) -> None:

@@ -121,7 +121,7 @@ def sequences_come_back_as_they_were_saved(lengths: list[int], features: int, se
         lines += [[name, *map(repr, map(float, row))] for name, steps in saved.items() for row in steps]
         table.write_text("\n".join(",".join(line) for line in lines))
         for path in (archive, table):
-            found = open_sequences(path)
+            found = open_sequences(path, offsets=())
             assert [record.name for record in found.videos] == list(saved)
             assert all(np.array_equal(found.array(index), steps) for index, steps in enumerate(saved.values()))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,26 +21,39 @@ from ..anomaly import (
     average_windows,
     check_quantile,
     choose_source,
+    constant_channels,
     detection,
     join_scores,
+    moved_constants,
+    present,
 )
 from ..checkpoint import write_json
 from ..config import FUTURE
 from ..evaluation import predict_clips
 from ..visualize import ScoredSeries, save_clip_gif, save_detection_curves, save_scored_series, save_sheet, save_strip
-from .opened import GENERATED_CLIPS, Clips, Opened, batches, start_folder
+from .opened import GENERATED_CLIPS, Clips, Data, Opened, batches, start_folder
 
 _DRAWN = 4
 _FEW = 30  # normal clips, whose steps go up and down together
-_NORMAL = "normal/"  # before the names of clips of the training data that stand beside odd ones
+_NORMAL = "normal/"  # before the ids of clips of the training data that stand beside anomalous ones
+_NAMED = 9  # series in a message
+_NUMBERS = ("roc_auc", "average_precision", "odd", "count")
 
 Labels = dict[tuple[str, int | None], int]  # of a sequence, or of one of its steps
+
+
+class Place(NamedTuple):
+    """What a clip is of: a sequence, the clip's first step in it, and how many it has."""
+
+    id: str
+    start: int
+    steps: int
 
 
 class Series(NamedTuple):
     """The scored steps of one sequence; windows that overlap have one score per step, their mean."""
 
-    name: str
+    id: str
     steps: npt.NDArray[np.int64]  # (N,), from 0
     scores: npt.NDArray[np.float64]  # (N,)
 
@@ -49,7 +63,15 @@ class Normal(NamedTuple):
 
     scorer: Scorer
     scores: Scores
-    names: list[str]
+    places: list[Place]
+
+
+class Scored(NamedTuple):
+    """Clips, their scores, and where constant features moved: the clip, its step and the channel, (M, 3)."""
+
+    scores: Scores
+    places: list[Place]
+    moved: npt.NDArray[np.int64]
 
 
 def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -64,31 +86,44 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
         )
     clips, count = _open_clips(opened, arguments)
     normal = _fit(opened, arguments, source)
-    scores, names = _score(normal.scorer, clips, count, arguments.batch_size, "clips")
+    constants = _constants(opened, arguments)
+    scores, places, moved = _score(normal.scorer, clips, count, arguments.batch_size, "clips", constants)
+    anomalous = len(places)  # clips of the data to judge; of the training data are those after them
     if arguments.all_odd:
-        scores, names, labels = _beside_normal(opened, arguments, normal.scorer, scores, names)
-    series = _lay_out(names, scores)
+        scores, places = _beside_normal(opened, arguments, normal.scorer, scores, places)
+    series = _lay_out(places[:anomalous], scores.steps[:anomalous])
+    beside = _lay_out(places[anomalous:], scores.steps[anomalous:])
+    if arguments.per_series:
+        _refuse_unknown(normal, [one.id for one in series + beside])
     thresholds, lacking = _thresholds(normal, quantile, arguments.per_series)
-    of_steps = thresholds["steps"].of(len(series), _groups([one.name for one in series], arguments.per_series))
+    of_steps = thresholds["steps"].of(len(series + beside), _groups(series + beside, arguments.per_series))
     of_clips = None
     if "clips" in thresholds:
-        of_clips = thresholds["clips"].of(len(names), _groups(names, arguments.per_series))
-    curves = {} if labels is None else _curves(labels, series, names, scores)
+        of_clips = thresholds["clips"].of(len(places), _groups(places, arguments.per_series))
+    curves = {}
+    if labels is not None:
+        curves = _curves(labels, series, places, scores)
+    elif arguments.all_odd:
+        curves = {"clips": detection([int(clip < anomalous) for clip in range(len(places))], scores.sequences)}
 
+    times = opened.data.times()
+    series += [one._replace(id=_NORMAL + one.id) for one in beside]
+    places = places[:anomalous] + [place._replace(id=_NORMAL + place.id) for place in places[anomalous:]]
     start_folder(folder, "anomaly")
     flagged = {
-        "clips_flagged": _write_clips(folder / "anomaly-clips.csv", names, scores, of_clips),
-        "steps_flagged": _write_steps(folder / "anomaly.csv", series, of_steps),
+        "clips_flagged": _write_clips(folder / "anomaly-clips.csv", places, scores, of_clips, times),
+        "steps_flagged": _write_steps(folder / "anomaly.csv", series, of_steps, times),
     }
     results = opened.facts(arguments) | {"source": source, "quantile": quantile, "split": clips.split}
     results |= {"thresholds": {level: fitted.values for level, fitted in thresholds.items()}}
-    results |= {"normal_clips": len(normal.names), "clips": len(names), "steps": sum(len(one.steps) for one in series)}
-    results |= flagged
+    results |= {"normal_clips": len(normal.places), "clips": len(places)}
+    results |= {"steps": sum(len(one.steps) for one in series)} | flagged
     results |= {"detection": {level: {name: curve[name] for name in _NUMBERS} for level, curve in curves.items()}}
     results |= {"levels": {name: level.tolist() for name, level in normal.scorer.levels.items()}}
+    results |= {"moved_constants": _moved(opened, constants, moved, places, times)}
     write_json(folder / "anomaly.json", results)
     _print(opened, results, lacking)
-    _draw(opened, series, of_steps, names, scores)
+    _draw(opened, series, of_steps, places, scores)
     if curves:
         save_detection_curves(folder / "anomaly-curves.png", curves)
         print(f"curves   {folder / 'anomaly-curves.png'}")
@@ -99,15 +134,13 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
-_NUMBERS = ("roc_auc", "average_precision", "odd", "count")
-
-
 def _open_clips(opened: Opened, arguments: argparse.Namespace) -> tuple[Clips, int]:
     """The clips to score and how many; whole sequences may be longer than any in the training."""
-    config, data = opened.model.config, opened.data
-    shortest = _shortest(opened)
-    frames = max(config.frames, data.longest(shortest)) if data.whole else config.frames
-    return opened.test_clips(arguments, frames, shortest=shortest)
+    return opened.test_clips(arguments, _frames(opened, opened.data), shortest=_shortest(opened))
+
+
+def _frames(opened: Opened, data: Data) -> int:
+    return opened.whole_frames(data, opened.model.config.input_frames, _predicted(opened))
 
 
 def _shortest(opened: Opened) -> int:
@@ -119,31 +152,42 @@ def _predicted(opened: Opened) -> int:
     return opened.model.config.future_frames if FUTURE in opened.model.decoders else 0
 
 
+def _open_normal(opened: Opened, arguments: argparse.Namespace, split: str) -> Clips:
+    """Clips of the data that the model was trained on."""
+    data, seed = opened.own_data, arguments.seed if split == "test" else 0
+    frames = _frames(opened, data)
+    return data.open(split, frames, seed=seed, shortest=_shortest(opened), division=opened.division)
+
+
 def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
-    held_out = opened.held_out("validation", arguments, opened.model.config.frames, _shortest(opened))
+    held_out = _open_normal(opened, arguments, "validation")
     held_out = held_out.sample(held_out.available or GENERATED_CLIPS)
     indices = range(len(held_out))
     loaded = batches(held_out, indices, arguments.batch_size, "normal clips")
     scorer, scores = Scorer.fit(opened.model, loaded, source, future_frames=_predicted(opened))
-    return Normal(scorer, scores, [held_out.name(index) for index in indices])
+    return Normal(scorer, scores, [Place(*held_out.place(index), 0) for index in indices])
+
+
+def _constants(opened: Opened, arguments: argparse.Namespace) -> dict[int, float]:
+    """The features that never changed in training, and their values."""
+    if not opened.model.config.features:
+        return {}
+    clips = _open_normal(opened, arguments, "train")
+    return constant_channels(batches(clips, range(len(clips)), arguments.batch_size, "what is constant"))
 
 
 def _beside_normal(
-    opened: Opened, arguments: argparse.Namespace, scorer: Scorer, scores: Scores, names: list[str]
-) -> tuple[Scores, list[str], Labels]:
-    """Odd clips and, after them, as many normal test clips: scores, names, and the labels that this gives."""
-    clips = opened.held_out("test", arguments, opened.model.config.frames, _shortest(opened)).sample(len(names))
-    count = len(clips)
-    others, other_names = _score(scorer, clips, count, arguments.batch_size, "normal test clips")
-    other_names = [_NORMAL + name for name in other_names]
-    labels: Labels = dict.fromkeys([(name, None) for name in other_names], 0)
-    labels |= dict.fromkeys([(name, None) for name in names], 1)
-    return join_scores([scores, others]), names + other_names, labels
+    opened: Opened, arguments: argparse.Namespace, scorer: Scorer, scores: Scores, places: list[Place]
+) -> tuple[Scores, list[Place]]:
+    """Clips to judge and, after them, as many normal test clips."""
+    clips = _open_normal(opened, arguments, "test").sample(len(places))
+    others, other_places, _ = _score(scorer, clips, len(clips), arguments.batch_size, "normal test clips", {})
+    return join_scores([scores, others]), places + other_places
 
 
 def _thresholds(normal: Normal, quantile: float, per_series: bool) -> tuple[dict[str, Thresholds], str]:
     """Of `steps` and of `clips`; without the latter where there are too few for one, and then why."""
-    groups = _groups(normal.names, per_series)
+    groups = _groups(normal.places, per_series)
     found = {"steps": Thresholds.fit(normal.scores.steps, quantile, groups)}
     try:
         return found | {"clips": Thresholds.fit(normal.scores.sequences, quantile, groups)}, ""
@@ -151,36 +195,81 @@ def _thresholds(normal: Normal, quantile: float, per_series: bool) -> tuple[dict
         return found, str(error)
 
 
-def _score(scorer: Scorer, clips: Clips, count: int, batch_size: int, what: str) -> tuple[Scores, list[str]]:
-    parts = [scorer(batch) for batch in batches(clips, range(count), batch_size, what)]
-    return join_scores(parts), [clips.name(index) for index in range(count)]
+def _refuse_unknown(normal: Normal, ids: Sequence[str]) -> None:
+    """Raises ValueError where a series that is judged has no held-out normal data."""
+    known = list(dict.fromkeys(place.id for place in normal.places))
+    if unknown := [one for one in dict.fromkeys(ids) if one not in set(known)]:
+        raise ValueError(
+            f"--per-series: found no held-out normal data of {_listed(unknown)}, only of {_listed(known)}; leave"
+            " --per-series out for one threshold of all, or train on data that has these series"
+        )
 
 
-def _place(name: str) -> tuple[str, int]:
-    """The sequence that a clip is of and the number of its first step: `walk@16` begins at step 16 of `walk`."""
-    sequence, _, start = name.rpartition("@")
-    return (sequence, int(start)) if sequence and start.isdecimal() else (name, 0)
+def _listed(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+    return ", ".join(map(repr, ids[:_NAMED])) + more
 
 
-def _groups(names: Sequence[str], per_series: bool) -> list[str] | None:
-    """The sequence of every clip, where each is to have a threshold of its own."""
-    return [_place(name.removeprefix(_NORMAL))[0] for name in names] if per_series else None
+def _score(scorer: Scorer, clips: Clips, count: int, batch_size: int, what: str, constants: dict[int, float]) -> Scored:
+    parts: list[Scores] = []
+    places: list[Place] = []
+    moved = [np.zeros((0, 3), np.int64)]
+    for batch in batches(clips, range(count), batch_size, what):
+        for channel, there in moved_constants(constants, batch).items():
+            clip, step = there.numpy().nonzero()
+            moved.append(np.stack([clip + len(places), step, np.full_like(step, channel)], axis=1))
+        parts.append(scorer(batch))
+        lengths = present(batch).sum(dim=1).tolist()
+        places += [Place(*clips.place(len(places) + row), length) for row, length in enumerate(lengths)]
+    return Scored(join_scores(parts), places, np.concatenate(moved))
 
 
-def _lay_out(names: Sequence[str], scores: Scores) -> list[Series]:
+def _groups(of: Sequence[Place] | Sequence[Series], per_series: bool) -> list[str] | None:
+    """The sequence that each is of, where each sequence is to have a threshold of its own."""
+    return [one.id for one in of] if per_series else None
+
+
+def _lay_out(places: Sequence[Place], scores: torch.Tensor) -> list[Series]:
     """Scores of clips (B, T) to those of the steps of the sequences that the clips were cut from."""
     rows: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
-        rows.setdefault(_place(name)[0], []).append(row)
+    for row, place in enumerate(places):
+        rows.setdefault(place.id, []).append(row)
     series = []
     for name, chosen in rows.items():
-        starts = np.array([_place(names[row])[1] for row in chosen])
+        starts = np.array([places[row].start for row in chosen])
         first = starts.min()
-        length = int(starts.max() - first) + scores.steps.shape[1]
-        laid = average_windows(scores.steps[chosen], starts - first, length)
+        length = int(starts.max() - first) + scores.shape[1]
+        laid = average_windows(scores[chosen], starts - first, length)
         steps = np.flatnonzero(~np.isnan(laid))
         series.append(Series(name, first + steps, laid[steps]))
     return series
+
+
+def _moved(
+    opened: Opened,
+    constants: dict[int, float],
+    moved: npt.NDArray[np.int64],
+    places: Sequence[Place],
+    times: Mapping[str, Sequence[bytes]],
+) -> list[dict[str, Any]]:
+    """Which features were constant in training and are not here: how many steps, and the first of them."""
+    columns, offsets = opened.trained_on.columns, opened.trained_on.offsets
+    results = []
+    for channel, value in constants.items():
+        steps = [(places[clip].id, places[clip].start + step) for clip, step, of in moved.tolist() if of == channel]
+        steps = list(dict.fromkeys(steps))  # windows may overlap
+        if not steps:
+            continue
+        known = value + (offsets[channel] if offsets else 0.0)
+        name, step = steps[0]
+        results.append({"feature": columns[channel] if columns else channel, "value": known, "steps": len(steps)})
+        results[-1] |= {"id": name, "step": step, "time": _time(times, name, step)}
+    return results
+
+
+def _time(times: Mapping[str, Sequence[bytes]], name: str, step: int) -> str:
+    """What the file says of the time of a step; empty where it has no times."""
+    return times[name][step].decode() if name in times else ""
 
 
 def _read_labels(path: Path) -> Labels:
@@ -206,21 +295,20 @@ def _read_labels(path: Path) -> Labels:
     return labels
 
 
-def _curves(labels: Labels, series: Sequence[Series], names: Sequence[str], scores: Scores) -> dict[str, Any]:
-    """`detection` of clips and, where steps have labels, of steps. A clip with an odd step is odd.
+def _curves(labels: Labels, series: Sequence[Series], places: Sequence[Place], scores: Scores) -> dict[str, Any]:
+    """`detection` of clips and, where steps have labels, of steps. A clip with an anomalous step is anomalous.
 
     Raises ValueError for what has no label, and where neither has both kinds.
     """
     truth: dict[str, tuple[list[int], npt.NDArray[np.float64]]] = {}
     if all(step is None for _, step in labels):
-        of_clips = [_label(labels, name if (name, None) in labels else _place(name)[0], None) for name in names]
+        of_clips = [_label(labels, place.id, None) for place in places]
     else:
-        of_steps = [_label(labels, one.name, step) for one in series for step in one.steps.tolist()]
+        of_steps = [_label(labels, one.id, step) for one in series for step in one.steps.tolist()]
         truth["steps"] = of_steps, np.concatenate([one.scores for one in series])
-        odd = {key for key, label in labels.items() if label}
-        width = range(scores.steps.shape[1])
-        places = [_place(name) for name in names]
-        of_clips = [int(any((name, start + t) in odd for t in width)) for name, start in places]
+        of_clips = [
+            int(any(labels.get((place.id, place.start + step)) for step in range(place.steps))) for place in places
+        ]
     truth["clips"] = of_clips, scores.sequences.double().numpy()
     curves = {level: detection(*pair) for level, pair in truth.items() if len(set(pair[0])) == 2}
     if not curves:
@@ -231,33 +319,47 @@ def _curves(labels: Labels, series: Sequence[Series], names: Sequence[str], scor
 def _label(labels: Labels, name: str, step: int | None) -> int:
     if (name, step) not in labels:
         at = "" if step is None else f", step {step}"
-        raise ValueError(f"found no label for {name}{at}, expected one for everything that is scored")
+        raise ValueError(f"found no label for {name!r}{at}, expected one for everything that is scored")
     return labels[name, step]
 
 
-def _write_steps(path: Path, series: Sequence[Series], thresholds: npt.NDArray[np.float64]) -> int:
-    """A row per step; returns how many are above their threshold."""
+def _write_steps(
+    path: Path, series: Sequence[Series], thresholds: npt.NDArray[np.float64], times: Mapping[str, Sequence[bytes]]
+) -> int:
+    """A row per step, with its time where the data have times; returns how many are above their threshold."""
     flagged = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("id", "step", "score", "threshold", "flagged"))
+        writer.writerow(("id", "step", *(["time"] if times else []), "score", "threshold", "flagged"))
         for one, threshold in zip(series, thresholds.tolist(), strict=True):
             for step, score in zip(one.steps.tolist(), one.scores.tolist(), strict=True):
-                writer.writerow((one.name, step, f"{score:.6g}", f"{threshold:.6g}", int(score > threshold)))
+                place = (one.id, step, *([_time(times, one.id, step)] if times else []))
+                writer.writerow((*place, f"{score:.6g}", f"{threshold:.6g}", int(score > threshold)))
                 flagged += score > threshold
     return flagged
 
 
-def _write_clips(path: Path, names: Sequence[str], scores: Scores, thresholds: npt.NDArray[np.float64] | None) -> int:
-    """A row per clip, the oddest first; returns how many are above their threshold. Without one, cells are empty."""
+def _write_clips(
+    path: Path,
+    places: Sequence[Place],
+    scores: Scores,
+    thresholds: npt.NDArray[np.float64] | None,
+    times: Mapping[str, Sequence[bytes]],
+) -> int:
+    """A row per clip, the most anomalous first, named by its sequence and its first step there.
+
+    Returns how many are above their threshold. Without one, cells are empty.
+    """
     flagged = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("id", "score", "threshold", "flagged"))
+        writer.writerow(("id", "step", *(["time"] if times else []), "score", "threshold", "flagged"))
         for row in scores.sequences.argsort(descending=True).tolist():
             score, threshold = float(scores.sequences[row]), None if thresholds is None else float(thresholds[row])
+            name, start, _ = places[row]
+            place = (name, start, *([_time(times, name, start)] if times else []))
             cells = ("", "") if threshold is None else (f"{threshold:.6g}", int(score > threshold))
-            writer.writerow((names[row], f"{score:.6g}", *cells))
+            writer.writerow((*place, f"{score:.6g}", *cells))
             flagged += threshold is not None and score > threshold
     return flagged
 
@@ -277,6 +379,13 @@ def _print(opened: Opened, results: dict[str, Any], lacking: str) -> None:
         print(f"{flagged} of {count} {level} of {data} ({results['split']}) are above {above} times the normal error")
     if lacking:
         print(f"no threshold for whole clips: {lacking}")
+    for moved in results["moved_constants"]:
+        at = f", {moved['time']}" if moved["time"] else ""
+        print(
+            f"warning: {moved['feature']} was always {moved['value']:g} in training and is not in {moved['steps']}"
+            f" steps, the first in {moved['id']!r}, step {moved['step']}{at}: errors cannot tell how unusual that is",
+            file=sys.stderr,
+        )
     for level, curve in results["detection"].items():
         print(
             f"of {curve['odd']} odd among {curve['count']} {level}: ROC-AUC {curve['roc_auc']:.3f}, average precision"
@@ -288,12 +397,12 @@ def _draw(
     opened: Opened,
     series: Sequence[Series],
     thresholds: npt.NDArray[np.float64],
-    names: Sequence[str],
+    clips: Sequence[Place],
     scores: Scores,
 ) -> None:
-    """Scores over the steps of the sequences with the oddest clips."""
-    by_oddness = dict.fromkeys(_place(names[row])[0] for row in scores.sequences.argsort(descending=True).tolist())
-    places = {one.name: place for place, one in enumerate(series)}
+    """Scores over the steps of the sequences with the most anomalous clips."""
+    by_oddness = dict.fromkeys(clips[row].id for row in scores.sequences.argsort(descending=True).tolist())
+    places = {one.id: place for place, one in enumerate(series)}
     chosen = [places[name] for name in list(by_oddness)[:_DRAWN]]
     drawn = [ScoredSeries(*series[place], float(thresholds[place])) for place in chosen]
     save_scored_series(opened.folder / "anomaly.png", drawn)

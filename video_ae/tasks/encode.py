@@ -1,4 +1,4 @@
-"""Codes of everything that a data set holds, with names, in one file: for retrieval, clustering or a database."""
+"""Codes of everything that a data set holds, with what they are of, in one file: for retrieval or a database."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import numpy.typing as npt
 from ..lengths import split_clips
 from .opened import Clips, Opened, batches
 
-_NAMES = 4096  # that are in memory at a time
+_PLACES = 4096  # that are in memory at a time
 
 
 def run(opened: Opened, arguments: argparse.Namespace) -> None:
-    """Write `codes` (N, code_size) float32 and `ids` (N,) text into `--out`, a batch at a time.
+    """Write `codes` (N, code_size) float32, `ids` (N,) text and `starts` (N,) int64 into `--out`, a batch at a time:
+    the sequence or video that each code is of, and the number of the first step or frame there.
 
     Of files that is all there are, whatever they were used for; of moving digits the first test clips. The encoder
     reads clips as in training, one after the other without overlap (of a long series, one more at its end), or whole
@@ -60,13 +61,19 @@ def _write_npz(path: Path, codes: Iterable[npt.NDArray[np.float32]], clips: Clip
     try:
         with zipfile.ZipFile(partial, "w") as archive:
             _write_member(archive, "codes", codes, count)
-            width = max(len(clips.name(index)) for index in range(count))
-            starts = range(0, count, _NAMES)
-            ids = (np.array([clips.name(i) for i in range(s, min(s + _NAMES, count))], f"<U{width}") for s in starts)
-            _write_member(archive, "ids", ids, count)
+            width = max(len(clips.place(index)[0]) for index in range(count))
+            _write_member(archive, "ids", (np.array(ids, f"<U{width}") for ids, _ in _places(clips, count)), count)
+            _write_member(archive, "starts", (np.array(starts, "<i8") for _, starts in _places(clips, count)), count)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)  # after an error or Ctrl-C; a whole file is not there any more
+
+
+def _places(clips: Clips, count: int) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
+    """The ids and the first steps of the first `count` clips, some at a time."""
+    for first in range(0, count, _PLACES):
+        ids, starts = zip(*(clips.place(index) for index in range(first, min(first + _PLACES, count))), strict=True)
+        yield ids, starts
 
 
 def _write_member(archive: zipfile.ZipFile, name: str, parts: Iterable[npt.NDArray[Any]], count: int) -> None:

@@ -46,6 +46,8 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     print(f"\n{len(frames)} clips of {' and '.join(map(str, sorted(set(lengths.tolist()))))} frames in one batch")
     for path in dict.fromkeys(path for path, _, _ in rows):
         print(f"ONNX     {path}")
+    if any(opened.trained_on.offsets):
+        print("offsets  subtract those in export.json from what it reads, add them to what it rebuilds or predicts")
     print(f"metrics  {folder / 'export.json'}")
     for path, output, values in rows:
         if not values["difference"] <= _TOLERANCE * max(1, values["largest"]):  # also where it is NaN
@@ -59,9 +61,11 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
 def _inputs(opened: Opened, arguments: argparse.Namespace) -> tuple[Tensor, Tensor]:
     """A few test clips, float (B, T, ...), and lengths (B,): every other clip is cut to half, NaN follows each end."""
     config = opened.model.config
-    clips, count = opened.test_clips(arguments, config.frames)
+    follow = config.future_frames if FUTURE in config.decoders else 0
+    length = opened.whole_frames(opened.data, config.input_frames, follow)
+    clips, count = opened.test_clips(arguments, length, shortest=follow + 1)
     batch = clips.__getitems__([number % count for number in range(_CHECKED_CLIPS)])
-    frames, _, lengths = split_clips(unit_range(batch), config.input_frames)
+    frames, _, lengths = split_clips(unit_range(batch), length - follow)
     if lengths is None:
         lengths = torch.full((len(frames),), frames.shape[1])
     lengths[1::2] = (lengths[1::2] + 1) // 2

@@ -6,7 +6,7 @@ Imports nothing heavy at the top, because the `--help` of evaluate.py names the 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -30,6 +30,8 @@ class Clips(Protocol):
 
     split:     the part of the data that they are.
     available: how many there are, of which `sample` takes some; None where they are made without end.
+
+    `name` is for people to read, `place` says which sequence a clip is of and the number of its first step there.
     """
 
     @property
@@ -39,6 +41,7 @@ class Clips(Protocol):
     def sample(self, clips: int) -> Clips: ...
     def __len__(self) -> int: ...
     def name(self, index: int) -> str: ...
+    def place(self, index: int) -> tuple[str, int]: ...
     def __getitems__(self, indices: Sequence[int]) -> torch.Tensor: ...
 
 
@@ -54,10 +57,13 @@ class Data(Protocol):
     @property
     def columns(self) -> tuple[str, ...]: ...
     @property
+    def offsets(self) -> tuple[float, ...]: ...
+    @property
     def whole(self) -> bool: ...
     def changed_by(self, given: dict[str, Any]) -> Data: ...
     def longest(self, shortest: int) -> int: ...
     def facts(self) -> dict[str, Any]: ...
+    def times(self) -> Mapping[str, Sequence[bytes]]: ...
     def open(
         self, split: str, frames: int, *, seed: int = 0, shortest: int | None = None, division: Any = None
     ) -> Clips: ...
@@ -88,6 +94,13 @@ class Opened(NamedTuple):
     def device(self) -> torch.device:
         return self.ranks.device
 
+    @property
+    def own_data(self) -> Data:
+        """The data that the model was trained on, where they are now."""
+        data, here = self.trained_on, self.data
+        moved = data.dataset == here.dataset and not data.generated and not Path(str(data.data_dir)).exists()
+        return here if moved else data  # or others, as their comparison with the division will say
+
     def facts(self, arguments: argparse.Namespace) -> dict[str, Any]:
         """What every result says about where it comes from."""
         from ..checkpoint import sequences_seen
@@ -105,6 +118,15 @@ class Opened(NamedTuple):
         """
         return self.clips("test", arguments, frames, shortest, default)
 
+    def whole_frames(self, data: Data, input_frames: int, follow: int) -> int:
+        """Frames of clips of `data` of which the last `follow` are predicted: `input_frames` before those or, where
+        clips are whole sequences and the longest has more, as many as it has.
+
+        Raises ValueError for a sequence that has nothing before what is to be predicted.
+        """
+        frames = input_frames + follow
+        return max(frames, data.longest(follow + 1)) if data.whole else frames
+
     def clips(
         self, split: str, arguments: argparse.Namespace, frames: int, shortest: int | None, default: int | None = None
     ) -> tuple[Clips, int]:
@@ -116,14 +138,6 @@ class Opened(NamedTuple):
             raise ValueError(f"--clips {count}: found {there} {clips.split} clips; ask for at most as many")
         chosen = clips.sample(count)
         return chosen, len(chosen)
-
-    def held_out(self, split: str, arguments: argparse.Namespace, frames: int, shortest: int) -> Clips:
-        """Clips of the data that the model was trained on, `validation` or `test`, wherever these data are now."""
-        data, here = self.trained_on, self.data
-        if data.dataset == here.dataset and not data.generated and not Path(str(data.data_dir)).exists():
-            data = here  # moved, or the division says that they are other data
-        seed = arguments.seed if split == "test" else 0
-        return data.open(split, frames, seed=seed, shortest=shortest, division=self.division)
 
 
 def batches(clips: transfer.Clips, indices: Sequence[int], batch_size: int, what: str) -> Iterator[torch.Tensor]:

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -28,18 +30,19 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
     future_frames = arguments.future_frames or model.config.future_frames
     future_frames = future_frames if FUTURE in model.decoders else 0
-    frames = model.config.input_frames + future_frames
+    frames = opened.whole_frames(opened.data, model.config.input_frames, future_frames)
+    input_frames = frames - future_frames
     clips, count = opened.test_clips(arguments, frames, shortest=future_frames + 1)
 
     def loaded(what: str) -> Iterator[Tensor]:
         return batches(clips, ranks.share(range(count)), arguments.batch_size, what if ranks.first else "")
 
-    results = evaluate(model, loaded("model"), device, ranks)
+    results = evaluate(model, loaded("model"), device, ranks, input_frames=input_frames)
     if results["clips"] != count:
         raise ValueError(f"evaluated {results['clips']} clips, expected {count}: the data set is not what it says")
     judged = FUTURE if FUTURE in model.decoders else "reconstruction"
     mean = mean_frame(loaded("mean frame"), ranks)
-    baselines = evaluate_baselines(model, loaded("baselines"), mean, judged, device, ranks)
+    baselines = evaluate_baselines(model, loaded("baselines"), mean, judged, device, ranks, input_frames=input_frames)
     if not ranks.first:
         return results
     start_folder(folder, "predict")
@@ -47,7 +50,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     results |= facts | opened.facts(arguments)
     write_json(folder / "predict.json", results)
     metric = LOSS_NAMES[model.config.output]
-    save_error_curves(folder / "predict-steps.png", results, baselines, model.config.input_frames, metric)
+    save_error_curves(folder / "predict-steps.png", results, baselines, input_frames, metric)
 
     models = {name: results[name] for name in model.decoders}
     print(table(models | {name.replace("_", " "): values for name, values in baselines.items()}))
@@ -56,7 +59,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     where = f"{opened.data.dataset} ({clips.split})"
     print(f"\n{count}{of_all} {clips_of} of {where}; the baselines are judged on the {judged} frames")
     if model.config.features:
-        _draw_series(opened, clips, count)
+        _draw_series(opened, clips, count, input_frames)
     else:
         _draw(opened, clips, count)
     print(f"by step  {folder / 'predict-steps.png'}\nmetrics  {folder / 'predict.json'}")
@@ -77,15 +80,16 @@ def _draw(opened: Opened, clips: Clips, count: int) -> None:
 
 
 @torch.inference_mode()
-def _draw_series(opened: Opened, clips: Clips, count: int) -> None:
-    """A few of the first `count` sequences, evenly spread, and what the model made of them."""
+def _draw_series(opened: Opened, clips: Clips, count: int, input_frames: int) -> None:
+    """A few of the first `count` sequences, evenly spread, and what the model made of them, in the data's units."""
     model, shown = opened.model, min(count, _DRAWN_SERIES)
     indices = [index * count // shown for index in range(shown)]
     batch = clips.__getitems__(indices).to(opened.device)
-    inputs, future, lengths = split_clips(batch, model.config.input_frames)
+    inputs, future, lengths = split_clips(batch, input_frames)
     outputs = model(model.encoder.to_vectors(inputs), teacher_forcing=False, steps=future.shape[1], lengths=lengths)
-    made = {name: model.outputs_to_frames(output).flatten(2).cpu().numpy() for name, output in outputs.items()}
-    read, follows = inputs.flatten(2).cpu().numpy(), future.flatten(2).cpu().numpy()  # (B, T, D) each
+    offsets = np.array(opened.data.offsets or 0.0)
+    made = {name: _vectors(model.outputs_to_frames(output)) + offsets for name, output in outputs.items()}
+    read, follows = _vectors(inputs) + offsets, _vectors(future) + offsets
     ends = [inputs.shape[1]] * shown if lengths is None else lengths.tolist()
     drawn = [
         Series(
@@ -99,3 +103,8 @@ def _draw_series(opened: Opened, clips: Clips, count: int) -> None:
     ]
     save_series(opened.folder / "predict-series.png", drawn, opened.data.columns)
     print(f"series   {opened.folder / 'predict-series.png'}")
+
+
+def _vectors(frames: Tensor) -> npt.NDArray[np.float64]:
+    """Frames (B, T, D, 1, 1) as (B, T, D)."""
+    return frames.flatten(2).double().cpu().numpy()

@@ -34,17 +34,18 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     if FUTURE not in model.decoders:
         raise ValueError("rollout predicts, and this model has no future decoder; train one with --composite")
     steps = arguments.rollout_steps or (STEPS if opened.data.generated else model.config.future_frames)
-    frames = model.config.input_frames + steps
+    frames = opened.whole_frames(opened.data, model.config.input_frames, steps)
+    read = frames - steps
     clips, count = opened.test_clips(arguments, frames, shortest=steps + 1, default=FEW_CLIPS)
 
-    at_a_time = max(1, arguments.batch_size * model.config.frames // (model.config.input_frames + steps))  # of memory
+    at_a_time = max(1, arguments.batch_size * model.config.frames // frames)  # of memory
 
     def loaded(what: str) -> Iterator[Tensor]:
         return batches(clips, range(count), at_a_time, what)
 
-    future = evaluate(model, loaded("model"), device)[FUTURE]
+    future = evaluate(model, loaded("model"), device, input_frames=read)[FUTURE]
     mean = mean_frame(loaded("mean frame"))
-    baselines = evaluate_baselines(model, loaded("baselines"), mean, FUTURE, device)
+    baselines = evaluate_baselines(model, loaded("baselines"), mean, FUTURE, device, input_frames=read)
     metrics = tuple(dict.fromkeys([LOSS_NAMES[model.config.output], "mse"]))
     lost_from = {
         metric: no_better_from(future["per_step"][metric], baselines["mean_frame"]["per_step"][metric])
