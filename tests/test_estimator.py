@@ -20,7 +20,8 @@ SMALL = {"hidden_size": 8, "code_size": 2, "max_iter": 2, "random_state": 0}
 ROWS = np.sin(np.linspace(0, 6, 60).reshape(6, 10))
 
 
-FORECASTS = {"check_n_features_in_after_fitting": "predict takes rows of any length: their columns are time steps"}
+OTHER_STEPS = "columns of rows are time steps: what is to be continued comes without the future that fit had"
+FORECASTS = dict.fromkeys(("check_n_features_in_after_fitting", "check_transformer_general"), OTHER_STEPS)
 
 
 @pytest.mark.filterwarnings("ignore:a code of")
@@ -62,7 +63,7 @@ def test_shapes_of_everything_that_goes_in_and_out():
     windows = SequenceAutoencoder("composite", future_steps=2, window=12, stride=3, **SMALL).fit(series)
     assert windows.transform(series).shape == (14, 2)  # from 0, 3, ..., 36, and the last one, from 38
     assert windows.score_samples(series).shape == (13,)  # of windows with the two steps that follow
-    assert windows.predict([series, series[:20]]).shape == (14 + 4, 2, 1)
+    assert [made.shape for made in windows.predict([series, series[:20]])] == [(14, 2, 1), (4, 2, 1)]
     assert windows.score_steps(series).shape == (50,)
     assert [scores.shape for scores in windows.score_steps([series, series[:20]])] == [(50,), (20,)]
     forecast = windows.predict(series[-12:])  # what the last window of the series leads to
@@ -157,15 +158,15 @@ def test_it_works_in_pipelines_searches_and_pickles(tmp_path):
         ({"objective": "guess"}, ROWS, "objective 'guess': expected one of reconstruct, predict, composite"),
         ({}, [], "found no sequences"),
         ({}, [np.ones((3, 2)), np.ones((3, 4))], r"found sequences of \[2, 4\] features, expected one number"),
-        ({}, [np.ones((0, 2))], "0 sample"),
+        ({}, [np.ones((0, 2))], r"sequence 0 has the shape \(0, 2\), expected \(T, F\)"),
         ({}, [np.array([1.0, np.nan])], "contains NaN"),
         ({}, np.full((2, 3, 1), 1e300), "beyond the range of float32"),
         ({"window": 99}, np.ones(50), "found a series of 50 steps, expected at least the 99 of a window"),
-        ({"window": 5, "stride": 0}, np.ones(50), "found a series of 50 steps.*stride 0"),
+        ({"window": 5, "stride": 0}, np.ones(50), "stride is 0: expected a whole number"),
         ({"objective": "predict", "future_steps": 9}, [np.ones(9)], "found a sequence of 9 steps .* at least 10"),
-        ({"objective": "predict", "future_steps": 0}, ROWS, "future_steps is 0: expected at least 1 to predict"),
-        ({}, ROWS + 1e6, r"feature 0 varies by 0\.\d+ around 1e\+06, too little beside its offset for float32"),
-        ({"max_iter": 0}, ROWS, "steps is 0"),
+        ({"objective": "predict", "future_steps": 0}, ROWS, "future_steps is 0: expected a whole number"),
+        ({"max_iter": 0}, ROWS, "max_iter is 0"),
+        ({"window": 10.0}, np.ones(50), r"window is 10\.0: expected a whole number"),
         ({"batch_size": 0}, ROWS, "batch_size is 0"),
         ({"early_stopping": True}, [np.arange(9.0)], "holds out 1 of 1 sequences"),
         ({"noise": -1.0}, ROWS, "noise is -1.0"),
@@ -190,7 +191,7 @@ def test_what_a_model_lacks_is_said():
         repeated.inverse_transform(repeated.transform(ROWS)), repeated.reconstruct(ROWS), rtol=1e-5, atol=1e-6
     )
     sequences = SequenceAutoencoder(**SMALL).fit(ragged())
-    with pytest.raises(ValueError, match="found sequences of 3 features, expected 2 as in fit"):
+    with pytest.raises(ValueError, match="X has 3 features, but SequenceAutoencoder is expecting 2"):
         sequences.transform(ragged(features=3))
     stacked = SequenceAutoencoder("composite", **SMALL).fit(ROWS[:, :, None])
     with pytest.raises(ValueError, match=r"found an array \(10, 1\), expected \(N, T, F\) .* give X\[None\] if"):
