@@ -63,8 +63,8 @@ def to_float32(given: Sequences, offsets: Floats, constant: npt.NDArray[np.bool_
     if len(moved):
         which = ", ".join(f"{given.feature(index)} by up to {moves[index]:.3g}" for index in moved.tolist())
         warnings.warn(
-            f"{which}: constant in fit, so that no model knows how it varies; a move counts in the units of X here,"
-            " look at it itself",
+            f"what was constant in fit moves here: {which}; how much of that is normal no model can know, and it counts"
+            " in the units of X: look at it yourself",
             UserWarning,
             stacklevel=4,
         )

@@ -38,8 +38,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     """Learns a fixed-length code of sequences by rebuilding them, by predicting how they go on, or by both.
 
     `X` is one of
-      - an array (N, T, F): N sequences of T steps with F features; (N, T) stands for (N, T, 1), and steps that are NaN at
-        the end of a sequence for a shorter one;
+      - an array (N, T, F): N sequences of T steps with F features; (N, T) stands for (N, T, 1). Steps that are NaN
+        at the end of a sequence stand for a shorter one;
       - a list or dictionary of N arrays (T_i, F) or (T_i,), of different lengths;
       - with `window`, a long series (T, F) or (T,), or a list, dictionary or array (N, T, F) of such: sequences are its
         windows, one every `stride` steps, the last one at the series' end. The encoder reads `window` steps of each;
@@ -255,6 +255,11 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             value = getattr(self, name)
             if not isinstance(value, numbers.Integral) or value < smallest:
                 raise ValueError(f"{name} is {value!r}: expected a whole number, at least {smallest}")
+        if np.asarray(self.hidden_size).dtype.kind not in "iu":
+            raise ValueError(f"hidden_size is {self.hidden_size!r}: expected a whole number, or one for each layer")
+        fraction: Any = self.validation_fraction
+        if self.early_stopping and not (isinstance(fraction, (int, float, np.floating)) and 0 < fraction < 1):
+            raise ValueError(f"validation_fraction is {fraction!r}: expected more than 0 and less than 1")
 
     def _model_config(self, clips: Clips) -> ModelConfig:
         """The model for the clips. Warns where its code compresses nothing."""
@@ -349,11 +354,14 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         return self._per_sequence(given, clips, self._gathered(clips, function))
 
     def _gathered(self, clips: Clips, function: Callable[[Tensor, Tensor], Floats]) -> Floats:
-        parts = [
-            function(batch.to(self.device), torch.from_numpy(clips.lengths[chosen]).to(self.device))
-            for chosen, batch in zip(clips.slices(), clips.batches(), strict=True)
-        ]
-        return np.concatenate(parts)
+        found: Floats | None = None
+        for chosen, batch in zip(clips.slices(), clips.batches(), strict=True):
+            lengths = torch.from_numpy(clips.lengths[chosen])
+            values = function(batch.to(self.device), lengths.to(self.device))
+            found = np.empty((len(clips), *values.shape[1:]), values.dtype) if found is None else found
+            found[chosen] = values  # a copy: what is kept may be a view of all that the model made
+        assert found is not None
+        return found
 
     def _per_sequence(self, given: Sequences, clips: Clips, values: Floats) -> Any:
         """What there is of every clip, (N, ...); with `window`, apart for the series that these are of."""
@@ -386,13 +394,15 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
                 warnings.warn(
                     f"{len(given)} rows are read as {len(given)} sequences of {given.width} steps of one feature, but"
                     f" {sign}: give window= if they are one series of {given.width} features, or, if not, an array"
-                    " X[:, :, None]",
+                    f" {'X.to_numpy()' if given.labels else 'X'}[:, :, None]",
                     UserWarning,
                     stacklevel=3,
                 )
         elif self._rows and given.form != ROWS:
             if features != 1:
                 raise ValueError(f"found sequences of {features} features, expected 1 as in fit, which had rows")
+        elif self._rows and not named(given.labels) and _reordered(given.labels, self._labels):
+            raise ValueError("the columns of X, its steps, come in another order than in fit: put them in that order")
         elif not self._rows or not self._other_steps(given):
             validate_data(self, given.example, reset=False, skip_check_array=True)
         return given
@@ -433,6 +443,10 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
                 " early_stopping=False"
             )
         return train, validation
+
+
+def _reordered(labels: Labels | None, expected: Labels | None) -> bool:
+    return labels is not None and expected is not None and labels != expected and set(labels) == set(expected)
 
 
 def _batches(order: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -160,12 +160,6 @@ def _opened(X: Any, *, nested: bool) -> Any:  # noqa: N803
 
     Python's own lists of lists are arrays where they can be, unless `nested`.
     """
-    if sparse.issparse(X):
-        raise TypeError("sparse input is not supported: give dense numbers, X.toarray()")
-    if isinstance(X, Tensor):
-        return X.detach().cpu().double().numpy()
-    if isinstance(X, np.ma.MaskedArray):
-        return np.ma.filled(X.astype(np.float64), np.nan)
     if isinstance(X, (list, tuple)):
         if any(len(getattr(part, "shape", ())) for part in X):
             return list(X)
@@ -174,12 +168,23 @@ def _opened(X: Any, *, nested: bool) -> Any:  # noqa: N803
         except ValueError:  # their lengths differ
             return list(X)
         return list(X) if not len(X) or (nested and array.ndim == 2) else array
-    if is_frame(X):
-        return X
-    array = X if hasattr(X, "iloc") else np.asarray(X)  # a pandas Series keeps its times
-    if array.dtype == object and len(array.shape) == 1 and len(array) and all(map(np.ndim, array)):
-        return list(array)
-    return array
+    X = _plain(X)
+    if not len(X.shape):
+        raise TypeError(f"found {type(X[()]).__name__}, expected an array, a DataFrame, a list or a dictionary")
+    if not is_frame(X) and X.dtype == object and len(X.shape) == 1 and len(X) and all(map(np.ndim, X)):
+        return list(X)
+    return X
+
+
+def _plain(X: Any) -> Any:  # noqa: N803
+    """A DataFrame or pandas Series as it is, everything else as an array, NaN where it is masked."""
+    if sparse.issparse(X):
+        raise TypeError("sparse input is not supported: give dense numbers, X.toarray()")
+    if isinstance(X, Tensor):
+        return X.detach().cpu().double().numpy()
+    if isinstance(X, np.ma.MaskedArray):
+        return np.ma.filled(X.astype(np.float64), np.nan)
+    return X if is_frame(X) or hasattr(X, "iloc") else np.asarray(X)
 
 
 def _of_list(parts: list[Any], keys: Labels | None, labels: Labels | None) -> Sequences:
@@ -228,8 +233,8 @@ def _of_array(X: Any, rows: bool | None) -> Sequences:  # noqa: N803
     array = _numbers(X, "X")
     if array.ndim == 1 and rows is None:
         raise ValueError(
-            f"found {len(array)} numbers, expected 2D array (N, T), or (N, T, F): give window= where this is a long"
-            " series. Reshape your data with X[None] where it is one short sequence"
+            f"found {len(array)} numbers, expected a 2D array (N, T), or (N, T, F): give window= where they are a long"
+            " series. Reshape your data with X[None] where they are one short sequence"
         )
     array = check_array(array, allow_nd=True, dtype=np.float64, ensure_all_finite=False)
     if array.ndim > 3 or 0 in array.shape:
@@ -263,20 +268,16 @@ def _in_order(frame: Any, labels: Labels | None, where: str, of: str = "that wer
         raise ValueError(f"{where} has two columns {twice!r}, expected different names")
     if labels is None or found == labels or named(found) != named(labels):  # scikit-learn warns of the last
         return frame
-    more, missing = [x for x in found if x not in labels], [x for x in labels if x not in found]
+    more, missing = [name for name in found if name not in labels], [name for name in labels if name not in found]
     if more or missing:
-        raise ValueError(
-            f"The feature names should match those {of}: {where} has {more or 'none'} beside them, and lacks"
-            f" {missing or 'none'}"
-        )
+        wrong = [f"has also {more}"] * bool(more) + [f"lacks {missing}"] * bool(missing)
+        raise ValueError(f"The feature names should match those {of}: {where} {' and '.join(wrong)}")
     return frame[list(labels)]
 
 
 def _two_dimensional(sequence: Any, where: str) -> Floats:
     """One sequence as (T, F), of at least one step and one feature."""
-    if isinstance(sequence, (Tensor, np.ma.MaskedArray)):
-        sequence = _opened(sequence, nested=False)
-    steps = _numbers(sequence, where)
+    steps = _numbers(_plain(sequence), where)
     if steps.ndim == 1:
         steps = steps[:, None]
     if steps.ndim != 2 or 0 in steps.shape:
@@ -291,7 +292,6 @@ def _numbers(X: Any, where: str) -> Floats:  # noqa: N803
     if is_frame(X):
         columns = [_column(X, label, where) for label in X.columns]
         return np.stack(columns, axis=1) if columns else np.empty(X.shape)
-    X = X if hasattr(X, "iloc") else np.asarray(X)
     kind = getattr(X.dtype, "kind", "O")
     if kind in "mM":
         raise ValueError(f"{where} holds times, expected numbers: leave them out")
@@ -307,12 +307,15 @@ def _numbers(X: Any, where: str) -> Floats:  # noqa: N803
 
 def _column(frame: Any, label: Hashable, where: str) -> Floats:
     """One column (T,) of a DataFrame. Raises ValueError, with a way out, where it holds no numbers."""
-    column, what = frame[label], f"column {label!r} of {where}"
-    if getattr(column.dtype, "kind", "") == "M":
+    column, what = _plain(frame[label]), f"column {label!r} of {where}"
+    kind = getattr(column.dtype, "kind", "O")
+    if kind == "M":
         raise ValueError(f"{what} holds times, expected numbers: put them in the index, X.set_index({label!r})")
     try:
         return _numbers(column, what)
     except (TypeError, ValueError) as error:
+        if kind != "O":
+            raise
         raise ValueError(
             f"{error}; if it says which series a row is of, give a dictionary, {{name: part.drop(columns={label!r}) for"
             f" name, part in X.groupby({label!r})}}"
@@ -324,7 +327,9 @@ def _times(X: Any) -> npt.NDArray[Any] | None:  # noqa: N803
     if not hasattr(X, "iloc"):
         return None
     index = X.index.to_timestamp() if hasattr(X.index, "to_timestamp") else X.index  # of periods
-    return index.values if getattr(index.dtype, "kind", "") in ("m", "M") else None
+    if getattr(index, "tz", None) is not None:
+        index = index.tz_convert(None)
+    return index.to_numpy() if getattr(index.dtype, "kind", "") in ("m", "M") else None
 
 
 def _holes(X: Any, where: str) -> tuple[Hole, ...]:  # noqa: N803
@@ -346,23 +351,18 @@ def _holes(X: Any, where: str) -> tuple[Hole, ...]:  # noqa: N803
         raise ValueError(
             f"the times of {where} are not in order, or missing: give X.sort_index(), without missing ones"
         )
-    if not distances.all():
-        first = _written(times[int(distances.argmin())])
-        raise ValueError(
-            f"{where} has several steps at {first}: give a list of DataFrames where these are several sequences, or"
-            " leave the others out, X[~X.index.duplicated()].sort_index()"
-        )
     ticks = distances.astype(np.int64)
+    if not ticks.all():
+        raise ValueError(
+            f"{where} has several steps at {X.index[int(ticks.argmin())]}: give a list of DataFrames where these are"
+            " several sequences, or leave the others out, X[~X.index.duplicated()].sort_index()"
+        )
     usual, most = np.median(ticks), np.quantile(ticks, _USUAL, method="lower")
     longest = _HOLE * usual if most <= _REGULAR * usual else _LONG_HOLE * most
     return tuple(
-        Hole(int(step) + 1, distances[step].astype("timedelta64[us]").item(), _written(times[step]))
+        Hole(int(step) + 1, distances[step].astype("timedelta64[us]").item(), str(X.index[step]))
         for step in np.flatnonzero(ticks > longest)
     )
-
-
-def _written(time: Any) -> str:
-    return str(time.astype(f"{'datetime64' if time.dtype.kind == 'M' else 'timedelta64'}[s]"))
 
 
 def _refuse_not_finite(given: Sequences) -> None:
