@@ -24,7 +24,7 @@ Labels = tuple[Hashable, ...]
 
 ROWS, ARRAY, LIST, SERIES = "rows", "array", "list", "series"  # (N, T), (N, T, F), a list of (T_i, F), one (T, F)
 _STEP_NAME = re.compile(r"(t|time|step|lag|x|v|col|column|value|hour|day|week|month|year)?[ _.+-]*\d+", re.IGNORECASE)
-_SMOOTH = 0.25  # of the squared difference of any two values, between neighbours
+_SMOOTH, _ROUGH = 0.25, 0.5  # between neighbours, of the squared difference of any two values
 _ENOUGH_ROWS = 20  # to tell whether they go on from one to the next
 _REGULAR, _HOLE = 1.1, 1.5  # times the median distance in time
 _USUAL, _LONG_HOLE = 0.9, 5.0  # a quantile of the distances, and how many times that is a hole where they vary
@@ -135,11 +135,8 @@ def sign_of_one_series(X: Any, rows: Sequences) -> str | None:  # noqa: N803
     if is_frame(X) and named(tuple(X.columns)) and not all(map(_STEP_NAME.fullmatch, X.columns)):
         return "its columns have names of features"
     table = rows.as_given(rows.steps[:, 0])
-    if (
-        len(table) >= _ENOUGH_ROWS
-        and np.isfinite(table).all()
-        and _roughness(table.T) < min(_SMOOTH, _roughness(table) / 2)
-    ):
+    long_enough = len(table) >= _ENOUGH_ROWS and np.isfinite(table).all()
+    if long_enough and _roughness(table.T) < _SMOOTH and _roughness(table) > _ROUGH:
         return "its values go on smoothly from row to row, not from column to column"
     return None
 
