@@ -307,15 +307,16 @@ def _column(frame: Any, label: Hashable, where: str) -> Floats:
     column, what = _plain(frame[label]), f"column {label!r} of {where}"
     kind = getattr(column.dtype, "kind", "O")
     if kind == "M":
-        raise ValueError(f"{what} holds times, expected numbers: put them in the index, X.set_index({label!r})")
+        way_out = f"put them in the index, X.set_index({label!r})" if hasattr(frame, "iloc") else "leave them out"
+        raise ValueError(f"{what} holds times, expected numbers: {way_out}")
     try:
         return _numbers(column, what)
     except (TypeError, ValueError) as error:
         if kind != "O":
             raise
         raise ValueError(
-            f"{error}; if it says which series a row is of, give a dictionary, {{name: part.drop(columns={label!r}) for"
-            f" name, part in X.groupby({label!r})}}"
+            f"{error}; times belong in the index, X.set_index(pandas.to_datetime(X.pop({label!r}))), names of series in a"
+            f" dictionary, {{name: part.drop(columns={label!r}) for name, part in X.groupby({label!r})}}"
         ) from error
 
 
