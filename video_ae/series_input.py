@@ -315,8 +315,8 @@ def _column(frame: Any, label: Hashable, where: str) -> Floats:
         if kind != "O":
             raise
         raise ValueError(
-            f"{error}; times belong in the index, X.set_index(pandas.to_datetime(X.pop({label!r}))), names of series in a"
-            f" dictionary, {{name: part.drop(columns={label!r}) for name, part in X.groupby({label!r})}}"
+            f"{error}; times belong in the index, X.set_index(pandas.to_datetime(X.pop({label!r}))), names of series in"
+            f" a dictionary, {{name: part.drop(columns={label!r}) for name, part in X.groupby({label!r})}}"
         ) from error
 
 
