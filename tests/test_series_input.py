@@ -131,6 +131,8 @@ MIDDLE[2, 4] = np.nan
         (frame(4).assign(t=pd.date_range("2024", periods=4)), True, r"'t' of the series holds times.*set_index\('t'\)"),
         (frame(4).assign(m=list("AABB")), True, r"column 'm' of the series does not hold numbers.*groupby\('m'\)"),
         (pd.concat([frame(3), frame(3)], axis=1), True, "the series has two columns 'a'"),
+        (pd.concat([frame(3), frame(3)], axis=1), False, "X has two columns 'a'"),
+        ([frame(3), frame(3).set_axis([0, 1], axis=1)], False, r"sequence 1 has also \[0, 1\] and lacks \['a', 'b'\]"),
         (pd.concat({"m": frame(3), "n": frame(3)}), True, "has an index of 2 levels.*groupby"),
         ([frame(3), frame(3).to_numpy()], False, "sequence 1 is no DataFrame, others are"),
         ([frame(3), frame(3, columns=("a", "c"))], False, r"sequence 1 has also \['c'\] and lacks \['b'\]"),

@@ -89,8 +89,8 @@ class Sequences:
         return "the series" if self.form == SERIES else _name(index, self.keys)
 
     def feature(self, index: int) -> str:
-        labelled = self.labels is not None and self.form != ROWS
-        return f"feature {index} ({self.labels[index]!r})" if self.labels and labelled else f"feature {index}"
+        label = f" ({self.labels[index]!r})" if self.labels is not None and self.form != ROWS else ""
+        return f"feature {index}{label}"
 
 
 def read_sequences(X: Any, *, long: bool, rows: bool | None = None, labels: Labels | None = None) -> Sequences:  # noqa: N803
@@ -195,9 +195,9 @@ def _of_list(parts: list[Any], keys: Labels | None, labels: Labels | None) -> Se
             raise ValueError(
                 f"{names[frames.index(False)]} is no DataFrame, others are: give all of them as DataFrames"
             )
-        parts = [_in_order(part, labels, name) for part, name in zip(parts, names, strict=True)]
+        parts[0] = _as_in_fit(parts[0], labels, names[0])
         first = tuple(parts[0].columns)
-        parts = [_in_order(part, first, name, of="of the first") for part, name in zip(parts, names, strict=True)]
+        parts = [_in_order(part, first, name, "of the first") for part, name in zip(parts, names, strict=True)]
     arrays = [_two_dimensional(part, name) for part, name in zip(parts, names, strict=True)]
     features = sorted({array.shape[1] for array in arrays})
     if len(features) > 1:
@@ -218,7 +218,7 @@ def _of_series(X: Any, labels: Labels | None) -> Sequences:  # noqa: N803
     what = "the series"
     frame = is_frame(X)
     if frame:
-        X = _in_order(X, labels, what)
+        X = _as_in_fit(X, labels, what)
     steps = _two_dimensional(X, what)
     names = tuple(X.columns) if frame else None
     return Sequences(steps, np.array([len(steps)]), SERIES, X if frame else steps, names, holes=(_holes(X, what),))
@@ -257,13 +257,18 @@ def _name(index: int, keys: Labels | None) -> str:
     return f"sequence {index if keys is None else repr(keys[index])}"
 
 
-def _in_order(frame: Any, labels: Labels | None, where: str, of: str = "that were passed during fit") -> Any:
+def _as_in_fit(frame: Any, labels: Labels | None, where: str) -> Any:
+    """A DataFrame with its columns in the order of `fit`; as it is where only one of both has names, of which
+    scikit-learn warns."""
+    if labels is None or named(tuple(frame.columns)) != named(labels):
+        return frame
+    return _in_order(frame, labels, where, "that were passed during fit")
+
+
+def _in_order(frame: Any, labels: Labels, where: str, of: str) -> Any:
     """A DataFrame with its columns in the order of `labels`. Raises ValueError where it has others."""
     found = tuple(frame.columns)
-    if len(set(found)) < len(found):
-        twice = next(label for label in found if found.count(label) > 1)
-        raise ValueError(f"{where} has two columns {twice!r}, expected different names")
-    if labels is None or found == labels or named(found) != named(labels):  # scikit-learn warns of the last
+    if found == labels:
         return frame
     more, missing = [name for name in found if name not in labels], [name for name in labels if name not in found]
     if more or missing:
@@ -287,7 +292,11 @@ def _two_dimensional(sequence: Any, where: str) -> Floats:
 def _numbers(X: Any, where: str) -> Floats:  # noqa: N803
     """float64 numbers; NaN is what is missing."""
     if is_frame(X):
-        columns = [_column(X, label, where) for label in X.columns]
+        labels = list(X.columns)
+        if len(set(labels)) < len(labels):
+            twice = next(label for label in labels if labels.count(label) > 1)
+            raise ValueError(f"{where} has two columns {twice!r}, expected different names")
+        columns = [_column(X, label, where) for label in labels]
         return np.stack(columns, axis=1) if columns else np.empty(X.shape)
     kind = getattr(X.dtype, "kind", "O")
     if kind in "mM":
