@@ -1,8 +1,10 @@
 """The scikit-learn estimator: its conventions, its shapes, and that it learns."""
 
 import pickle
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,7 +22,8 @@ SMALL = {"hidden_size": 8, "code_size": 2, "max_iter": 2, "random_state": 0}
 ROWS = np.sin(np.linspace(0, 6, 60).reshape(6, 10))
 
 
-FORECASTS = {"check_n_features_in_after_fitting": "predict takes rows of any length: their columns are time steps"}
+OTHER_STEPS = "columns of rows are time steps: what is to be continued comes without the future that fit had"
+FORECASTS = dict.fromkeys(("check_n_features_in_after_fitting", "check_transformer_general"), OTHER_STEPS)
 
 
 @pytest.mark.filterwarnings("ignore:a code of")
@@ -62,7 +65,7 @@ def test_shapes_of_everything_that_goes_in_and_out():
     windows = SequenceAutoencoder("composite", future_steps=2, window=12, stride=3, **SMALL).fit(series)
     assert windows.transform(series).shape == (14, 2)  # from 0, 3, ..., 36, and the last one, from 38
     assert windows.score_samples(series).shape == (13,)  # of windows with the two steps that follow
-    assert windows.predict([series, series[:20]]).shape == (14 + 4, 2, 1)
+    assert [made.shape for made in windows.predict([series, series[:20]])] == [(14, 2, 1), (4, 2, 1)]
     assert windows.score_steps(series).shape == (50,)
     assert [scores.shape for scores in windows.score_steps([series, series[:20]])] == [(50,), (20,)]
     forecast = windows.predict(series[-12:])  # what the last window of the series leads to
@@ -157,15 +160,15 @@ def test_it_works_in_pipelines_searches_and_pickles(tmp_path):
         ({"objective": "guess"}, ROWS, "objective 'guess': expected one of reconstruct, predict, composite"),
         ({}, [], "found no sequences"),
         ({}, [np.ones((3, 2)), np.ones((3, 4))], r"found sequences of \[2, 4\] features, expected one number"),
-        ({}, [np.ones((0, 2))], "0 sample"),
+        ({}, [np.ones((0, 2))], r"sequence 0 has the shape \(0, 2\), expected \(T, F\)"),
         ({}, [np.array([1.0, np.nan])], "contains NaN"),
         ({}, np.full((2, 3, 1), 1e300), "beyond the range of float32"),
         ({"window": 99}, np.ones(50), "found a series of 50 steps, expected at least the 99 of a window"),
-        ({"window": 5, "stride": 0}, np.ones(50), "found a series of 50 steps.*stride 0"),
+        ({"window": 5, "stride": 0}, np.ones(50), "stride is 0: expected a whole number"),
         ({"objective": "predict", "future_steps": 9}, [np.ones(9)], "found a sequence of 9 steps .* at least 10"),
-        ({"objective": "predict", "future_steps": 0}, ROWS, "future_steps is 0: expected at least 1 to predict"),
-        ({}, ROWS + 1e6, r"feature 0 varies by 0\.\d+ around 1e\+06, too little beside its offset for float32"),
-        ({"max_iter": 0}, ROWS, "steps is 0"),
+        ({"objective": "predict", "future_steps": 0}, ROWS, "future_steps is 0: expected a whole number"),
+        ({"max_iter": 0}, ROWS, "max_iter is 0"),
+        ({"window": 10.0}, np.ones(50), r"window is 10\.0: expected a whole number"),
         ({"batch_size": 0}, ROWS, "batch_size is 0"),
         ({"early_stopping": True}, [np.arange(9.0)], "holds out 1 of 1 sequences"),
         ({"noise": -1.0}, ROWS, "noise is -1.0"),
@@ -190,7 +193,7 @@ def test_what_a_model_lacks_is_said():
         repeated.inverse_transform(repeated.transform(ROWS)), repeated.reconstruct(ROWS), rtol=1e-5, atol=1e-6
     )
     sequences = SequenceAutoencoder(**SMALL).fit(ragged())
-    with pytest.raises(ValueError, match="found sequences of 3 features, expected 2 as in fit"):
+    with pytest.raises(ValueError, match="X has 3 features, but SequenceAutoencoder is expecting 2"):
         sequences.transform(ragged(features=3))
     stacked = SequenceAutoencoder("composite", **SMALL).fit(ROWS[:, :, None])
     with pytest.raises(ValueError, match=r"found an array \(10, 1\), expected \(N, T, F\) .* give X\[None\] if"):
@@ -241,3 +244,219 @@ def test_any_configuration_trains_with_finite_losses(steps, features, count, sca
     estimator = SequenceAutoencoder(hidden_size=layers, max_iter=5, learning_rate=rate, random_state=0, **options)
     assert np.isfinite(estimator.fit(data).loss_curve_).all()
     assert np.isfinite(estimator.transform(data)).all()
+
+
+# DataFrames, times and lists.
+
+
+def sensors(steps: int, seed: int = 0) -> pd.DataFrame:
+    values = np.random.default_rng(seed).normal(size=(steps, 2)) * [1, 50] + [20, 1000]
+    return pd.DataFrame(values, columns=["temperature", "pressure"])
+
+
+def turned(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[["pressure", "temperature"]]
+
+
+@pytest.mark.parametrize("window", [None, 10])
+def test_columns_are_matched_by_name(window):
+    """Catches columns in another order that are scored as if they were in that of `fit`."""
+    frames = [sensors(30), sensors(25, seed=1)]
+    model = SequenceAutoencoder(window=window, **SMALL).fit([frames[0], turned(frames[1])])
+    assert model.feature_names_in_.tolist() == ["temperature", "pressure"]
+    assert model.n_features_in_ == 2
+    for method in (model.transform, model.reconstruct, model.score_samples, model.score_steps):
+        for found, expected in zip(method([turned(frame) for frame in frames]), method(frames), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    with pytest.raises(
+        ValueError, match=r"feature names should match.*fit: sequence 0 has also \['t'\] and lacks \['te"
+    ):
+        model.score([frames[0].rename(columns={"temperature": "t"})])
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        model.score([frame.to_numpy() for frame in frames])
+    assert not hasattr(model.fit([frame.to_numpy() for frame in frames]), "feature_names_in_")
+
+
+def test_steps_in_rows_have_to_be_in_order():
+    """Rows of DataFrames: their columns are steps, of which the future may be missing where it is to be predicted."""
+    named = pd.DataFrame(ROWS, columns=[f"t{step}" for step in range(10)])
+    model = SequenceAutoencoder("composite", future_steps=3, **SMALL).fit(named)
+    np.testing.assert_array_equal(model.predict(named.iloc[:, :7]), model.fit(ROWS).predict(ROWS[:, :7]))
+    model.fit(named)
+    for wrong in (named.iloc[:, ::-1], named.iloc[:, 3:], named.iloc[:, [*range(6), 7]]):
+        for method in (model.predict, model.transform, model.score_samples):
+            with pytest.raises(ValueError, match="feature names should match those that were passed during fit"):
+                method(wrong)
+    numbered = model.fit(pd.DataFrame(ROWS))
+    with pytest.raises(ValueError, match="come in another order than in fit"):
+        numbered.transform(pd.DataFrame(ROWS).iloc[:, ::-1])
+
+
+def test_rows_without_the_future_go_through_every_method():
+    """As arrays (N, T, 1) do, with the same results."""
+    rows = np.random.default_rng(0).normal(size=(12, 10)).cumsum(axis=1)
+    model = SequenceAutoencoder("composite", future_steps=3, **SMALL).fit(rows)
+    stacked = SequenceAutoencoder("composite", future_steps=3, **SMALL).fit(rows[:, :, None])
+    past = rows[:, :7]
+    np.testing.assert_allclose(model.transform(past), stacked.transform(past[:, :, None]), rtol=1e-5)
+    np.testing.assert_allclose(model.reconstruct(past), stacked.reconstruct(past[:, :, None])[:, :, 0], rtol=1e-5)
+    np.testing.assert_allclose(model.score_samples(past), stacked.score_samples(past[:, :, None]), rtol=1e-5)
+    assert model.score_steps(past).shape == (12, 7)
+
+
+def test_windows_do_not_cross_a_hole_in_time():
+    """A frame with a hole is its two parts; scores stay in the places of its rows."""
+    minutes = pd.date_range("2024-01-01", periods=40, freq="min").append(
+        pd.date_range("2024-05-01", periods=64, freq="min")
+    )
+    frame = sensors(104).set_axis(minutes).drop(minutes[60:64])  # 40, 20 and 40 rows
+    parts = [frame.iloc[:40].reset_index(drop=True), frame.iloc[60:].reset_index(drop=True)]
+    hole = pytest.warns(
+        UserWarning, match="2 holes in the times, the largest 120 days.*do not cross them; 20 steps are in"
+    )
+    with hole:
+        model = SequenceAutoencoder("composite", window=25, **SMALL).fit(frame)
+    apart = SequenceAutoencoder("composite", window=25, **SMALL).fit(parts)
+    np.testing.assert_allclose(model.loss_curve_, apart.loss_curve_, rtol=1e-4)
+    with hole:
+        scores = model.score_steps(frame)
+    expected = np.concatenate([apart.score_steps(parts)[0], np.full(20, np.nan), apart.score_steps(parts)[1]])
+    np.testing.assert_allclose(scores, expected, rtol=1e-2)
+    with pytest.raises(ValueError, match=r"not in order.*X.sort_index\(\)"):
+        model.score_steps(frame.sample(frac=1, random_state=0))
+    with pytest.warns(UserWarning, match="sequences are read across them"):
+        SequenceAutoencoder(**SMALL).fit([frame])
+
+
+def test_a_table_without_window_is_questioned():
+    hours = sensors(50).set_axis(pd.date_range("2024", periods=50, freq="h"))
+    with pytest.warns(UserWarning, match=r"50 rows are read as 50 sequences of 2 steps.*give window=.*X.to_numpy\(\)"):
+        SequenceAutoencoder(**(SMALL | {"code_size": 1})).fit(hours)
+
+
+def test_numbers_far_from_zero_come_back_as_they_are():
+    """A counter at 1e8 that moves by 3, which float32 would round to multiples of 8; scores are those without the
+    offset."""
+    wave = 3 * np.sin(np.arange(400) / 7)
+    far = SequenceAutoencoder("composite", window=20, **SMALL).fit(1e8 + wave)
+    near = SequenceAutoencoder("composite", window=20, **SMALL).fit(wave - wave.mean())
+    assert far.offsets_ == pytest.approx([1e8])
+    np.testing.assert_allclose(far.score_steps(1e8 + wave), near.score_steps(wave - wave.mean()), rtol=1e-3)
+    for method, X in (("predict", wave), ("reconstruct", wave), ("inverse_transform", None)):
+        found = getattr(far, method)(far.transform(1e8 + wave) if X is None else 1e8 + X)
+        expected = getattr(near, method)(near.transform(wave - wave.mean()) if X is None else X - wave.mean())
+        assert (found.dtype, expected.dtype) == (np.float64, np.float32)
+        np.testing.assert_allclose(found - 1e8 - wave.mean(), expected, atol=1e-3)
+
+
+def test_a_sensor_that_was_constant_is_named_when_it_moves():
+    values = np.random.default_rng(0).normal(size=(200, 2)) * [1, 0]
+    model = SequenceAutoencoder(window=20, **SMALL).fit(values)
+    normal = model.score(values)
+    values[50, 1] = 1e-9
+    with pytest.warns(UserWarning, match="was constant in fit moves here: feature 1 by up to 1e-09"):
+        assert model.score(values) == pytest.approx(normal)
+    values[50, 1] = 1e3
+    with pytest.warns(UserWarning, match="was constant in fit moves here: feature 1 by up to 1e"):
+        assert model.score(values) < 1e3 * normal
+
+
+@pytest.mark.parametrize("count", [1, 2, 10])
+def test_what_is_held_out_is_not_learnt_from(count):
+    """What stops the training could be anything without a change to what is learnt, scales included; catches held-out
+    windows that overlap those learnt from."""
+    series = list(np.random.default_rng(0).normal(size=(count, 100)))
+    options = SMALL | {"window": 20, "early_stopping": True, "validation_fraction": 0.15}
+    model = SequenceAutoencoder(**options).fit(series)
+    others = [part.copy() for part in series]
+    if count < 10:  # the last 13 of 81 windows of each
+        for part in others:
+            part[68:] = 9 + np.sin(part[68:])
+        held_out = np.concatenate([scores[-13:] for scores in model.score_samples(series)])
+    else:
+        order = np.random.RandomState(0)
+        order.randint(2**31 - 1)  # the seed of the weights is drawn first
+        whole = order.permutation(10)[:2]
+        for index in whole:
+            others[index][:] = 9 + np.sin(others[index])
+        held_out = np.concatenate([model.score_samples(series)[index] for index in whole])
+    assert min(model.validation_curve_) == pytest.approx(-held_out.mean(), rel=1e-3)
+    other = SequenceAutoencoder(**options).fit(others)
+    assert other.loss_curve_[:2] == model.loss_curve_[:2]
+    assert other.validation_curve_ != model.validation_curve_
+
+
+def test_lists_keep_their_series_apart():
+    """One array per series, that of the series alone; the last forecast is what follows it."""
+    series = {name: np.sin(np.arange(length) / 5) for name, length in {"x": 60, "y": 31, "z": 45}.items()}
+    options = SMALL | {"window": 20, "future_steps": 5, "stride": 7}
+    model = SequenceAutoencoder("composite", **options).fit(list(series.values()))
+    for name in ("transform", "reconstruct", "predict", "score_samples", "score_steps"):
+        method = getattr(model, name)
+        found, by_name = method(list(series.values())), method(series)
+        assert list(by_name) == list(series)
+        for part, again, alone in zip(found, by_name.values(), series.values(), strict=True):
+            np.testing.assert_allclose(part, method(alone), rtol=1e-4, atol=1e-6)
+            np.testing.assert_array_equal(part, again)
+    for forecast, alone in zip(model.predict(list(series.values())), series.values(), strict=True):
+        np.testing.assert_allclose(forecast[-1], model.predict(alone[-20:])[0], rtol=1e-4, atol=1e-6)
+    back = model.inverse_transform(model.transform(series))
+    assert {name: part.shape for name, part in back.items()} == {"x": (7, 20, 1), "y": (3, 20, 1), "z": (5, 20, 1)}
+    assert model.score(series) == pytest.approx(np.concatenate(list(model.score_samples(series).values())).mean())
+
+
+def fitted(objective: str, window: int | None) -> SequenceAutoencoder:
+    options = {"future_steps": 2, "hidden_size": 5, "code_size": 2, "max_iter": 1, "random_state": 0}
+    return SequenceAutoencoder(objective, window=window, stride=3, **options).fit(ragged())
+
+
+FITTED = {(o, w): fitted(o, w) for o in ("reconstruct", "predict", "composite") for w in (None, 2)}
+FORMS = {
+    "list": list,
+    "dictionary": lambda parts: {f"m{index}": part for index, part in enumerate(parts)},
+    "nested lists": lambda parts: [part.tolist() for part in parts],
+    "frames": lambda parts: [pd.DataFrame(part) for part in parts],
+    "padded": lambda parts: np.stack(
+        [np.pad(part, ((0, 15 - len(part)), (0, 0)), constant_values=np.nan) for part in parts]
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:a code of")
+@settings(max_examples=200, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 15), min_size=1, max_size=6),
+    form=st.sampled_from(sorted(FORMS)),
+    kind=st.sampled_from(list(FITTED)),
+)
+def test_any_mix_of_lengths_goes_through_every_method(lengths, form, kind):
+    """Each sequence gets what it gets alone, in every form, or one line names the sequence that is too short."""
+    (objective, window), model = kind, FITTED[kind]
+    lasting = 0 if objective == "reconstruct" else 2
+    parts = [np.random.default_rng(length).normal(size=(length, 2)) for length in lengths]
+    X = FORMS[form](parts)
+    needed = {"transform": 1, "score_samples": 1 + lasting, "score_steps": 1 + lasting, "score": 1 + lasting}
+    needed |= {"reconstruct": 1, "fit_transform": 1 + lasting} if objective != "predict" else {}
+    needed |= {"predict": 1} if lasting else {}
+    for name, least in needed.items():
+        least += (window or 1) - 1
+        method = getattr(clone(model) if name == "fit_transform" else model, name)
+        if min(lengths) < least:
+            with pytest.raises(ValueError, match=r"sequence '?m?(\d+)'?: found a se.* at least") as found:
+                method(X)
+            assert lengths[int(re.search(r"\d+", str(found.value)).group())] < least
+            continue
+        found = method(X)
+        if name == "score":
+            assert np.isfinite(found)
+            continue
+        assert len(found) == len(parts)
+        if name == "fit_transform":
+            continue
+        values = list(found.values()) if isinstance(found, dict) else found
+        for made, part in zip(values, parts, strict=True):
+            alone = method([part])[0]
+            if form == "padded" and window is None and name in ("reconstruct", "score_steps"):
+                assert np.isnan(made[len(part) :]).all()
+                made = made[: len(part)]
+            np.testing.assert_allclose(made, alone, rtol=1e-3, atol=1e-5)

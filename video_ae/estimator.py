@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import numbers
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -17,14 +17,16 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 from tqdm import tqdm
 
-from .anomaly import average_windows, choose_source, present, step_errors, step_scores, window_starts
+from .anomaly import choose_source, present, step_errors, step_scores
+from .centring import find_offsets, to_float32
+from .clips import Clips, hold_out_ends, hold_out_sequences, warn_of_holes, whole, windows
 from .config import DECODERS, FUTURE, LINEAR, RECONSTRUCTION, ModelConfig, TrainConfig
 from .evaluation import evaluate
 from .models import LSTMAutoencoder
+from .series_input import ROWS, Labels, Sequences, named, read_sequences, sign_of_one_series
 from .training import schedule, train_step
 
-Floats = npt.NDArray[np.float32]
-_LEAST_VARIATION = 1e-4  # of a feature's mean: a thousand steps of float32 in a standard deviation
+Floats = npt.NDArray[np.floating]
 OBJECTIVES = {"reconstruct": (RECONSTRUCTION,), "predict": (FUTURE,), "composite": DECODERS}
 
 
@@ -36,13 +38,22 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     """Learns a fixed-length code of sequences by rebuilding them, by predicting how they go on, or by both.
 
     `X` is one of
-      - an array (N, T, F): N sequences of T steps with F features; (N, T) stands for (N, T, 1);
-      - a list of N arrays (T_i, F) or (T_i,), of different lengths;
-      - with `window`, a long series (T, F) or (T,), or a list of such: sequences are its windows, one every `stride`
-        steps, the last one at the series' end. The encoder reads `window` steps of each; where `fit` and
-        `score_samples` need what follows, windows are `future_steps` longer.
+      - an array (N, T, F): N sequences of T steps with F features; (N, T) stands for (N, T, 1). Steps that are NaN
+        at the end of a sequence stand for a shorter one;
+      - a list or dictionary of N arrays (T_i, F) or (T_i,), of different lengths;
+      - with `window`, a long series (T, F) or (T,), or a list, dictionary or array (N, T, F) of such: sequences are its
+        windows, one every `stride` steps, the last one at the series' end. The encoder reads `window` steps of each;
+        where `fit` and `score_samples` need what follows, windows are `future_steps` longer.
+    Arrays may be DataFrames, whose features are put in the order that they had in `fit` by their names; the columns of
+    (N, T) are steps and have to be in order. Windows do not cross holes in the times of an index: a distance of more
+    than 1.5 times the median where nine of ten are within 1.1 of it, or else of more than 5 times the 0.9 quantile.
 
-    Features are standardised by what `fit` sees, and everything that comes out is in the units of `X`.
+    For an array results are an array: (N, ...), or (windows, ...) of one long series. With `window`, of a list or
+    dictionary they are a list or dictionary, an array per series. Without, codes, forecasts and scores of N sequences
+    are (N, ...), and what has a value per step is in the form of `X`.
+
+    Features are standardised by what `fit` sees, and everything that comes out is in the units of `X`: float32, or
+    float64 where a feature is far from zero beside its standard deviation, so that float32 would not hold it.
 
     Parameters
     ----------
@@ -59,7 +70,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     reconstruction_weight, future_weight: of the two losses in their sum.
     max_iter, batch_size, learning_rate: passes over the data, sequences per step, peak rate of AdamW (cosine schedule).
     early_stopping: hold out `validation_fraction` of the sequences and stop when their loss has not improved for
-        `n_iter_no_change` passes; the best weights are kept.
+        `n_iter_no_change` passes; the best weights are kept. Of fewer series than that is one of, the last windows of
+        each are held out, and those that overlap them are not learnt from.
     random_state: an integer makes everything repeat exactly on the same machine.
     device, verbose: where to compute; whether to show a progress bar.
 
@@ -68,6 +80,9 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     model_: the `LSTMAutoencoder`; `model_.save_pretrained(folder)` keeps it.
     loss_curve_, validation_curve_: squared error per step, in standardised units, after every pass.
     n_iter_: passes that were made. n_features_in_: columns of X (of sequences: F). n_steps_: of the longest sequence.
+    feature_names_in_: names of the columns of X, where they have names.
+    offsets_: (F,), what is taken away from X, in float64, before `model_` sees it: the mean of features that are more
+        than 100 standard deviations from zero, 0 of others.
     """
 
     def __init__(
@@ -125,25 +140,19 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
 
         Warns where the code is at least as long as the sequences that it should compress.
         """
-        if self.objective not in OBJECTIVES:
-            raise ValueError(f"objective {self.objective!r}: expected one of {', '.join(OBJECTIVES)}")
-        clips = self._clips(X, reset=True, with_future=True)  # (N, T, F, 1, 1)
+        self._check_parameters()
+        given = self._read(X, reset=True)
+        self.offsets_, self._constant = find_offsets(given)
+        clips = self._clips(given, with_future=True)
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
-        held_out = math.ceil(self.validation_fraction * len(clips)) if self.early_stopping else 0
-        if self.early_stopping and not 0 < held_out < len(clips):
-            raise ValueError(
-                f"early stopping holds out {held_out} of {len(clips)} sequences: expected some, and some left to learn"
-                " from; give more sequences, another validation_fraction, or early_stopping=False"
-            )
-        order = random.permutation(len(clips))
-        train, validation = clips[order[held_out:]], clips[order[:held_out]]
+        train, validation = self._divide(clips, random)
         model_config = self._model_config(clips)
         training = self._training(model_config, len(train), seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = LSTMAutoencoder(model_config)
-        model.start_from(train, least_std=0.0)
+        model.start_from(train.covered()[None, :, :, None, None], least_std=0.0)
         self.model_ = model.to(self.device)
         try:
             self._train(train, validation, training, random)
@@ -152,77 +161,80 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         self.model_.eval()
         return self
 
-    def transform(self, X: Any) -> Floats:  # noqa: N803
-        """The code of every sequence, (N, code length)."""
-        return self._of_batches(X, lambda clips, lengths: self.model_.encode(clips, lengths))
+    def transform(self, X: Any) -> Any:  # noqa: N803
+        """The code of every sequence, (N, code length); with `window`, of every window of each series."""
+        return self._of_clips(X, lambda batch, lengths: self.model_.encode(batch, lengths).cpu().numpy())
 
     @available_if(_has(RECONSTRUCTION))
-    def inverse_transform(self, codes: npt.ArrayLike, steps: int | None = None) -> Floats:
+    def inverse_transform(self, codes: Any, steps: int | None = None) -> Any:
         """Sequences (N, steps, F) from codes alone; `steps` is the longest of `fit` unless said otherwise.
 
-        Where `fit` had rows (N, T), rows come back. Raises ValueError where decoders start from more than the code.
+        Where `fit` had rows (N, T), rows come back; a list or dictionary of codes gives one of sequences. Raises
+        ValueError where decoders start from more than the code.
         """
         check_is_fitted(self)
+        if isinstance(codes, Mapping):
+            return {key: self.inverse_transform(part, steps) for key, part in codes.items()}
+        if isinstance(codes, list) and all(np.ndim(part) == 2 for part in codes):
+            return [self.inverse_transform(part, steps) for part in codes]
         rows = torch.from_numpy(check_array(codes, dtype=np.float32))
-        rebuilt = self.model_.decode(rows.to(self.device), self.n_steps_ if steps is None else steps)
-        return self._as_given(rebuilt)
+        return self._as_in_fit(self.model_.decode(rows.to(self.device), self.n_steps_ if steps is None else steps))
 
     @available_if(_has(RECONSTRUCTION))
-    def reconstruct(self, X: Any) -> Floats | list[Floats]:  # noqa: N803
-        """The sequences as rebuilt from their codes: shaped as `X`, a list of them for a list. Windows as (N, T, F)."""
-        rebuilt = self._of_batches(X, lambda clips, lengths: self._as_given(self.model_.reconstruct(clips, lengths)))
-        if not self._is_list(X) or self.window is not None:
-            return rebuilt
-        return [made[: len(np.atleast_1d(given))] for made, given in zip(rebuilt, X, strict=True)]
+    def reconstruct(self, X: Any) -> Any:  # noqa: N803
+        """The sequences as rebuilt from their codes, in the form of `X`; with `window`, the windows of each series."""
+
+        def rebuild(batch: Tensor, lengths: Tensor) -> Floats:
+            return self._as_in_fit(self.model_.reconstruct(batch, lengths))
+
+        if self.window is not None:
+            return self._of_clips(X, rebuild)
+        given = self._read(X)
+        clips = self._clips(given)
+        rebuilt = self._gathered(clips, rebuild)
+        return given.as_given(rebuilt[np.arange(rebuilt.shape[1]) < clips.lengths[:, None]])
 
     @available_if(_has(FUTURE))
-    def predict(self, X: Any, steps: int | None = None) -> Floats:  # noqa: N803
+    def predict(self, X: Any, steps: int | None = None) -> Any:  # noqa: N803
         """What follows the last step of every sequence, (N, steps, F); `future_steps` unless said otherwise.
 
-        Rows (N, steps) for rows. Of a long series, what follows each window; the last is the forecast of the series.
+        Rows (N, steps) for rows. With `window`, what follows each window of each series: the last is its forecast.
         """
         ahead = self.future_steps if steps is None else steps
-        return self._of_batches(
-            X,
-            lambda clips, lengths: self._as_given(self.model_.predict(clips, ahead, lengths)),
-            any_length=True,  # rows need not be as long as those of `fit`, which had the future in them
-        )
+        return self._of_clips(X, lambda batch, lengths: self._as_in_fit(self.model_.predict(batch, ahead, lengths)))
 
-    def score_samples(self, X: Any) -> Floats:  # noqa: N803
+    def score_samples(self, X: Any) -> Any:  # noqa: N803
         """How normal each sequence is, (N,): minus its mean squared error, in standardised units; 0 is perfect.
 
-        Of a composite model, the mean over all the steps that it rebuilds and predicts.
+        Of a composite model, the mean over all the steps that it rebuilds and predicts. With `window`, of every window
+        of each series.
         """
-        return self._all_scores(X)[0]
+        given = self._read(X)
+        clips = self._clips(given, with_future=True)
+        return self._per_sequence(given, clips, np.concatenate([scores for scores, _ in self._scores(clips)]))
 
-    def score_steps(self, X: Any) -> Floats | list[Floats]:  # noqa: N803
-        """How normal each step is: (N, T), NaN where it is not scored, or a list of (T_i,) for a list.
+    def score_steps(self, X: Any) -> Any:  # noqa: N803
+        """How normal each step is, in the form of `X`: (N, T), a list of (T_i,), or (T,) of one long series.
 
-        Of long series, the mean over the windows that cover a step: (T,), or a list of such. Without reconstruction
-        only what was predicted is scored.
+        With `window`, the mean over the windows that cover a step. NaN where there is no score: without reconstruction
+        for all steps but those that are predicted, and where no window fits between two holes in the times.
         """
-        _, steps = self._all_scores(X)
-        if self.window is None:
-            return [row[: len(given)] for row, given in zip(steps, X, strict=True)] if self._is_list(X) else steps
-        series = X if self._is_list(X) else [X]
-        windows = [window_starts(len(array), steps.shape[1], self.stride) for array in series]
-        parts = np.split(steps, np.cumsum([len(starts) for starts in windows])[:-1])
-        averages = [
-            average_windows(part, starts, len(array)).astype(np.float32)
-            for part, starts, array in zip(parts, windows, series, strict=True)
-        ]
-        return averages if self._is_list(X) else averages[0]
-
-    def _all_scores(self, X: Any) -> tuple[Floats, Floats]:  # noqa: N803
-        check_is_fitted(self)
-        clips = self._clips(X, with_future=True)
-        parts = [self._scores(batch) for batch in clips.split(self._judged_at_a_time(clips))]
-        of_sequences, of_steps = zip(*parts, strict=True)
-        return np.concatenate(of_sequences), np.concatenate(of_steps)
+        given = self._read(X)
+        clips = self._clips(given, with_future=True)
+        total, count = np.zeros(len(given.steps)), np.zeros(len(given.steps), np.int64)
+        for chosen, (_, scores) in zip(clips.slices(), self._scores(clips), strict=True):
+            there = ~np.isnan(scores)  # (B, T)
+            places = (clips.starts[chosen, None] + np.arange(clips.longest))[there]
+            np.add.at(total, places, scores[there])
+            np.add.at(count, places, 1)
+        mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+        return given.as_given(mean.astype(np.float32))
 
     def score(self, X: Any, y: None = None) -> float:  # noqa: N803
-        """The mean of `score_samples`: higher is better."""
-        return float(self.score_samples(X).mean())
+        """The mean of `score_samples`, of all sequences or windows: higher is better."""
+        scores = self.score_samples(X)
+        parts = list(scores.values()) if isinstance(scores, dict) else scores
+        return float(np.concatenate(parts).mean() if isinstance(parts, list) else parts.mean())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -231,22 +243,31 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         tags.non_deterministic = self.random_state is None
         return tags
 
-    def _model_config(self, clips: Tensor) -> ModelConfig:
-        """The model for frames (N, T, F, 1, 1). Warns where its code compresses nothing."""
-        decoders = OBJECTIVES[self.objective]
+    def _check_parameters(self) -> None:
+        """Raises ValueError for what no part of the model would refuse in words of its own."""
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"objective {self.objective!r}: expected one of {', '.join(OBJECTIVES)}")
+        least = {"stride": 1, "max_iter": 1, "batch_size": 1, "n_iter_no_change": 1}
+        least |= {"window": 1} if self.window is not None else {}
+        least |= {"code_size": 1} if self.code_size is not None else {}
+        least |= {"future_steps": 1} if FUTURE in OBJECTIVES[self.objective] else {}
+        for name, smallest in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral) or value < smallest:
+                raise ValueError(f"{name} is {value!r}: expected a whole number, at least {smallest}")
+        if np.asarray(self.hidden_size).dtype.kind not in "iu":
+            raise ValueError(f"hidden_size is {self.hidden_size!r}: expected a whole number, or one for each layer")
+        fraction: Any = self.validation_fraction
+        if self.early_stopping and not (isinstance(fraction, (int, float, np.floating)) and 0 < fraction < 1):
+            raise ValueError(f"validation_fraction is {fraction!r}: expected more than 0 and less than 1")
+
+    def _model_config(self, clips: Clips) -> ModelConfig:
+        """The model for the clips. Warns where its code compresses nothing."""
+        decoders, features = OBJECTIVES[self.objective], clips.steps.shape[1]
         future_steps = self.future_steps if FUTURE in decoders else 0
-        if FUTURE in decoders and future_steps < 1:
-            raise ValueError(f"future_steps is {future_steps}: expected at least 1 to predict")
-        steps, features = clips.shape[1:3]
-        shortest = int((~clips.flatten(2).isnan().all(dim=2)).sum(dim=1).min())
-        if shortest <= future_steps:
-            raise ValueError(
-                f"found a sequence of {shortest} steps (a row's n_features = {shortest}), expected at least"
-                f" {future_steps + 1}: one to read before the {future_steps} to predict"
-            )
         config = ModelConfig(
             frame_shape=(features, 1, 1),
-            input_frames=steps - future_steps,
+            input_frames=clips.longest - future_steps,
             future_frames=max(1, future_steps),
             hidden_size=tuple(int(size) for size in np.atleast_1d(self.hidden_size)),
             decoders=decoders,
@@ -278,7 +299,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             seed=seed,
         )
 
-    def _train(self, clips: Tensor, held_out: Tensor, training: TrainConfig, random: np.random.RandomState) -> None:
+    def _train(self, clips: Clips, held_out: Clips, training: TrainConfig, random: np.random.RandomState) -> None:
         optimizer = torch.optim.AdamW(
             self.model_.parameters(), lr=training.lr, betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True
         )
@@ -294,7 +315,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
                 for batch in _batches(random.permutation(len(clips)), training.batch_size):
                     lr = training.lr * schedule((step + 1) / (training.steps + 1), training.warmup)
                     step += 1
-                    row = train_step(self.model_, optimizer, clips[batch].to(self.device), lr, training, step)
+                    row = train_step(self.model_, optimizer, clips.batch(batch).to(self.device), lr, training, step)
                     total += row["loss"] * len(batch)
                 self.loss_curve_.append(total / len(clips))
                 bar.set_postfix_str(f"loss {self.loss_curve_[-1]:.4g}", refresh=False)
@@ -312,119 +333,120 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             self.model_.load_state_dict(weights)
         self.n_iter_ = len(self.loss_curve_)
 
-    def _validation_loss(self, clips: Tensor, training: TrainConfig) -> float:
-        results = evaluate(self.model_, clips.split(self._judged_at_a_time(clips)), torch.device(self.device))
+    def _validation_loss(self, clips: Clips, training: TrainConfig) -> float:
+        results = evaluate(self.model_, clips.batches(), torch.device(self.device))
         weights = {RECONSTRUCTION: training.reconstruction_weight, FUTURE: training.future_weight}
         return sum(weights[name] * results[name]["squared_error"] for name in self.model_.decoders)
 
-    def _scores(self, clips: Tensor) -> tuple[Floats, Floats]:
-        """Of frames (B, T, F, 1, 1) the scores (B,), and those of every step (B, T), NaN after each end."""
+    def _scores(self, clips: Clips) -> Iterator[tuple[Floats, Floats]]:
+        """Batch by batch the scores of clips (B,), and those of every step (B, T), NaN after each end."""
         future_frames = self.model_.config.future_frames if FUTURE in self.model_.decoders else 0
-        errors = step_errors(self.model_, clips, future_frames=future_frames)
-        of_sequences = torch.cat(list(errors.values()), dim=1).nanmean(dim=1)
         source = choose_source(None, self.model_.config.decoders)
-        return -of_sequences.numpy(), -step_scores(errors, present(clips), source).numpy()
+        for batch in clips.batches():
+            errors = step_errors(self.model_, batch, future_frames=future_frames)
+            of_clips = torch.cat(list(errors.values()), dim=1).nanmean(dim=1)
+            yield -of_clips.numpy(), -step_scores(errors, present(batch), source).numpy()
 
-    def _of_batches(self, X: Any, function: Callable[[Tensor, Tensor], Any], *, any_length: bool = False) -> Any:  # noqa: N803
+    def _of_clips(self, X: Any, function: Callable[[Tensor, Tensor], Floats]) -> Any:  # noqa: N803
         """What `function` makes of frames (B, T, F, 1, 1) and their lengths (B,), for all sequences of `X`."""
-        check_is_fitted(self)
-        clips = self._clips(X, any_length=any_length)
-        parts = []
-        for batch in clips.split(self._judged_at_a_time(clips)):
-            lengths = (~batch.flatten(2).isnan().all(dim=2)).sum(dim=1)
-            parts.append(np.asarray(function(batch.to(self.device), lengths.to(self.device))))
-        return np.concatenate(parts)
+        given = self._read(X)
+        clips = self._clips(given)
+        return self._per_sequence(given, clips, self._gathered(clips, function))
 
-    def _as_given(self, frames: Tensor) -> Floats:
-        """Frames (N, T, F, 1, 1) as the sequences that `fit` had: (N, T, F), or rows (N, T)."""
-        sequences = frames.flatten(2).cpu().numpy()
+    def _gathered(self, clips: Clips, function: Callable[[Tensor, Tensor], Floats]) -> Floats:
+        found: Floats | None = None
+        for chosen, batch in zip(clips.slices(), clips.batches(), strict=True):
+            lengths = torch.from_numpy(clips.lengths[chosen])
+            values = function(batch.to(self.device), lengths.to(self.device))
+            found = np.empty((len(clips), *values.shape[1:]), values.dtype) if found is None else found
+            found[chosen] = values  # a copy: what is kept may be a view of all that the model made
+        assert found is not None
+        return found
+
+    def _per_sequence(self, given: Sequences, clips: Clips, values: Floats) -> Any:
+        """What there is of every clip, (N, ...); with `window`, apart for the series that these are of."""
+        if self.window is None:
+            return values
+        counts = np.bincount(clips.sequence, minlength=len(given))
+        return given.per_sequence(np.split(values, counts.cumsum()[:-1]))
+
+    def _as_in_fit(self, frames: Tensor) -> Floats:
+        """Frames (N, T, F, 1, 1) as the sequences that `fit` had: (N, T, F), or rows (N, T), in the units of X."""
+        sequences: Floats = frames.flatten(2).cpu().numpy()
+        if self.offsets_.any():
+            sequences = sequences + self.offsets_  # float64, which can hold them
         return sequences[:, :, 0] if self._rows else sequences
 
-    def _clips(self, X: Any, *, reset: bool = False, any_length: bool = False, with_future: bool = False) -> Tensor:  # noqa: N803
-        """Frames (N, T, F, 1, 1) of whatever `X` may be, NaN after the end of a shorter sequence."""
-        sequences, rows = self._sequences(X, reset=reset, any_length=any_length)
-        if self.window is not None:
-            follow = self.future_steps if with_future and FUTURE in OBJECTIVES[self.objective] else 0
-            sequences = _windows(sequences, self.window + follow, self.stride)
-        features = sequences[0].shape[1]
+    def _read(self, X: Any, *, reset: bool = False) -> Sequences:  # noqa: N803
+        """The sequences in `X`. In `fit` their names and numbers are kept, and elsewhere compared to these."""
         if reset:
-            self._rows, self.n_steps_ = rows, self.window or max(len(sequence) for sequence in sequences)
-            self.n_features_in_ = self.n_steps_ if rows else features
-        elif features != self.model_.config.frame_shape[0]:
-            raise ValueError(
-                f"found sequences of {features} features, expected {self.model_.config.frame_shape[0]} as in fit"
-            )
-        longest = max(len(sequence) for sequence in sequences)
-        clips = np.full((len(sequences), longest, features, 1, 1), np.nan, np.float32)
-        with np.errstate(over="ignore"):  # an error of our own follows
-            for clip, sequence in zip(clips, sequences, strict=True):
-                clip[: len(sequence), :, 0, 0] = sequence
-        if reset:
-            _refuse_offsets(sequences)
-        if np.isinf(clips).any():
-            raise ValueError("found values beyond the range of float32, expected at most 3e38; scale the data")
-        return torch.from_numpy(clips)
-
-    def _sequences(self, X: Any, *, reset: bool, any_length: bool) -> tuple[list[npt.NDArray[Any]], bool]:  # noqa: N803
-        """Arrays (T_i, F), and whether they were given as rows (N, T)."""
-        if self._is_list(X):
-            if not len(X):
-                raise ValueError("found no sequences, expected at least one")
-            arrays = [_two_dimensional(sequence) for sequence in X]
-        elif self.window is not None:
-            arrays = [_two_dimensional(X)]
+            given = read_sequences(X, long=self.window is not None)
         else:
-            array = np.asarray(X) if not hasattr(X, "ndim") else X
-            if array.ndim == 2 and not reset and not self._rows:
-                raise ValueError(
-                    f"found an array {array.shape}, expected (N, T, F) or a list of (T, F) as in fit: give X[None] if"
-                    " this is one sequence, X[:, :, None] if it is N of one feature"
+            check_is_fitted(self)
+            given = read_sequences(X, long=self.window is not None, rows=self._rows, labels=self._labels)
+        features = given.steps.shape[1]
+        if reset:
+            validate_data(self, given.example, skip_check_array=True)
+            self._rows: bool = given.form == ROWS
+            self._labels: Labels | None = given.labels
+            self.n_steps_ = self.window or int(given.lengths.max())
+            if self._rows and (sign := sign_of_one_series(X, given)):
+                warnings.warn(
+                    f"{len(given)} rows are read as {len(given)} sequences of {given.width} steps of one feature, but"
+                    f" {sign}: give window= if they are one series of {given.width} features, or, if not, an array"
+                    f" {'X.to_numpy()' if given.labels else 'X'}[:, :, None]",
+                    UserWarning,
+                    stacklevel=3,
                 )
-            if array.ndim == 3:
-                arrays = list(check_array(array, allow_nd=True, dtype=np.float64))
-            else:
-                if array.ndim == 2 and any_length:
-                    table = check_array(X, dtype=np.float64)
-                else:
-                    table = validate_data(self, X, reset=reset, dtype=np.float64)
-                return list(table[:, :, None]), True
-        if len({array.shape[1] for array in arrays}) > 1:
-            raise ValueError(f"found sequences of {sorted({a.shape[1] for a in arrays})} features, expected one number")
-        return arrays, False
+        elif self._rows and given.form != ROWS:
+            if features != 1:
+                raise ValueError(f"found sequences of {features} features, expected 1 as in fit, which had rows")
+        elif self._rows and not named(given.labels) and _reordered(given.labels, self._labels):
+            raise ValueError("the columns of X, its steps, come in another order than in fit: put them in that order")
+        elif not self._rows or not self._other_steps(given):
+            validate_data(self, given.example, reset=False, skip_check_array=True)
+        return given
 
-    @staticmethod
-    def _is_list(X: Any) -> bool:  # noqa: N803
-        return isinstance(X, (list, tuple)) and all(getattr(part, "ndim", 0) >= 1 for part in X)
+    def _other_steps(self, rows: Sequences) -> bool:
+        """Whether these rows have other steps than those of `fit`, which had the future in them, and may have."""
+        if FUTURE not in OBJECTIVES[self.objective] or rows.width == self.n_features_in_:
+            return False
+        expected = (self._labels or ())[: -self.future_steps]
+        return not named(rows.labels) or not named(self._labels) or rows.labels == expected
 
-    def _judged_at_a_time(self, clips: Tensor) -> int:
-        return max(1, 2**18 // max(1, clips[0].numel()))  # about a million numbers with the hidden states
+    def _clips(self, given: Sequences, *, with_future: bool = False) -> Clips:
+        """The sequences, or their windows, `with_future` with what follows these."""
+        follow = self.future_steps if with_future and FUTURE in OBJECTIVES[self.objective] else 0
+        if self.window is None and given.lengths.min() <= follow:
+            shortest = int(given.lengths.argmin())
+            raise ValueError(
+                f"{given.name(shortest)}: found a sequence of {given.lengths[shortest]} steps (a row's n_features ="
+                f" {given.lengths[shortest]}), expected at least {follow + 1}: one to read before the {follow} to"
+                " predict"
+            )
+        warn_of_holes(given, None if self.window is None else self.window + follow)
+        steps = to_float32(given, self.offsets_, self._constant)
+        return whole(given, steps) if self.window is None else windows(given, steps, self.window + follow, self.stride)
+
+    def _divide(self, clips: Clips, random: np.random.RandomState) -> tuple[Clips, Clips]:
+        """Clips to learn from, and clips to stop by, which share no step with them."""
+        if not self.early_stopping:
+            return clips, clips.of(np.arange(0))
+        if self.window is None or self.validation_fraction * (clips.sequence[-1] + 1) >= 1:
+            train, validation = hold_out_sequences(clips, self.validation_fraction, random)
+        else:
+            train, validation = hold_out_ends(clips, self.validation_fraction)
+        if not len(train) or not len(validation):
+            raise ValueError(
+                f"early stopping holds out {len(validation)} of {len(clips)} sequences: expected some, and some left to"
+                " learn from that share no step with them; give more, another validation_fraction, or"
+                " early_stopping=False"
+            )
+        return train, validation
 
 
-def _two_dimensional(sequence: Any) -> npt.NDArray[Any]:
-    """One sequence as (T, F), checked: finite numbers, at least one step."""
-    array = np.asarray(sequence)
-    checked: npt.NDArray[Any] = check_array(array[:, None] if array.ndim == 1 else array, dtype=np.float64)
-    return checked
-
-
-def _refuse_offsets(sequences: Sequence[npt.NDArray[Any]]) -> None:
-    """Raises ValueError where float32, in which models compute, would lose how a feature varies around its mean."""
-    steps = np.concatenate(list(sequences))  # (steps of all, F), float64
-    mean, deviation = np.abs(steps.mean(axis=0)), steps.std(axis=0)
-    lost = np.flatnonzero((deviation < _LEAST_VARIATION * mean) & (deviation > 1e-12 * mean))  # less is rounding
-    if len(lost):
-        first = lost[0]
-        raise ValueError(
-            f"feature {first} varies by {deviation[first]:.3g} around {mean[first]:.3g}, too little beside its offset"
-            " for float32; subtract the offset"
-        )
-
-
-def _windows(series: Sequence[npt.NDArray[Any]], steps: int, stride: int) -> list[npt.NDArray[Any]]:
-    """Windows (steps, F) of every series."""
-    return [
-        array[start : start + steps] for array in series for start in window_starts(len(array), steps, stride).tolist()
-    ]
+def _reordered(labels: Labels | None, expected: Labels | None) -> bool:
+    return labels is not None and expected is not None and labels != expected and set(labels) == set(expected)
 
 
 def _batches(order: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:
