@@ -567,6 +567,7 @@ def test_codes_of_digits_arrays_and_videos(digits_run, tmp_path, monkeypatch, ca
             writer.write(np.full((28, 28, 3), 20 * t, np.uint8))
         writer.release()
     words = ("--dataset", "video-folder", "--data-dir", str(tmp_path / "films"), "--image-size", "28", "--grey")
+    read.clear()
     found = {size: encode(f"films-{size}", *words, "-b", str(size)) for size in (1, 4, 50)}
     assert found[4][1] == [(name, t) for name in ("run/daria_run", "run/eli_run", "walk/daria_walk") for t in (0, 3, 5)]
     assert read == [1] * 9 + [4, 4, 1] + [9]

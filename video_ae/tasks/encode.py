@@ -23,7 +23,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> None:
     the sequence or video that each code is of, and the number of the first step or frame there.
 
     Of files that is all there are, whatever they were used for; of moving digits the first test clips. The encoder
-    reads clips as in training, one after the other without overlap (of a long series, one more at its end), or whole
+    reads clips as in training, one after the other without overlap and one more at each end, or whole
     sequences of any length.
 
     Raises ValueError or FileExistsError where the file cannot be written.
