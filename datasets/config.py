@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .notes import note, some
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,21 +27,21 @@ if TYPE_CHECKING:
 
 DIGITS = ("optical", "mnist", "fashion-mnist", "kmnist")
 DIGIT_LABELS = ("identity", "direction")
-_FILMS = ("image_size", "grey", "frame_stride", "skip_unreadable")
+_FILMS = ("image_size", "grey", "frame_stride", "skip_unreadable", "follow_links")
 # The data sets and the fields that each reads, beside `data_dir`.
 _FIELDS = {
     "moving-mnist": ("digits", "num_digits", "image_size", "speed", "download"),
     "moving-mnist-file": ("download",),
     "array": (),
-    "video-folder": (*_FILMS, "random_crop", "group"),
+    "video-folder": (*_FILMS, "random_crop", "group", "split_file"),
     "ucf101": (*_FILMS, "random_crop", "annotation_path", "fold"),
     "hmdb51": (*_FILMS, "random_crop", "annotation_path", "fold"),
-    "video-patches": (*_FILMS, "group"),
-    "percepts": ("annotation_path", "fold"),
+    "video-patches": (*_FILMS, "group", "split_file"),
+    "percepts": ("annotation_path", "fold", "group", "split_file", "follow_links"),
     "sequences": ("id_column", "time_column", "columns", "whole"),
 }
 DATASETS = tuple(_FIELDS)
-_PATHS = ("data_dir", "annotation_path")
+_PATHS = ("data_dir", "annotation_path", "split_file")
 _ROOM = 8 / 7  # of a frame to crop from, in units of the crop, as in networks of 224 pixels that see frames of 256
 _PATCHES = 10_000  # of all videos together, at least one of each
 
@@ -62,7 +63,9 @@ class DataConfig:
     group: str = ""  # regular expression for the part of a video's name that says who was filmed
     annotation_path: str | None = None  # folder of official train and test lists
     fold: int = 1
+    split_file: str | None = None  # .csv file of the user's own division, see `parts_by_file`
     skip_unreadable: bool = False
+    follow_links: bool = False  # also out of the folder of the videos
     id_column: str | None = None  # of a .csv file of sequences, as the next two; None: `id`, if it is there
     time_column: str | None = None  # None: the first of `time`, `timestamp` and `date`
     columns: tuple[str, ...] = ()  # the features and their order; see `settled`
@@ -99,7 +102,11 @@ class DataConfig:
         chosen = {field.name: given[field.name] for field in dataclasses.fields(self) if field.name in given}
         chosen |= {name: str(Path(chosen[name]).resolve()) for name in _PATHS if name in chosen}
         if chosen.get("dataset", self.dataset) != self.dataset:
-            chosen = {"data_dir": None, "annotation_path": None} | chosen  # places of another data set
+            chosen = {
+                "data_dir": None,
+                "annotation_path": None,
+                "split_file": None,
+            } | chosen  # places of another data set
             if chosen["dataset"] == "video-patches":
                 chosen = {"image_size": 32} | chosen  # as in the paper
         config = dataclasses.replace(self, **chosen)
@@ -131,7 +138,7 @@ class DataConfig:
         whole = not windows and not split_by_time(sequences)
         steps = sorted(record.frames for record in sequences.videos)
         cut = "each is a clip; --input-frames N cuts windows" if whole else "clips are windows"
-        _note(f"{self.data_dir}: {len(steps)} sequences of {steps[0]} to {steps[-1]} steps; {cut}")
+        note(f"{self.data_dir}: {len(steps)} sequences of {steps[0]} to {steps[-1]} steps; {cut}")
         return dataclasses.replace(self, columns=tuple(sequences.facts["columns"]), whole=whole)
 
     def longest(self, shortest: int) -> int:
@@ -193,7 +200,12 @@ class DataConfig:
             raise ValueError(
                 f"--dataset {self.dataset} has no classes; evaluate on another data set of the same frames"
             )
-        return label_videos(*self._videos(split, frames), frames, crop=self._crop)
+        arrays, chosen = self._videos(split, frames)
+        if arrays.class_names == [""]:
+            raise ValueError(
+                f"{self.data_dir}: its videos are in no folders of classes, expected {self.data_dir}/CLASS/NAME"
+            )
+        return label_videos(arrays, chosen, frames, crop=self._crop)
 
     @property
     def _crop(self) -> int | None:
@@ -236,65 +248,120 @@ class DataConfig:
         )
 
     def _videos(self, split: str, frames: int) -> tuple[VideoArrays, list[int]]:
-        """The arrays of all videos of this data set, and which of them are in `split`."""
-        from .hmdb51 import hmdb51_videos, official_parts
-        from .percept_files import open_percepts, percept_split
+        """The arrays of all videos of this data set, or parts in time of them, and which of them are in `split`."""
+        from .groups import divide, division_notes, pieces_of
+        from .video_arrays import cut_arrays
+
+        arrays = self._arrays(frames)
+        if split == "all":
+            return arrays, list(range(len(arrays.videos)))
+        division = divide(arrays.videos)
+        for line in division_notes(arrays.videos, division):
+            note(f"{self.data_dir}: {line}")
+        pieces = pieces_of(division, split)
+        if all(piece[1:] == (0, None) for piece in pieces):
+            return arrays, [index for index, _, _ in pieces]
+        return cut_arrays(arrays, pieces), list(range(len(pieces)))
+
+    def _arrays(self, frames: int) -> VideoArrays:
+        """The arrays of all videos that are there, with their classes, groups and official parts.
+
+        Without videos of fewer frames, if those that cannot be used are to be skipped.
+        """
+        from .hmdb51 import official_parts
+        from .percept_files import open_percepts, with_official
+        from .split_file import parts_by_file
+        from .video_arrays import cut_arrays
+
+        if self.dataset != "percepts":
+            arrays = self._decoded(self._found(), frames)
+        else:
+            arrays = open_percepts(self._place(), group=self.group, follow_links=self.follow_links)
+            if self.annotation_path is not None:
+                arrays = with_official(arrays, official_parts(self.annotation_path, self.fold))
+            elif self.split_file is not None:
+                parts = parts_by_file(self.split_file, [record.name for record in arrays.videos])
+                records = [record._replace(official=part) for record, part in zip(arrays.videos, parts, strict=True)]
+                arrays = dataclasses.replace(arrays, videos=records)
+        short = {record.name: record.frames for record in arrays.videos if record.frames < frames}
+        if short and self.skip_unreadable:
+            note(f"left out {len(short)} videos of fewer than {frames} frames: {', '.join(short)}")
+            long = [index for index, record in enumerate(arrays.videos) if record.name not in short]
+            arrays = cut_arrays(arrays, [(index, 0, None) for index in long])
+        return arrays
+
+    def _found(self) -> list[Video]:
+        """The videos to decode, marked as lists say; those that a list passes over are left out."""
+        from .hmdb51 import hmdb51_videos
+        from .split_file import parts_by_file
         from .ucf101 import ucf101_videos
-        from .video_folder import find_videos, split_videos
+        from .video_folder import find_videos
 
         place = self._place()
-        if self.dataset == "percepts":
-            percepts = open_percepts(place)
-            listed = None if self.annotation_path is None else official_parts(self.annotation_path, self.fold)
-            return percepts, percept_split(percepts, split, listed)
         if self.dataset in ("ucf101", "hmdb51"):
             if self.annotation_path is None:
                 raise ValueError(f"--dataset {self.dataset} needs the folder of its official lists: --annotation-path")
             read_lists = ucf101_videos if self.dataset == "ucf101" else hmdb51_videos
-            parts = [read_lists(place, self.annotation_path, self.fold, part) for part in ("development", "test")]
-            everything = [video for part in parts for video in part.videos]
-            if missing := sum(len(part.missing) for part in parts):
-                _note(f"{place}: {len(everything)} of the {len(everything) + missing} listed videos are there")
-            wanted = everything
-            if split != "all":
-                wanted = read_lists(place, self.annotation_path, self.fold, split).videos
-        else:
-            everything = find_videos(place, group=self.group)
-            wanted = split_videos(everything, split)
-        arrays = self._decoded(everything, frames)
-        names = {video.name for video in wanted}
-        short = {video.name: video.frames for video in arrays.videos if video.name in names and video.frames < frames}
-        if short and self.skip_unreadable:
-            names -= short.keys()
-            _note(f"left out {len(short)} videos of fewer than {frames} frames: {', '.join(short)}")
-        return arrays, [index for index, video in enumerate(arrays.videos) if video.name in names]
+            lists = [
+                read_lists(place, self.annotation_path, self.fold, part, follow_links=self.follow_links)
+                for part in ("development", "test")
+            ]
+            videos = [video for part in lists for video in part.videos]
+            if missing := sum(len(part.missing) for part in lists):
+                note(f"{place}: {len(videos)} of the {len(videos) + missing} listed videos are there")
+            return videos
+        videos = find_videos(place, group=self.group, follow_links=self.follow_links)
+        if self.split_file is None:
+            return videos
+        parts = parts_by_file(self.split_file, [video.name for video in videos])
+        if rest := [video.name for video, part in zip(videos, parts, strict=True) if not part]:
+            note(f"{self.split_file}: {len(rest):,} videos are there but not listed, and left out: {some(rest)}")
+        return [video._replace(official=part) for video, part in zip(videos, parts, strict=True) if part]
 
     def _decoded(self, videos: list[Video], frames: int) -> VideoArrays:
         """The videos' frames, decoded into the cache if they are not there yet."""
-        from .video_arrays import cache_folder, cut_patches, open_arrays, write_arrays
+        from .containers import frames_in_container
+        from .frame_folders import image_files
+        from .video_arrays import cut_arrays, cut_patches
+        from .video_cache import VideoCache
         from .videos import read_video
 
         size = round(_ROOM * self.image_size) if self.random_crop else self.image_size
-        facts: dict[str, Any] = {"stride": self.frame_stride, "grey": self.grey, "image_size": size}
+        settings: dict[str, Any] = {"stride": self.frame_stride, "grey": self.grey, "image_size": size}
+        patches = None
         if self.dataset == "video-patches":
+            settings["patches_of_frames"] = frames
             patches = max(1, _PATCHES // len(videos))
-            facts |= {"patches": patches, "frames": frames}
 
-        def read(video: Video) -> npt.NDArray[np.uint8]:
-            if self.dataset != "video-patches":
-                return read_video(video.path, image_size=size, stride=self.frame_stride, grey=self.grey)
-            filmed = read_video(video.path, stride=self.frame_stride, grey=self.grey)
-            return cut_patches(filmed, video.name, frames=frames, size=self.image_size, count=patches)
+        def rows(video: Video, content: str) -> Iterator[npt.NDArray[np.uint8]]:
+            if patches is None:
+                yield from read_video(video.path, image_size=size, stride=self.frame_stride, grey=self.grey)
+            else:
+                filmed = read_video(video.path, stride=self.frame_stride, grey=self.grey)
+                yield from cut_patches(filmed, content, frames=frames, size=self.image_size, count=patches)
 
-        folder = cache_folder(facts, videos)
-        if not any(folder.glob("index-*.json")):
-            write_arrays(folder, videos, read, facts, skip_unreadable=self.skip_unreadable)
-        arrays = open_arrays(folder)
+        def expected_bytes(video: Video) -> int | None:
+            pixels = size * size * (1 if self.grey else 3)
+            if patches is not None:
+                return patches * frames * pixels
+            try:
+                images = len(image_files(video.path)) if video.path.is_dir() else frames_in_container(video.path)
+            except (OSError, ValueError):  # will be said when it is decoded
+                return None
+            return None if images is None else images // self.frame_stride * pixels
+
+        arrays = VideoCache(settings).decode(
+            videos,
+            rows,
+            least_rows=patches or 1,
+            expected_bytes=expected_bytes,
+            skip_unreadable=self.skip_unreadable,
+        )
         for name, error in arrays.unreadable:
-            if not self.skip_unreadable:
-                raise ValueError(f"{name}: {error}; --skip-unreadable leaves such videos out")
-            _note(f"left out {name}: {error}")
-        return arrays
+            note(f"left out {name}: {error}")
+        if patches is None:
+            return arrays
+        return cut_arrays(arrays, [(index, 0, patches) for index in range(len(arrays.videos))])
 
     def _place(self) -> Path:
         if self.data_dir is None:
@@ -302,12 +369,6 @@ class DataConfig:
             kind = f"file: --data-dir {files[self.dataset]}" if self.dataset in files else "folder: --data-dir FOLDER"
             raise ValueError(f"the data set {self.dataset!r} needs its {kind}")
         return Path(self.data_dir)
-
-
-@lru_cache
-def _note(text: str) -> None:
-    """Say something about the data on stderr, once in a process: every split is opened on its own."""
-    print(text, file=sys.stderr)
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
@@ -338,6 +399,10 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "--annotation-path", metavar="FOLDER", help="official lists of ucf101, hmdb51 or percepts of them"
     )
     group.add_argument("--fold", type=int, choices=(1, 2, 3), help="official split (default: 1)")
+    group.add_argument(
+        "--split-file", metavar="FILE", help=".csv file that says which part every video is in (columns name and part)"
+    )
+    group.add_argument("--follow-links", action="store_true", help="follow links out of the folder of the videos, too")
     group.add_argument(
         "--skip-unreadable", action="store_true", help="list videos that cannot be read instead of stopping"
     )

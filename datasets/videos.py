@@ -21,6 +21,33 @@ MAX_PIXELS = 2**42  # of all frames that are decoded: six hours of 4K at 25 fram
 MAX_SECONDS = 3600  # for one file
 # Of the array that one call returns: a film of 200 KB can decode to 10 GB. Small files may fill less.
 MAX_BYTES, MAX_BYTES_OF_ANY, MAX_BYTES_PER_BYTE = 2**32, 2**28, 2**11
+SUFFIXES = tuple(
+    [
+        ".avi",
+        ".mp4",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".webm",
+        ".mpg",
+        ".mpeg",
+        ".m2v",
+        ".vob",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".wmv",
+        ".asf",
+        ".flv",
+        ".f4v",
+        ".3gp",
+        ".3g2",
+        ".ogv",
+        ".dv",
+        ".mxf",
+        ".gif",
+    ]
+)
 _THREADS = 4  # of a decoder; each holds frames
 
 
@@ -31,6 +58,7 @@ class Video(NamedTuple):
     name: str  # unique within its data set: the path below the root without suffix, such as PushUps/v_PushUps_g01_c01
     label: str  # the class
     group: str  # who or what was filmed; videos of one group are never in two parts
+    official: str = ""  # the part that its folder or a list put it in: train, validation or test
 
 
 def read_video(
@@ -43,7 +71,7 @@ def read_video(
     frames: int | None = None,
     least: int = 1,
 ) -> npt.NDArray[np.uint8]:
-    """Every `stride`-th frame of a video from frame `first` on, at most `frames`: (T, H, W, C) uint8, C = 3 (RGB) or 1.
+    """Every `stride`-th frame of a video, or of a folder of numbered images, from frame `first` on, at most `frames`: (T, H, W, C) uint8, C = 3 (RGB) or 1.
 
     With `image_size` S the centre square of each frame is scaled to S x S: averaged when it shrinks, interpolated when
     it grows. Without, frames are as filmed.
@@ -56,6 +84,12 @@ def read_video(
     for what, value, lowest in bounds:
         if value is not None and value < lowest:
             raise ValueError(f"{what} {value}: expected at least {lowest}")
+    if Path(path).is_dir():
+        from .frame_folders import read_frame_folder
+
+        return read_frame_folder(
+            path, image_size=image_size, stride=stride, grey=grey, first=first, frames=frames, least=least
+        )
     with _opened(path) as film:
         height, width, _ = film.shape
         shape = (image_size or height, image_size or width, 1 if grey else 3)
@@ -91,6 +125,10 @@ def read_video(
 
 def count_frames(path: Path | str) -> int:
     """How many frames of a video decode, possibly none. Raises as `read_video` does for files that are not whole."""
+    if Path(path).is_dir():
+        from .frame_folders import image_files
+
+        return len(image_files(path))
     with _opened(path) as film:
         return sum(1 for _ in _decoded(film))
 
