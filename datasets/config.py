@@ -102,11 +102,7 @@ class DataConfig:
         chosen = {field.name: given[field.name] for field in dataclasses.fields(self) if field.name in given}
         chosen |= {name: str(Path(chosen[name]).resolve()) for name in _PATHS if name in chosen}
         if chosen.get("dataset", self.dataset) != self.dataset:
-            chosen = {
-                "data_dir": None,
-                "annotation_path": None,
-                "split_file": None,
-            } | chosen  # places of another data set
+            chosen = dict.fromkeys(_PATHS) | chosen  # places of another data set
             if chosen["dataset"] == "video-patches":
                 chosen = {"image_size": 32} | chosen  # as in the paper
         config = dataclasses.replace(self, **chosen)
@@ -202,9 +198,7 @@ class DataConfig:
             )
         arrays, chosen = self._videos(split, frames)
         if arrays.class_names == [""]:
-            raise ValueError(
-                f"{self.data_dir}: its videos are in no folders of classes, expected {self.data_dir}/CLASS/NAME"
-            )
+            raise ValueError(f"{self.data_dir}: videos without classes, expected a folder of them for each: CLASS/NAME")
         return label_videos(arrays, chosen, frames, crop=self._crop)
 
     @property

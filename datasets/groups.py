@@ -66,8 +66,8 @@ def divide(records: Sequence[VideoRecord]) -> dict[str, list[Piece]]:
     training videos in the same way; a class that has too few groups for that is not in it. Where no class has more than
     two videos, each is split in time, at 80 % and 90 %. The result does not depend on the order of `records`.
 
-    Raises ValueError where nothing is marked and a class has fewer than three groups, where its groups cannot be divided
-    because other classes share them, and where there are marks but none for training.
+    Raises ValueError where nothing is marked and a class has fewer than three groups, or shares them with others so that
+    they cannot be divided, and where there are marks but none for training.
     """
     marks = {record.official for record in records} - {""}
     if not marks and split_in_time(records):
@@ -113,9 +113,11 @@ def division_notes(records: Sequence[VideoRecord], division: dict[str, list[Piec
     if marks and (rest := [record.name for record in records if not record.official]):
         notes.append(f"{len(rest):,} videos are marked for no part and left out: {some(rest)}")
     labels = {part: {records[index].label for index, _, _ in pieces} for part, pieces in division.items()}
-    for part in ("validation", "test"):
-        if lost := sorted(labels["train"] - labels[part]):
-            notes.append(f"no videos of {len(lost)} classes are in the {part} part: {some(lost)}")
+    notes += [
+        f"no videos of {len(lost)} classes are in the {part} part: {some(lost)}"
+        for part in ("validation", "test")
+        if (lost := sorted(labels["train"] - labels[part]))
+    ]
     parts_of: defaultdict[str, set[str]] = defaultdict(set)
     for part, pieces in division.items():
         for index, first, stop in pieces:

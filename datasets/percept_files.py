@@ -52,8 +52,8 @@ def with_official(arrays: VideoArrays, listed: dict[str, set[str]]) -> VideoArra
     records = [record._replace(official=parts.get(PurePosixPath(record.name).name, "")) for record in arrays.videos]
     if not any(record.official for record in records):
         raise ValueError(
-            f"none of the {len(records)} videos, such as {records[0].name}, is on the lists; expected the official lists"
-            " of the data set that the features are of"
+            f"none of the {len(records)} videos, such as {records[0].name}, is on the lists; expected those of the data"
+            " set that the features are of"
         )
     return replace(arrays, videos=records)
 

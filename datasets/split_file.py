@@ -34,9 +34,7 @@ def parts_by_file(path: Path | str, names: Sequence[str]) -> list[str]:
         fitting = [by_name[bare]] if bare in by_name else by_stem.get(bare, [])
         if len(fitting) > 1:
             several = some([names[index] for index in fitting])
-            raise ValueError(
-                f"{path}:{line}: {listed!r} fits {len(fitting)} videos ({several}), expected the whole name"
-            )
+            raise ValueError(f"{path}:{line}: {listed!r} fits {several}; expected the whole name of one of them")
         if not fitting:
             missing.append(listed)
         elif parts[fitting[0]] not in ("", part):

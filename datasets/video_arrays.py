@@ -92,7 +92,7 @@ class _Pieces:
 
 
 def cut_arrays(arrays: VideoArrays, pieces: Sequence[tuple[int, int, int | None]]) -> VideoArrays:
-    """The pieces as videos of their own: number of a video, its first row, and the one after its last, None: the end."""
+    """Pieces as videos of their own: number of a video, its first row, and the one after its last or None, the end."""
     records = []
     for index, first, stop in pieces:
         record = arrays.videos[index]
@@ -173,14 +173,8 @@ def write_arrays(
                 unreadable.append((video.name, str(error)))
                 continue
             save_rows(path, array)
-        known = {
-            "name": video.name,
-            "label": video.label,
-            "group": video.group,
-            "official": video.official,
-            "file": file,
-        }
-        entries.append(known | {"shape": array.shape, "dtype": str(array.dtype)})
+        known = {field: getattr(video, field) for field in ("name", "label", "group", "official")}
+        entries.append(known | {"file": file, "shape": array.shape, "dtype": str(array.dtype)})
     left_out = [{"name": name, "error": error} for name, error in unreadable]
     save_json(index, {"facts": facts, "videos": entries, "unreadable": left_out})
     return unreadable

@@ -80,11 +80,11 @@ class VideoCache:
         """The arrays of `videos`, in their order; those that are not there yet are made of `rows(video, content)`.
 
         `content` is the SHA-256 of the file. Arrays of fewer than `least_rows` rows are made anew. From what
-        `expected_bytes` knows of some videos the user is told how large all will be. What is decoded stays where this is
-        interrupted or fails; several processes may do it at once.
+        `expected_bytes` knows of some videos the user is told how large all will be. What is decoded stays where this
+        is interrupted or fails; several processes may do it at once.
 
-        Raises ValueError that names a video that `rows` refuses (ValueError, OSError), unless `skip_unreadable`: then it
-        is listed in `unreadable`. Raises OSError where the cache is full or cannot be written.
+        Raises ValueError that names a video that `rows` refuses (ValueError, OSError), unless `skip_unreadable`: then
+        it is listed in `unreadable`. Raises OSError where the cache is full or cannot be written.
         """
         needed = None
         try:
@@ -102,9 +102,7 @@ class VideoCache:
 
             undecoded = self._each("decoding", make, list(missing.values()), skip_unreadable)
             errors = {self._content(video): undecoded[video.name] for video in readable if video.name in undecoded}
-            refused |= {
-                video.name: errors[content] for video in readable if (content := self._content(video)) in errors
-            }
+            refused |= {video.name: errors[key] for video in readable if (key := self._content(video)) in errors}
         except UnwritableError as error:
             raise self._explained(error, needed) from error
         finally:
@@ -253,9 +251,7 @@ def _sizes(folder: Path) -> dict[str, int]:
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:
-        return {
-            entry.name.removesuffix(".npy"): entry.stat().st_size for entry in entries if entry.name.endswith(".npy")
-        }
+        return {Path(entry).stem: entry.stat().st_size for entry in entries if entry.name.endswith(".npy")}
 
 
 def _whole(path: Path) -> tuple[tuple[int, ...], str] | None:

@@ -21,32 +21,9 @@ MAX_PIXELS = 2**42  # of all frames that are decoded: six hours of 4K at 25 fram
 MAX_SECONDS = 3600  # for one file
 # Of the array that one call returns: a film of 200 KB can decode to 10 GB. Small files may fill less.
 MAX_BYTES, MAX_BYTES_OF_ANY, MAX_BYTES_PER_BYTE = 2**32, 2**28, 2**11
-SUFFIXES = tuple(
-    [
-        ".avi",
-        ".mp4",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".webm",
-        ".mpg",
-        ".mpeg",
-        ".m2v",
-        ".vob",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".wmv",
-        ".asf",
-        ".flv",
-        ".f4v",
-        ".3gp",
-        ".3g2",
-        ".ogv",
-        ".dv",
-        ".mxf",
-        ".gif",
-    ]
+SUFFIXES = (
+    *(".avi", ".mp4", ".m4v", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".wmv"),
+    *(".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".dv", ".mxf", ".gif"),
 )
 _THREADS = 4  # of a decoder; each holds frames
 
@@ -71,8 +48,9 @@ def read_video(
     frames: int | None = None,
     least: int = 1,
 ) -> npt.NDArray[np.uint8]:
-    """Every `stride`-th frame of a video, or of a folder of numbered images, from frame `first` on, at most `frames`: (T, H, W, C) uint8, C = 3 (RGB) or 1.
+    """Every `stride`-th frame of a video from frame `first` on, at most `frames`: (T, H, W, C) uint8, C = 3 (RGB) or 1.
 
+    A folder of numbered images is a video, too: see `frame_folders`.
     With `image_size` S the centre square of each frame is scaled to S x S: averaged when it shrinks, interpolated when
     it grows. Without, frames are as filmed.
 
