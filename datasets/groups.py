@@ -11,7 +11,7 @@ from .video_arrays import VideoRecord
 from .videos import Video
 
 PARTS = ("train", "validation", "test")
-OFFICIAL_SPLITS = (*PARTS, "development")
+OFFICIAL_SPLITS = ("train", "validation", "development", "test")
 SPLITS = (*OFFICIAL_SPLITS, "all")
 PART_NAMES = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("test", "testing"), "test")
 PART_NAMES |= dict.fromkeys(("validation", "valid", "val"), "validation")  # what people call the parts
@@ -24,6 +24,7 @@ _TOOLS = re.compile(
     r"rpreplay|burst|scene|shot|seq|sequence|sample|segment|part|trim|cut|output|(cam|camera|view)\d*",
     re.IGNORECASE,
 )
+_DIGITS = re.compile(r"\d+")
 _MOVES = 1000  # of groups, without anything gained
 
 Piece = tuple[int, int, int | None]  # the number of a video, its first frame and the one after its last, None: the end
@@ -66,8 +67,8 @@ def divide(records: Sequence[VideoRecord]) -> dict[str, list[Piece]]:
     training videos in the same way; a class that has too few groups for that is not in it. Where no class has more than
     two videos, each is split in time, at 80 % and 90 %. The result does not depend on the order of `records`.
 
-    Raises ValueError where nothing is marked and a class has fewer than three groups, or shares them with others so that
-    they cannot be divided, and where there are marks but none for training.
+    Raises ValueError where nothing is marked and a class has fewer than three groups, or shares them with others so
+    that they cannot be divided, and where there are marks but none for training.
     """
     marks = {record.official for record in records} - {""}
     if not marks and split_in_time(records):
@@ -267,15 +268,15 @@ def _assigned(pairs: Iterable[tuple[str, str]], held_out: Sequence[str]) -> tupl
 def _ordered(groups_in: dict[str, list[str]]) -> list[str]:
     """All groups by how far down their first class they are, and in that by how far down their series, then by name.
 
-    A series is what differs by its numbers alone. So what comes last is of every class, and of every series in it:
-    IMG_0001, IMG_0002, ... and MVI_0001, ...
+    A series is what differs by its numbers alone, but for those in a first word: IMG_0001, IMG_0002, ... and MVI_0001,
+    ... and cam2_0001, ... So what comes last is of every class, and of every series in it.
     """
     places: dict[str, float] = {}
     for label in sorted(groups_in):
-        series: defaultdict[str, list[tuple[list[int], str]]] = defaultdict(list)
+        series: defaultdict[tuple[str, str], list[tuple[list[int], str]]] = defaultdict(list)
         for group in groups_in[label]:
-            numbers = [int(digits) for digits in re.findall(r"\d+", group)]
-            series[re.sub(r"\d+", "", group)].append((numbers, group))
+            numbers = [int(digits) for digits in _DIGITS.findall(group)]
+            series[_series(group)].append((numbers, group))
         in_series = [
             (index / len(members), group)
             for members in series.values()
@@ -284,6 +285,11 @@ def _ordered(groups_in: dict[str, list[str]]) -> list[str]:
         for index, (_, group) in enumerate(sorted(in_series)):
             places.setdefault(group, index / len(in_series))
     return sorted(places, key=lambda group: (places[group], group))
+
+
+def _series(group: str) -> tuple[str, str]:
+    word, sign, rest = group.partition("_")
+    return (word, _DIGITS.sub("", rest)) if sign and _has_letters(word) else ("", _DIGITS.sub("", group))
 
 
 def _mend(part_of: dict[str, str], groups_in: dict[str, list[str]], needed: dict[str, tuple[str, ...]]) -> str:
