@@ -318,7 +318,7 @@ class DataConfig:
         from .frame_folders import image_files
         from .video_arrays import cut_arrays, cut_patches
         from .video_cache import VideoCache
-        from .videos import read_video
+        from .videos import read_video, video_frames
 
         size = round(_ROOM * self.image_size) if self.random_crop else self.image_size
         settings: dict[str, Any] = {"stride": self.frame_stride, "grey": self.grey, "image_size": size}
@@ -329,7 +329,7 @@ class DataConfig:
 
         def rows(video: Video, content: str) -> Iterator[npt.NDArray[np.uint8]]:
             if patches is None:
-                yield from read_video(video.path, image_size=size, stride=self.frame_stride, grey=self.grey)
+                yield from video_frames(video.path, image_size=size, stride=self.frame_stride, grey=self.grey)
             else:
                 filmed = read_video(video.path, stride=self.frame_stride, grey=self.grey)
                 yield from cut_patches(filmed, content, frames=frames, size=self.image_size, count=patches)

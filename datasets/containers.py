@@ -1,4 +1,4 @@
-"""How many frames a video file holds by the structure of its container: AVI, MP4 and MOV, Matroska and WebM, GIF.
+"""How many frames a video file holds by the structure of its container: AVI, MP4 and MOV, Matroska and WebM, FLV, GIF.
 
 FFmpeg passes over what it cannot read and tells the terminal alone: a film with a hole in it comes back as a shorter
 film. So the structure is walked here, headers only, from the first byte to the last. Where it has a gap the file is
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 MAX_PIECES = 2**23  # that are looked at in one file; two hours of film and sound have less than a tenth
 MAX_TABLE = 2**24  # bytes of a table of MP4: four million frames
+MAX_GIF = 2**29  # bytes, all of which are in memory
+_START = 412  # bytes that tell what a file is
 _MAX_DEPTH = 8  # of lists in lists
 _Integers = npt.NDArray[np.int64]
 
@@ -28,26 +30,23 @@ class DamagedError(ValueError):
 
 
 def frames_in_container(path: Path) -> int | None:
-    """How many frames must decode if the file is whole; None for MPEG streams and MP4 in fragments, which do not say.
+    """How many frames must decode if the file is whole; None where its container does not say.
+
+    It does not for MPEG program and elementary streams and for MP4 in fragments, of which nothing is checked; nor for
+    MPEG transport streams, ASF (WMV), Ogg, MXF and DV, whose structure is.
 
     Raises DamagedError where the structure has a gap, and for anything else: FFmpeg would read playlists and scripts,
     which name other files and addresses, whatever the file is called.
     """
     with path.open("rb") as opened:
         file = _File(opened)
-        start = file.peek(0, 12)
-        if start[:4] == b"RIFF" and start[8:] == b"AVI ":
-            return _avi(file)
-        if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-            return _mp4(file)
-        if start[:4] == b"\x1a\x45\xdf\xa3":
-            return _matroska(file)
-        if start[:3] == b"GIF":
-            return _gif(file)
-        if start[:3] == b"\0\0\1":
-            return None
+        start = file.peek(0, _START)
+        for is_its_start, frames in _CONTAINERS:
+            if is_its_start(start):
+                return frames(file)
         raise DamagedError(
-            f"not a video that can be read: found {start[:8]!r}, expected AVI, MP4, MOV, Matroska, WebM, GIF or MPEG"
+            f"not a video that can be read: found {start[:8]!r}, expected AVI, MP4, MOV, Matroska, WebM, MPEG,"
+            " ASF, FLV, Ogg, MXF, DV or GIF"
         )
 
 
@@ -57,6 +56,10 @@ class _File:
     def __init__(self, file: BinaryIO) -> None:
         self.size = os.fstat(file.fileno()).st_size
         self._file, self._pieces = file, 0
+
+    def array(self, at: int, count: int) -> npt.NDArray[np.uint8]:
+        """`count` bytes, or fewer where the file ends."""
+        return np.frombuffer(self.peek(at, count), np.uint8)
 
     def peek(self, at: int, count: int) -> bytes:
         """`count` bytes, or fewer where the file ends."""
@@ -139,6 +142,9 @@ def _chunks(
 
 # MP4 and MOV: boxes of a size, a name and content. Tables in `moov` have size and duration of every frame.
 
+_MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp", b"sidx", b"uuid", b"pnot")
+_MP4_WHOLE = {b"moov", b"mdat"}
+_MP4_OUTER = {*_MP4_STARTS, b"moof", b"mfra", b"meta", b"udta", b"ssix", b"prft", b"pdin", b"emsg", b"PICT"}
 _MP4_LISTS = (b"mdia", b"minf", b"stbl", b"edts")
 _MP4_TABLES = (b"hdlr", b"mdhd", b"stsz", b"stts", b"ctts", b"elst")
 
@@ -146,7 +152,7 @@ _MP4_TABLES = (b"hdlr", b"mdhd", b"stsz", b"stts", b"ctts", b"elst")
 def _mp4(file: _File) -> int | None:
     tracks: list[dict[bytes, bytes]] = []
     clock, in_fragments = 0, False
-    for name, at, end in _boxes(file, 0, file.size):
+    for name, at, end in _boxes(file, 0, file.size, outer=True):
         in_fragments |= name == b"moof"
         for inner, inner_at, inner_end in _boxes(file, at, end) if name == b"moov" else ():
             if inner == b"mvhd":
@@ -216,10 +222,18 @@ def _tables(file: _File, at: int, end: int, depth: int = 0) -> Iterator[tuple[by
             yield name, file.read(inner_at, inner_end - inner_at)
 
 
-def _boxes(file: _File, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, first byte of the content and end of the boxes that fill `at` to `end`."""
+def _boxes(file: _File, at: int, end: int, *, outer: bool = False) -> Iterator[tuple[bytes, int, int]]:
+    """Name, first byte of the content and end of the boxes that fill `at` to `end`.
+
+    Behind the `outer` boxes of a whole video may be something else, which players pass over.
+    """
+    seen: set[bytes] = set()
     while at < end:
+        header = file.peek(at, 8)
+        if outer and seen >= _MP4_WHOLE and header[4:] not in _MP4_OUTER:
+            return
         length, name = struct.unpack(">I4s", file.read(at, 8))
+        seen.add(name)
         content = at + 8
         if length == 1:
             length, content = int.from_bytes(file.read(at + 8, 8), "big"), at + 16
@@ -241,6 +255,7 @@ def _ticks_per_second(header: bytes) -> int:
 # Matroska and WebM: elements of a name, a size and content, both of variable length. Clusters hold the frames.
 
 _SEGMENT, _TRACKS, _CLUSTER, _ENTRY = 0x18538067, 0x1654AE6B, 0x1F43B675, 0xAE
+_OUTER = {0x1A45DFA3, _SEGMENT}
 _NUMBER, _TYPE, _CODEC = 0xD7, 0x83, 0x86
 _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK = 0xA3, 0xA0, 0xA1
 _PADDING, _ANY = {0xEC, 0xBF}, 2**56
@@ -252,9 +267,7 @@ _IN_CLUSTER = {_SIMPLE_BLOCK: _ANY, _BLOCK_GROUP: _ANY, 0xE7: 8, 0xA7: 8, 0xAB: 
 def _matroska(file: _File) -> int:
     frames: dict[int, int] = {}
     tracks: dict[int, dict[int, bytes]] = {}
-    for name, at, end in _elements(file, 0, file.size):
-        if name != _SEGMENT:
-            continue
+    for at, end in _segments(file):
         for inner, inner_at, inner_end in _elements(file, at, end):
             if inner not in _IN_SEGMENT | _PADDING:
                 raise DamagedError(
@@ -277,6 +290,22 @@ def _matroska(file: _File) -> int:
     if not films:
         raise DamagedError(f"found {len(tracks)} tracks and no pictures, expected some; damaged")
     return min(frames.get(number, 0) for number in films)
+
+
+def _segments(file: _File) -> Iterator[tuple[int, int]]:
+    """First byte of the content and end of the segments. What is behind them and no element is passed over."""
+    found, at = False, 0
+    while at < file.size:
+        try:
+            name, at, end = next(_elements(file, at, file.size))
+        except DamagedError:
+            if found and at != file.size and _element_name(file, at) not in _OUTER:
+                return
+            raise
+        if name == _SEGMENT:
+            found = True
+            yield at, end
+        at = end
 
 
 def _blocks(file: _File, at: int, end: int, tracks: dict[int, dict[int, bytes]]) -> Iterator[int]:
@@ -331,6 +360,10 @@ def _next_in_segment(file: _File, at: int, end: int) -> int:
     return at
 
 
+def _element_name(file: _File, at: int) -> int:
+    return int.from_bytes(file.peek(at, 4), "big")
+
+
 def _element(file: _File, at: int) -> tuple[int, int | None, int]:
     """Name and size of the element at byte `at`, and where its content begins; the size is None where it is open."""
     header = file.peek(at, 16)
@@ -349,66 +382,203 @@ def _variable(header: bytes, first: int, at: int, *, marker: bool = False) -> tu
     return (value if marker else value & (2 ** (7 * length) - 1)), length
 
 
-# GIF: a header, then extensions and pictures, each in blocks of at most 255 bytes, then an end mark. Blocks are so much
-# alike that a gap may leave the structure whole, so the pixels of every picture are counted as well.
+# GIF: a header, then extensions and pictures, each in blocks of at most 255 bytes, then an end mark.
+
+_GIF_PICTURE, _GIF_EXTENSION, _GIF_END = b",!;"
 
 
 def _gif(file: _File) -> int:
-    flags = file.read(0, 13)[10]
-    at, frames = 13 + _palette(flags), 0
-    while (kind := file.read(at, 1)) != b";":
-        if kind == b",":
-            width, height, flags = struct.unpack("<4xHHB", file.read(at + 1, 9))
-            begin = at + 10 + _palette(flags)
-            codes, at = _blocks_of_gif(file, begin + 1)
-            if _pixels(codes, file.read(begin, 1)[0]) != width * height:
-                raise DamagedError(f"found other than {width}x{height} pixels in picture {frames}; damaged")
-            frames += 1
-        elif kind == b"!":
-            _, at = _blocks_of_gif(file, at + 2)
-        else:
-            raise DamagedError(f"found {kind!r} at byte {at:,}, expected a picture, an extension or the end; damaged")
+    content = file.peek(0, MAX_GIF + 1)  # blocks are too many to read one by one
+    if len(content) > MAX_GIF:
+        raise DamagedError(f"found a GIF of {file.size:,} bytes, expected at most {MAX_GIF:,}; convert it")
+    frames = 0
+    try:
+        size = struct.unpack_from("<HH", content, 6)
+        at = 13 + _palette(content[10])
+        while (kind := content[at]) != _GIF_END:
+            if kind == _GIF_PICTURE:
+                left, top, width, height, flags = struct.unpack_from("<HHHHB", content, at + 1)
+                if left + width > size[0] or top + height > size[1] or 0 in (width, height):
+                    raise DamagedError(
+                        f"found a picture of {width}x{height} pixels at {left},{top}, expected {size[0]}x{size[1]};"
+                        " damaged"
+                    )
+                at += 11 + _palette(flags)
+                frames += 1
+            elif kind == _GIF_EXTENSION:
+                at += 2
+            else:
+                raise DamagedError(
+                    f"found {kind:#x} at byte {at:,}, expected a picture, an extension or the end; damaged"
+                )
+            while length := content[at]:
+                at += 1 + length
+            at += 1
+    except (IndexError, struct.error):
+        raise DamagedError(f"cut off after {file.size:,} bytes, expected its end mark") from None
     return frames
-
-
-def _blocks_of_gif(file: _File, at: int) -> tuple[bytes, int]:
-    """The content of blocks, and where what follows them begins."""
-    content = []
-    while length := file.read(at, 1)[0]:
-        content.append(file.read(at + 1, length))
-        at += 1 + length
-    return b"".join(content), at + 1
-
-
-def _pixels(content: bytes, bits: int) -> int:
-    """How many pixels a picture's LZW codes stand for; -1 where a code has no meaning."""
-    if not 1 <= bits <= 8:
-        return -1
-    clear = 1 << bits
-    lengths: list[int] = []  # of what each code stands for
-    width, before, pixels, buffer, filled = bits + 1, 0, 0, 0, 0
-    for byte in content:
-        buffer |= byte << filled
-        filled += 8
-        while filled >= width:
-            code = buffer & ((1 << width) - 1)
-            buffer >>= width
-            filled -= width
-            if code == clear:
-                lengths, width, before = [1] * (clear + 2), bits + 1, 0
-                continue
-            if code == clear + 1:
-                return pixels
-            if before and len(lengths) < 4096:
-                lengths.append(before + 1)
-            if code >= len(lengths):
-                return -1
-            before = lengths[code]
-            pixels += before
-            if len(lengths) == 1 << width and width < 12:
-                width += 1
-    return pixels
 
 
 def _palette(flags: int) -> int:
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+# MPEG transport streams: packets of 188 bytes, which some recorders put a time or a checksum around. Each is numbered
+# within its stream, modulo 16. A jump at the beginning of a frame may be a seam of two recordings; elsewhere it is a
+# hole.
+
+_PACKET, _PACKETS_AT_ONCE, _PADDING_STREAM = 188, 2**16, 0x1FFF
+_SPACINGS = {188: 0, 192: 4, 204: 0}  # and the first byte of the first packet
+
+
+def _spacing(start: bytes) -> int | None:
+    for spacing, first in _SPACINGS.items():
+        marks = start[first::spacing]
+        if len(marks) > 2 and set(marks) == {0x47}:
+            return spacing
+    return None
+
+
+def _transport(file: _File) -> None:
+    spacing = _spacing(file.peek(0, _START)) or _PACKET
+    if file.size % spacing:
+        raise DamagedError(f"cut off: found {file.size:,} bytes, expected whole packets of {spacing}")
+    numbers: dict[int, int] = {}
+    for at in range(0, file.size, spacing * _PACKETS_AT_ONCE):
+        packets = file.array(at, spacing * _PACKETS_AT_ONCE).reshape(-1, spacing)[:, _SPACINGS[spacing] :]
+        if (packets[:, 0] != 0x47).any():
+            lost = at + spacing * int((packets[:, 0] != 0x47).argmax())
+            raise DamagedError(f"found no packet at byte {lost:,}, expected one every {spacing} bytes; damaged")
+        streams = (packets[:, 1].astype(np.int64) & 0x1F) << 8 | packets[:, 2]
+        for stream in np.unique(streams):
+            if stream != _PADDING_STREAM:
+                places = np.flatnonzero(streams == stream)
+                numbers[stream] = _follow(packets[places], numbers.get(stream), at + spacing * places)
+
+
+def _follow(packets: npt.NDArray[np.uint8], before: int | None, places: _Integers) -> int:
+    """The number of the last packet of a stream. Raises DamagedError where one is missing."""
+    has_content = (packets[:, 3] & 0x10) != 0
+    steps = has_content.astype(np.int64)  # only packets with content count on
+    found = packets[:, 3].astype(np.int64) & 15
+    last = np.concatenate(([found[0] - steps[0] if before is None else before], found[:-1]))
+    begins = (packets[:, 1] & 0x40) != 0
+    resets = ((packets[:, 3] & 0x20) != 0) & (packets[:, 4] > 0) & ((packets[:, 5] & 0x80) != 0)
+    holes = ((found - last) % 16 != steps) & (found != last) & has_content & ~begins & ~resets
+    if holes.any():
+        raise DamagedError(f"found a hole before the packet at byte {places[holes.argmax()]:,}; damaged")
+    return int(found[-1])
+
+
+# ASF (WMV): objects of a name, a size and content, of which the header says how large the whole file is.
+
+_ASF, _ASF_FILE = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
+
+def _asf(file: _File) -> None:
+    at, end = 30, int.from_bytes(file.read(16, 8), "little")
+    _refuse_beyond(end, file.size, 0)
+    while at < end:
+        name, length = file.read(at, 16), int.from_bytes(file.read(at + 16, 8), "little")
+        if length < 24:
+            raise DamagedError(f"found an object of {length} bytes at byte {at:,}, expected at least 24; damaged")
+        if name == _ASF_FILE:
+            size, flags = struct.unpack("<Q40xI", file.read(at + 40, 52))
+            if not flags & 1:  # a recording that nobody closed says nothing
+                _refuse_beyond(size, file.size, 0)
+        at += length
+
+
+# FLV: tags of a kind, a size and content, each followed by its size.
+
+_FLV_PICTURE, _FLV_H264 = 9, 7
+_FLV_NO_FRAME = 5  # a kind of picture: a command to the player
+
+
+def _flv(file: _File) -> int | None:
+    frames, at = 0, int.from_bytes(file.read(5, 4), "big") + 4
+    told = True
+    while at < file.size:
+        header = file.read(at, 11)
+        length = int.from_bytes(header[1:4], "big")
+        if int.from_bytes(file.read(at + 11 + length, 4), "big") != 11 + length:
+            raise DamagedError(f"found a piece of {length} bytes at byte {at:,} that ends otherwise; damaged")
+        if header[0] & 31 == _FLV_PICTURE and length:
+            kind, packet = file.read(at + 11, 2) if length > 1 else (*file.read(at + 11, 1), 1)
+            told &= kind < 128  # newer codecs say it elsewhere
+            frames += kind >> 4 != _FLV_NO_FRAME and (kind & 15 != _FLV_H264 or packet == 1)
+        at += 15 + length
+    return frames if told else None
+
+
+# Ogg: pages that are numbered within their stream, the last of each marked.
+
+_OGG_LAST = 4
+
+
+def _ogg(file: _File) -> None:
+    at = 0
+    pages: dict[bytes, int] = {}
+    open_streams: set[bytes] = set()
+    while at < file.size:
+        header = file.read(at, 27)
+        if header[:4] != b"OggS":
+            raise DamagedError(f"found {header[:4]!r} at byte {at:,}, expected a page; damaged")
+        stream, number = header[14:18], int.from_bytes(header[18:22], "little")
+        if stream in pages and number != pages[stream] + 1:
+            raise DamagedError(f"found page {number} at byte {at:,}, expected {pages[stream] + 1}; damaged")
+        pages[stream] = number
+        (open_streams.discard if header[5] & _OGG_LAST else open_streams.add)(stream)
+        at += 27 + header[26] + sum(file.read(at + 27, header[26]))
+    _refuse_beyond(at, file.size, 0)
+    if open_streams:
+        raise DamagedError(f"cut off after {file.size:,} bytes, expected a last page of every stream")
+
+
+# MXF: pieces of a name of 16 bytes, a size of variable length and content.
+
+_MXF = bytes.fromhex("060e2b34")
+
+
+def _mxf(file: _File) -> None:
+    at = 0
+    while at < file.size:
+        header = file.read(at, 17)
+        if header[:4] != _MXF:
+            raise DamagedError(f"found {header[:4]!r} at byte {at:,}, expected a piece of MXF; damaged")
+        length = header[16]
+        long = length - 128 if length > 128 else 0
+        size = int.from_bytes(file.read(at + 17, long), "big") if long else length
+        _refuse_beyond(at + 17 + long + size, file.size, at)
+        at += 17 + long + size
+
+
+# DV: frames of one size, for one of two television systems.
+
+_DV = b"\x1f\x07\x00"
+_DV_FRAMES = {0: 120_000, 0x80: 144_000}
+
+
+def _dv(file: _File) -> None:
+    size = _DV_FRAMES[file.read(3, 1)[0] & 0x80]
+    if file.size % size:
+        raise DamagedError(f"cut off: found {file.size:,} bytes, expected whole frames of {size:,}")
+
+
+def _unknown(file: _File) -> None:
+    """What says nothing about itself."""
+
+
+_CONTAINERS: list[tuple[Callable[[bytes], bool], Callable[[_File], int | None]]] = [
+    (lambda start: start[:4] == b"RIFF" and start[8:12] == b"AVI ", _avi),
+    (lambda start: start[4:8] in _MP4_STARTS, _mp4),
+    (lambda start: start[:4] == b"\x1a\x45\xdf\xa3", _matroska),
+    (lambda start: start[:3] == b"GIF", _gif),
+    (lambda start: start[:16] == _ASF, _asf),
+    (lambda start: start[:4] == b"FLV\x01", _flv),
+    (lambda start: start[:4] == b"OggS", _ogg),
+    (lambda start: start[:4] == _MXF, _mxf),
+    (lambda start: start[:3] == _DV, _dv),
+    (lambda start: start[:3] == b"\0\0\1" or start[:4] == b"\0\0\0\1", _unknown),  # MPEG
+    (lambda start: _spacing(start) is not None, _transport),
+]

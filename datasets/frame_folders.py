@@ -1,18 +1,19 @@
 """Folders of numbered images, such as Train001/001.tif or walk/clip3/img_00001.jpg: each is a video."""
 
+import functools
 import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from .decoders import Frame, Picture
 from .notes import note
-from .videos import MAX_BYTES, MAX_BYTES_OF_ANY, MAX_BYTES_PER_BYTE, MAX_PIXELS_PER_FRAME, _prepare
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)")
@@ -52,81 +53,56 @@ def image_files(path: Path | str) -> list[Path]:
     return [path / name for name in names]
 
 
-def folder_frames(
-    path: Path | str,
-    *,
-    image_size: int | None = None,
-    stride: int = 1,
-    grey: bool = False,
-    first: int = 0,
-    frames: int | None = None,
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """Every `stride`-th image of a folder from image `first` on, at most `frames`, each (H, W, C) as in `read_video`.
+def size_on_disk(path: Path) -> int:
+    """Bytes of a video file, or of all images of a folder."""
+    return sum(file.stat().st_size for file in image_files(path)) if path.is_dir() else path.stat().st_size
 
-    Numbers that are missing in the series are noted. Raises as `image_files` and `_decoded` do.
+
+class ImageFolder:
+    """The `Decoder` of a folder of numbered images; images that are left out are not opened.
+
+    Notes numbers that are missing in the series. Raises FileNotFoundError as `image_files`, and ValueError that names
+    an image that is none, or not of the size of the first.
     """
-    files = image_files(path)
-    _say_gaps(files)
-    last = None if frames is None else first + frames * stride
-    for image in _decoded(files[first:last:stride]):
-        yield _prepare(image, image_size, grey)
 
+    broken = leading = 0
+    rate = 25.0  # which nobody stated
 
-def read_frame_folder(
-    path: Path | str,
-    *,
-    image_size: int | None = None,
-    stride: int = 1,
-    grey: bool = False,
-    first: int = 0,
-    frames: int | None = None,
-    least: int = 1,
-) -> npt.NDArray[np.uint8]:
-    """The images of a folder as `read_video` reads the frames of a file: (T, H, W, C), with its bounds and errors."""
-    size = sum(file.stat().st_size for file in image_files(path))
-    most = min(MAX_BYTES, max(MAX_BYTES_OF_ANY, MAX_BYTES_PER_BYTE * size))
-    kept: list[npt.NDArray[np.uint8]] = []
-    for frame in folder_frames(path, image_size=image_size, stride=stride, grey=grey, first=first, frames=frames):
-        kept.append(frame)
-        if len(kept) * frame.nbytes > most:
+    def __init__(self, path: Path) -> None:
+        self._path, self._files = path, image_files(path)
+        _note_gaps(self._files)
+        self.stated = len(self._files)
+        self.width, self.height = _stated_size(self._files[0])
+
+    def frames(self, *, lasting: bool) -> Iterator[Frame]:
+        if lasting:
+            raise ValueError(f"{self._path}: images have no times; leave --fps out, or take every Nth (--frame-stride)")
+        for number, file in enumerate(self._files):
+            yield Frame(number / self.rate, functools.partial(self._image, file))
+
+    def _image(self, file: Path) -> Picture:
+        width, height = _stated_size(file)  # before anything is decoded
+        if (width, height) != (self.width, self.height):
             raise ValueError(
-                f"{path}: {len(kept):,} or more frames of {frame.nbytes:,} bytes, expected at most {most:,} bytes; ask"
-                " for smaller or fewer frames (image size, stride)"
+                f"{file}: found {width}x{height} pixels, expected {self.width}x{self.height} as {self._files[0].name};"
+                " scale it or leave it out"
             )
-    if len(kept) < max(least, 1):
-        raise ValueError(
-            f"{path}: {len(kept)} images (from {first}, stride {stride}), expected at least {max(least, 1)}; leave the"
-            " folder out or ask for fewer"
-        )
-    return np.stack(kept)
-
-
-def _decoded(paths: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
-    """The images as OpenCV gives them, blue first: (H, W, 3) uint8, all of one size.
-
-    Raises ValueError that names the image that is none, is larger than `MAX_PIXELS_PER_FRAME`, or of another size than
-    the first.
-    """
-    expected: tuple[int, int] | None = None
-    for path in paths:
-        width, height = _stated_size(path)
-        expected = expected or (width, height)
-        if (width, height) != expected or width * height > MAX_PIXELS_PER_FRAME:
-            most = f"{expected[0]}x{expected[1]} as {paths[0].name}, and at most {MAX_PIXELS_PER_FRAME:,} pixels"
-            raise ValueError(f"{path}: an image of {width}x{height}, expected {most}; scale or leave it out")
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None or image.shape[:2] != (height, width):
-            raise ValueError(f"{path}: not an image that OpenCV can read; fetch it again, or leave it out")
-        yield np.asarray(image, np.uint8)
+            raise ValueError(f"{file}: not a whole image that can be read; fetch it again, or leave it out")
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def close(self) -> None:
+        pass
 
 
-def _say_gaps(paths: Sequence[Path]) -> None:
-    """Note where numbers are missing in a series; every third number, say, is as regular as every one."""
+def _note_gaps(paths: Sequence[Path]) -> None:
+    """Note where numbers are missing; every third number, say, is as regular as every one."""
     numbers = [int(match[2]) for path in paths if (match := _NUMBERED.fullmatch(path.name))]
-    steps = np.diff(numbers)
-    (step, regular), *_ = Counter(steps.tolist()).most_common(1)
-    gaps = np.flatnonzero(steps > step)
-    if len(gaps) and 2 * regular > len(steps):  # where most differ, the numbers are times
+    steps = [after - before for before, after in pairwise(numbers)]
+    (step, regular), *_ = Counter(steps).most_common(1)
+    gaps = [index for index, found in enumerate(steps) if found > step]
+    if gaps and 2 * regular > len(steps):  # where most differ, the numbers are times
         between = f"{paths[gaps[0]].name} and {paths[gaps[0] + 1].name}"
         note(f"{paths[0].parent}: {len(gaps)} gaps in the numbers of its images, the first between {between}")
 

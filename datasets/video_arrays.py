@@ -471,7 +471,7 @@ def save_rows(path: Path, rows: Iterable[npt.NDArray[Any]]) -> tuple[tuple[int, 
                 if (row.shape, row.dtype) != (first.shape, first.dtype):
                     raise ValueError(f"frame {count} is {row.shape} {row.dtype}, expected {first.shape} {first.dtype}")
                 with _writing(path):
-                    _write(file, np.ascontiguousarray(row).data)
+                    _write(file, np.ascontiguousarray(row).reshape(-1).view(np.uint8).data)
                 count += 1
             if first is None:
                 raise ValueError("no frames, expected at least one")
@@ -495,8 +495,7 @@ def _npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     return header.getvalue()
 
 
-def _write(file: FileIO, content: bytes | memoryview) -> None:
-    left = memoryview(content).cast("B")
+def _write(file: FileIO, left: bytes | memoryview) -> None:
     while left:
         left = left[file.write(left) :]
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from .arrays import open_npy
-from .frame_folders import image_files
+from .frame_folders import image_files, size_on_disk
 from .notes import note
 from .video_arrays import MappedFiles, UnwritableError, VideoArrays, VideoRecord, save_json, save_rows
 from .videos import Video
@@ -272,21 +272,21 @@ def _state(path: Path) -> tuple[int, int]:
     own = path.stat()
     if not path.is_dir():
         return own.st_size, own.st_mtime_ns
-    files = [file.stat() for file in image_files(path)]
-    return sum(file.st_size for file in files), max(own.st_mtime_ns, *(file.st_mtime_ns for file in files))
+    changes = [file.stat().st_mtime_ns for file in image_files(path)]
+    return size_on_disk(path), max(own.st_mtime_ns, *changes)
 
 
 def _estimated(videos: Sequence[Video], expected_bytes: ExpectedBytes) -> int | None:
     """Bytes of the arrays of all videos, by those of a sample of them in proportion to the sizes of the files."""
     sample = [
-        (expected, _state(video.path)[0])
+        (expected, size_on_disk(video.path))
         for video in videos[:: -(-len(videos) // _SAMPLE)]
         if (expected := expected_bytes(video)) is not None
     ]
     of_files = sum(size for _, size in sample)
     if not of_files:
         return None
-    return round(sum(expected for expected, _ in sample) / of_files * sum(_state(video.path)[0] for video in videos))
+    return round(sum(expected for expected, _ in sample) / of_files * sum(size_on_disk(video.path) for video in videos))
 
 
 def _in_words(size: int) -> str:

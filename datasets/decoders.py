@@ -1,0 +1,277 @@
+"""Video files to frames: Pillow reads GIFs, PyAV everything else where it is installed, OpenCV where it is not.
+
+Both are FFmpeg and give the same pixels. But OpenCV 4.13 and 5.0 leave interlaced frames unconverted without saying so,
+hence OpenCV alone is given nothing that `interlaced.py` cannot tell to be progressive.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .interlaced import doubts
+
+if TYPE_CHECKING:
+    import av
+    from PIL import Image
+
+THREADS = 4  # of a decoder; each holds frames
+_FORMATS = (  # of FFmpeg, by its names; none of them leads to other files
+    "avi", "mov", "matroska", "mpeg", "mpegts", "mpegvideo", "h264", "hevc", "m4v", "asf", "flv", "ogg", "dv", "mxf"
+)  # fmt: skip
+_HEAD = 64  # packets in which leading frames are looked for; codecs reorder at most 16
+
+Picture = npt.NDArray[np.uint8]
+
+
+class Frame(NamedTuple):
+    """A decoded frame. `image` gives it in RGB, (H, W, 3), or None where that fails."""
+
+    seconds: float  # when it is shown; the first of a video may have any time, the others later ones
+    image: Callable[[], Picture | None]
+
+
+class Decoder(Protocol):
+    """An open video. What the header states: `height` and `width`, before rotation, `stated` frames, `rate` per second.
+
+    While frames are read, `broken` counts what is in the file and does not decode, `leading` the frames at its head
+    that need others from before it: those of a video that was cut without encoding it anew, which no player shows.
+    """
+
+    height: int
+    width: int
+    stated: int
+    rate: float
+    broken: int
+    leading: int
+
+    def frames(self, *, lasting: bool) -> Iterator[Frame]:
+        """The frames in the order of time. An `image` may be asked for until the next frame is, longer if `lasting`."""
+
+    def close(self) -> None: ...
+
+
+def open_decoder(path: Path, max_pixels: int) -> Decoder:
+    """The decoder for a file that has the structure of a video.
+
+    Raises ValueError, without the file's name, where it cannot be decoded, or not rightly by what is installed. Frames
+    of more than `max_pixels` pixels do not decode where the decoder can tell in time.
+    """
+    if is_gif(path):
+        return _Pillow(path)
+    if has_av():
+        return _PyAV(path, max_pixels)
+    return _OpenCV(path)
+
+
+def is_gif(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(3) == b"GIF"
+
+
+def has_av() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
+def _same(picture: Picture | None) -> Picture | None:
+    return picture
+
+
+class _Rising:
+    """Times that always rise: a stamp that is missing or does not rise is the one before and the usual step."""
+
+    def __init__(self, rate: float) -> None:
+        self._step = 1 / rate
+        self._last: float | None = None
+
+    def __call__(self, stamp: float | None) -> float:
+        if self._last is None:
+            self._last = stamp or 0.0
+        else:
+            self._last = stamp if stamp is not None and stamp > self._last else self._last + self._step
+        return self._last
+
+
+class _PyAV:
+    def __init__(self, path: Path, max_pixels: int) -> None:
+        import av
+        from av.video.reformatter import VideoReformatter
+
+        self.broken = self.leading = 0
+        self._reformatter = VideoReformatter()
+        options = {"format_whitelist": ",".join(_FORMATS), "protocol_whitelist": "file"}
+        try:
+            self._container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+        except (av.error.FFmpegError, ValueError) as error:
+            raise ValueError(f"not a video that can be read: {getattr(error, 'strerror', error)}") from error
+        try:
+            stream = self._container.streams.best("video")
+            if not isinstance(stream, av.VideoStream):
+                raise ValueError("found no pictures in it, expected a video")
+            if stream.codec_context is None:
+                raise ValueError("its codec is unknown to PyAV, expected a common one; convert it")
+        except ValueError:
+            self._container.close()
+            raise
+        self._stream = stream
+        context = stream.codec_context
+        context.thread_type, context.thread_count = "AUTO", THREADS
+        context.copy_opaque = True
+        context.options = {"max_pixels": str(max_pixels)}
+        self.height, self.width, self.stated = context.height, context.width, stream.frames
+        self.rate = float(stream.guessed_rate or stream.average_rate or 25)
+
+    def frames(self, *, lasting: bool) -> Iterator[Frame]:
+        rising = _Rising(self.rate)
+        # AVI files have no times of showing, only an order of decoding.
+        by_order = self._container.format.name == "avi"
+        for frame in self._decoded():
+            stamp = frame.dts if by_order else frame.pts
+            seconds = rising(None if stamp is None else stamp * float(self._stream.time_base or 1))
+            yield Frame(seconds, functools.partial(self._image, frame))
+
+    def _image(self, frame: av.VideoFrame) -> Picture:
+        # One thread: it is the fastest, as the frames are small beside what starting others costs.
+        image = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray().astype(np.uint8, copy=False)
+        quarters = round(frame.rotation / 90) % 4  # counter-clockwise; others than OpenCV turns are left alone
+        return np.ascontiguousarray(np.rot90(image, quarters)) if frame.rotation % 90 == 0 else image
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        import av
+
+        first_key, number = None, -1
+        missing: set[object] = set()  # of the first packets those that gave no frame yet
+        packets = self._container.demux(self._stream)
+        shown = False
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except av.error.FFmpegError:
+                self.broken += 1  # the demuxer found no way on
+                break
+            if packet.size:
+                number += 1
+                packet.opaque = number
+                if packet.is_keyframe and first_key is None:
+                    first_key = number
+                if number < _HEAD:
+                    missing.add(number)
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                self.broken += shown
+                frames = []
+            for frame in frames:
+                shown = True
+                missing.discard(frame.opaque)
+                yield frame
+        if first_key is not None and first_key not in missing:
+            behind = next(number for number in range(first_key + 1, _HEAD + 1) if number not in missing)
+            self.leading = sum(number in missing for number in range(behind))
+
+    def close(self) -> None:
+        self._container.close()
+
+
+class _OpenCV:
+    broken = leading = 0  # it passes over both
+
+    def __init__(self, path: Path) -> None:
+        if (doubt := doubts(path)) is not None:
+            raise ValueError(doubt)
+        self._capture = open_capture(path, [cv2.CAP_PROP_N_THREADS, THREADS])
+        if not self._capture.isOpened():
+            self.close()
+            raise ValueError("not a video that OpenCV can read; expected one such as .avi or .mp4")
+        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        stated = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)  # below zero where the header states none
+        self.stated = max(0, int(stated))
+        self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
+
+    def frames(self, *, lasting: bool) -> Iterator[Frame]:
+        rising = _Rising(self.rate)
+        while self._capture.grab():
+            seconds = rising(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            yield Frame(seconds, functools.partial(_same, self._image()) if lasting else self._image)
+
+    def _image(self) -> Picture | None:
+        decoded, frame = self._capture.retrieve()
+        return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False) if decoded else None
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+class _Pillow:
+    """GIFs. Pixels that no picture covers are white, as the paper of a page."""
+
+    leading = 0
+
+    def __init__(self, path: Path) -> None:
+        from PIL import Image
+
+        self.broken = 0
+        try:
+            self._image = Image.open(path, formats=["GIF"])
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(f"not a GIF that can be read: {error}") from error
+        self.width, self.height = self._image.size
+        self.stated, self.rate = 0, 10.0
+
+    def frames(self, *, lasting: bool) -> Iterator[Frame]:
+        seconds, index = 0.0, 0
+        while True:
+            try:
+                self._image.seek(index)
+                self._image.load()
+            except EOFError:
+                return
+            except (OSError, SyntaxError, ValueError, IndexError):  # what Pillow raises for damage
+                self.broken += 1
+                return
+            yield Frame(seconds, functools.partial(_same, _on_white(self._image)))
+            seconds += (self._image.info.get("duration") or 100) / 1000  # as browsers where it is 0
+            index += 1
+
+    def close(self) -> None:
+        self._image.close()
+
+
+def _on_white(picture: Image.Image) -> Picture:
+    """(H, W, 3)."""
+    if not picture.has_transparency_data:
+        return np.asarray(picture.convert("RGB"))
+    painted = np.asarray(picture.convert("RGBA"))
+    return np.where(painted[..., 3:] == 0, np.uint8(255), painted[..., :3])
+
+
+def open_capture(path: Path, parameters: list[int]) -> cv2.VideoCapture:
+    """OpenCV's FFmpeg on a local file, without what it would print.
+
+    The one backend, because others guess from the name (v_01.png is a series of images to them); the absolute path,
+    because FFmpeg takes names such as concat:... for instructions.
+    """
+    with _silent():
+        return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, parameters)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    logging: Any = getattr(cv2.utils, "logging", cv2)  # up to 4.12 the functions are in cv2 itself
+    level = logging.setLogLevel(0)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)

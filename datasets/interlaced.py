@@ -1,0 +1,310 @@
+"""Whether OpenCV alone can be trusted with a video: whether all of its frames are certainly progressive.
+
+OpenCV 4.13 and 5.0 return what was in memory before where a frame is interlaced, and call it decoded. Nothing that they
+tell gives it away. So the packets are looked at as they are in the file, before they are decoded: every header of every
+frame that can say "interlaced", of the codecs for which we know them. Where one says so, or the codec is another, there
+is a doubt, and another decoder is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+
+EXTRA = 'pip install "video-ae[decode]"'
+
+_ALWAYS_PROGRESSIVE = {
+    b"vp80", b"vp90", b"vp09", b"theo", b"flv1", b"h263", b"s263", b"wmv1", b"wmv2", b"div3", b"mp42", b"mp43"
+}  # fmt: skip
+
+
+def doubts(path: Path) -> str | None:
+    """Why the frames of a video may come out wrong with OpenCV alone, and what to do; None where they do not.
+
+    A file that OpenCV cannot open, or finds no packets in, is beyond doubt: it will have no frames.
+    """
+    from .decoders import open_capture
+
+    capture = open_capture(path, [cv2.CAP_PROP_FORMAT, -1])
+    try:
+        if not capture.isOpened():
+            return None
+        codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(8, "little", signed=True)[:4]
+        if codec.lower() in _ALWAYS_PROGRESSIVE:
+            return None
+        look = _looks(int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))).get(codec.lower())
+        said = None if look is None else _said(map(look, _packets(capture)))
+    finally:
+        capture.release()
+    if said is None:
+        found = f"codec {codec.decode('ascii', 'backslashreplace')}, which OpenCV alone may not decode"
+    elif said:
+        found = "interlaced, or able to be by its headers, which OpenCV alone decodes to garbage"
+    else:
+        return None
+    return f"{found}; {EXTRA}, or convert it: ffmpeg -i {path.name} -vf yadif=deint=interlaced OUT.mp4"
+
+
+def _packets(capture: cv2.VideoCapture) -> Iterator[bytes]:
+    """The head of the stream, then every packet of it, undecoded."""
+    _, head = capture.retrieve(flag=int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX)))
+    if head is not None:
+        yield head.tobytes()
+    while capture.grab():
+        _, packet = capture.retrieve()
+        if packet is not None:
+            yield packet.tobytes()
+
+
+def _said(looks: Iterator[bool | None]) -> bool | None:
+    """Whether any packet says "interlaced"; None where none says anything."""
+    said = None
+    for look in looks:
+        if look:
+            return True
+        said = look if said is None else said
+    return said
+
+
+def _looks(height: int) -> dict[bytes, Callable[[bytes], bool | None]]:
+    """By codec, as OpenCV names it in lower case, what a packet says: interlaced, progressive or neither."""
+    by_codec: dict[Callable[[bytes], bool | None], tuple[bytes, ...]] = {
+        _H264(): (b"h264", b"avc1", b"avc3", b"x264"),
+        _hevc: (b"hevc", b"hvc1", b"hev1", b"h265"),
+        _mpeg2: (b"mpg1", b"mpg2", b"pim1", b"m2v1", b"mp2v"),
+        _mpeg4: (b"fmp4", b"mp4v", b"xvid", b"divx", b"dx50", b"m4s2"),
+        lambda packet: _mjpeg(packet, height): (b"mjpg", b"jpeg"),
+    }
+    return {codec: look for look, codecs in by_codec.items() for codec in codecs}
+
+
+class _Bits:
+    """A header, bit by bit. Bits behind its end are 0."""
+
+    def __init__(self, content: bytes) -> None:
+        self._value, self._left = int.from_bytes(content + bytes(8), "big"), 8 * len(content) + 64
+
+    def __call__(self, count: int) -> int:
+        self._left -= count
+        return self._value >> self._left & ((1 << count) - 1) if self._left >= 0 else 0
+
+    def golomb(self) -> int:
+        """An unsigned number in exponential Golomb code."""
+        zeros = 0
+        while not self(1) and zeros < 32:
+            zeros += 1
+        return (1 << zeros) - 1 + self(zeros)
+
+    def signed_golomb(self) -> int:
+        number = self.golomb()
+        return (number + 1) // 2 if number % 2 else -(number // 2)
+
+
+def _units(packet: bytes, starts: re.Pattern[bytes]) -> Iterator[bytes]:
+    """The units of a packet that begin with one of `starts`, without what keeps start codes out of them."""
+    for start in starts.finditer(packet):
+        end = packet.find(b"\0\0\1", start.end())
+        yield packet[start.start() + 3 : end if end >= 0 else len(packet)].replace(b"\0\0\3", b"\0\0")
+
+
+# H.264 (ITU-T H.264, 7.3.2.1 and D.1): a stream of frames only may still be said to be filmed in fields.
+
+_H264_UNITS = re.compile(rb"\x00\x00\x01[\x06\x07\x27\x47\x67]")
+_H264_HIGH = {44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244}  # profiles with more in their header
+_H264_FRAMES, _PICTURE_TIMING = (0, 7, 8), 1
+
+
+class _H264:
+    def __init__(self) -> None:
+        self._delays: set[int] = set()  # bits before the shape of a picture in its timing, by header so far
+
+    def __call__(self, packet: bytes) -> bool | None:
+        said = None
+        for unit in _units(packet, _H264_UNITS):
+            if unit[0] & 31 == 7:
+                if self._in_fields(_Bits(unit[1:])):
+                    return True
+                said = False
+            elif any(kind == _PICTURE_TIMING and self._in_fields_by(timing) for kind, timing in _messages(unit[1:])):
+                return True
+        return said
+
+    def _in_fields_by(self, timing: bytes) -> bool:
+        for delays in self._delays:
+            bits = _Bits(timing)
+            bits(delays)
+            if bits(4) not in _H264_FRAMES or (bits(1) and bits(2) == 1):
+                return True
+        return False
+
+    def _in_fields(self, bits: _Bits) -> bool:
+        """Whether a sequence header allows for fields. Notes where its pictures' timing says so."""
+        profile = bits(8)
+        bits(16)
+        bits.golomb()
+        if profile in _H264_HIGH:
+            if (chroma := bits.golomb()) == 3:
+                bits(1)
+            bits.golomb()
+            bits.golomb()
+            bits(1)
+            if bits(1):
+                for number in range(12 if chroma == 3 else 8):
+                    if bits(1):
+                        _skip_scaling(bits, 16 if number < 6 else 64)
+        bits.golomb()
+        if (order := bits.golomb()) == 0:
+            bits.golomb()
+        elif order == 1:
+            bits(1)
+            for _ in range(2):
+                bits.signed_golomb()
+            for _ in range(min(bits.golomb(), 255)):
+                bits.signed_golomb()
+        bits.golomb()
+        bits(1)
+        bits.golomb()
+        bits.golomb()
+        if not bits(1):
+            return True
+        bits(1)
+        if bits(1):
+            for _ in range(4):
+                bits.golomb()
+        if bits(1):
+            self._note_timing(bits)
+        return False
+
+    def _note_timing(self, bits: _Bits) -> None:
+        """Annex E: what is said about how a video is shown."""
+        if bits(1) and bits(8) == 255:
+            bits(32)
+        if bits(1):
+            bits(1)
+        if bits(1):
+            bits(4)
+            if bits(1):
+                bits(24)
+        if bits(1):
+            bits.golomb()
+            bits.golomb()
+        if bits(1):
+            bits(65)
+        delays = 0
+        for _ in range(2):
+            if bits(1):
+                delays = _buffer_delays(bits)
+        if delays:
+            bits(1)
+        if bits(1):
+            self._delays.add(delays)
+
+
+def _skip_scaling(bits: _Bits, count: int) -> None:
+    last = following = 8
+    for _ in range(count):
+        if following:
+            following = (last + bits.signed_golomb()) % 256
+        last = following or last
+
+
+def _buffer_delays(bits: _Bits) -> int:
+    """How many bits two delays take that are said before the shape of each picture."""
+    count = bits.golomb()
+    bits(8)
+    for _ in range(min(count, 31) + 1):
+        bits.golomb()
+        bits.golomb()
+        bits(1)
+    bits(5)
+    delays = bits(5) + 1 + bits(5) + 1
+    bits(5)
+    return delays
+
+
+def _messages(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and payload of supplemental messages, of H.264 and HEVC alike."""
+    at = 0
+    while at + 2 < len(content):
+        numbers = []
+        for _ in range(2):
+            number = 0
+            while at < len(content) and content[at] == 255:
+                number, at = number + 255, at + 1
+            number += content[at] if at < len(content) else 0
+            numbers.append(number)
+            at += 1
+        yield numbers[0], content[at : at + numbers[1]]
+        at += numbers[1]
+
+
+# HEVC (ITU-T H.265, D.2.3): fields are said picture by picture. Without that, the same bits begin a delay.
+
+_HEVC_UNITS = re.compile(rb"\x00\x00\x01\x4e")
+_HEVC_FIELDS = (1, 2, 9, 10, 11, 12)
+
+
+def _hevc(packet: bytes) -> bool:
+    messages = (message for unit in _units(packet, _HEVC_UNITS) for message in _messages(unit[2:]))
+    return any(kind == _PICTURE_TIMING and _Bits(payload)(4) in _HEVC_FIELDS for kind, payload in messages)
+
+
+# MPEG-2 (ITU-T H.262, 6.2.3.1) says it of every picture; MPEG-1 has no such header, and no fields.
+
+_MPEG2_EXTENSIONS = re.compile(rb"\x00\x00\x01\xb5[\x80-\x8f].{4}", re.DOTALL)
+
+
+def _mpeg2(packet: bytes) -> bool | None:
+    extensions = _MPEG2_EXTENSIONS.findall(packet)
+    if any(not extension[8] & 0x80 for extension in extensions):
+        return True
+    return False if extensions or b"\0\0\1\xb3" in packet else None
+
+
+# MPEG-4 Visual (ISO/IEC 14496-2, 6.2.3): said once, in the header of the layer.
+
+_MPEG4_LAYERS = re.compile(rb"\x00\x00\x01[\x20-\x2f]")
+
+
+def _mpeg4(packet: bytes) -> bool | None:
+    said = None
+    for layer in _units(packet, _MPEG4_LAYERS):
+        bits = _Bits(layer[1:])
+        bits(9)
+        version = bits(7) >> 3 if bits(1) else 1
+        if bits(4) == 15:
+            bits(16)
+        if bits(1):
+            bits(3)
+            if bits(1):
+                bits(79)
+        shape = bits(2)
+        if shape == 3 and version != 1:
+            bits(4)
+        bits(1)
+        steps = bits(16)
+        bits(1)
+        if bits(1):
+            bits(max(1, (steps - 1).bit_length()))
+        if shape == 0:
+            bits(29)
+        if bits(1):
+            return True
+        said = False
+    return said
+
+
+# Motion JPEG: two pictures of half the height each, or a mark of the first AVI writers.
+
+_JPEG_SIZE = re.compile(rb"\xff[\xc0-\xc3]..\x08(..)", re.DOTALL)
+_JPEG_FIELD = re.compile(rb"\xff\xe0..AVI1[^\0]", re.DOTALL)
+
+
+def _mjpeg(packet: bytes, height: int) -> bool | None:
+    if _JPEG_FIELD.search(packet):
+        return True
+    size = _JPEG_SIZE.search(packet)
+    return None if size is None else int.from_bytes(size[1], "big") < height
