@@ -300,7 +300,7 @@ class DataConfig:
                 read_lists(place, self.annotation_path, self.fold, part, follow_links=self.follow_links)
                 for part in ("development", "test")
             ]
-            videos = [video for part in lists for video in part.videos]
+            videos = sorted((video for part in lists for video in part.videos), key=lambda video: video.name)
             if missing := sum(len(part.missing) for part in lists):
                 note(f"{place}: {len(videos)} of the {len(videos) + missing} listed videos are there")
             return videos

@@ -8,6 +8,7 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import threading
@@ -290,4 +291,4 @@ def _estimated(videos: Sequence[Video], expected_bytes: ExpectedBytes) -> int | 
 
 
 def _in_words(size: int) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{math.ceil(size / 1e6):,} MB"

@@ -163,14 +163,14 @@ def test_a_full_disk_is_said_with_what_is_needed_and_leaves_no_part(tmp_path, ca
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         with pytest.raises(
-            OSError, match=rf"^{cache_home}/\w+: no space left \(File too large, .* about 1\.0 MB\); .*XDG_CACHE_HOME"
+            OSError, match=rf"^{cache_home}/\w+: no space left \(File too large, .* about 1 MB\); .*XDG_CACHE_HOME"
         ):
             VideoCache(SETTINGS).decode(videos, films.rows, expected_bytes=lambda _: 500_000, skip_unreadable=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
     assert "decoding 2 videos into" in (said := capsys.readouterr().err)
-    assert ", about 1.0 MB" in said
+    assert ", about 1 MB" in said
     assert not list(cache_home.rglob("*.partial"))
     films.check(decodes=1)
 
