@@ -5,10 +5,10 @@ BIN := .venv/bin
 DATA ?= data
 PAPER := --data-dir $(DATA) --preset paper -b 256 --steps 8867 --checkpoint-every 2000 --resume
 
-.PHONY: help setup demo curve benchmark paper best robustness torture anomaly test check format clean
+.PHONY: help setup demo curve benchmark paper best robustness torture anomaly test opencv-floor check format clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/ready  ## the environment .venv, and nothing else
 
@@ -57,6 +57,13 @@ anomaly: setup  ## faults in made series: LSTM autoencoder, PCA and IsolationFor
 test: setup  ## the tests
 	$(BIN)/python -m pytest
 
+opencv-floor:  ## the tests of decoding with the oldest OpenCV and PyAV that pyproject.toml allows, without PyTorch
+	$(PYTHON) -m venv --clear .venv-floor
+	.venv-floor/bin/python -m pip install --disable-pip-version-check --quiet pytest hypothesis pillow \
+		$$(grep -oE '"(opencv-python-headless|av)>=[0-9.]+' pyproject.toml | sed 's/"//; s/>=\(.*\)/==\1.*/')
+	.venv-floor/bin/python -c 'import av, cv2; print("OpenCV", cv2.__version__, "PyAV", av.__version__)'
+	.venv-floor/bin/python -m pytest -q -c /dev/null --rootdir . -p no:cacheprovider --noconftest tests/test_decoders.py
+
 check: setup  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,4 +74,4 @@ format: setup  ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 clean:  ## remove the environment and caches, not the runs
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-floor .pytest_cache .mypy_cache .ruff_cache build *.egg-info

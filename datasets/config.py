@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DIGITS = ("optical", "mnist", "fashion-mnist", "kmnist")
 DIGIT_LABELS = ("identity", "direction")
-_FILMS = ("image_size", "grey", "frame_stride", "skip_unreadable", "follow_links")
+_FILMS = ("image_size", "grey", "frame_stride", "fps", "max_lost_frames", "skip_unreadable", "follow_links")
 # The data sets and the fields that each reads, beside `data_dir`.
 _FIELDS = {
     "moving-mnist": ("digits", "num_digits", "image_size", "speed", "download"),
@@ -54,11 +54,13 @@ class DataConfig:
     data_dir: str | None = None
     digits: str = "optical"
     num_digits: int = 2
-    image_size: int = 64  # pixels
+    image_size: int | tuple[int, int] = 64  # pixels; two numbers are height and width, of videos only
     speed: tuple[float, float] = (3.6, 3.6)  # pixels per frame, lowest and highest
     download: bool = False
     grey: bool = False
     frame_stride: int = 1
+    fps: float | None = None  # frames per second that videos are read with; None: all frames
+    max_lost_frames: int = 0  # of a video, before it is refused as damaged
     random_crop: bool = False  # of training clips; others are cropped in the centre
     group: str = ""  # regular expression for the part of a video's name that says who was filmed
     annotation_path: str | None = None  # folder of official train and test lists
@@ -74,8 +76,22 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
             raise ValueError(f"unknown data set {self.dataset!r}: expected one of {', '.join(DATASETS)}")
-        for name in ("speed", "columns"):  # JSON gives lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("speed", "columns", "image_size"):  # JSON gives lists
+            if not isinstance(value := getattr(self, name), int):
+                object.__setattr__(self, name, tuple(value))
+        if not isinstance(self.image_size, int) and "image_size" in self.fields:
+            square = self.dataset in ("moving-mnist", "video-patches") or self.random_crop
+            if square or len(self.image_size) != 2:
+                kind = "--random-crop" if self.random_crop else f"--dataset {self.dataset}"
+                kind = f"{kind}, whose frames are square" if square else "height and width"
+                raise ValueError(
+                    f"--image-size {' '.join(map(str, self.image_size))}: expected one number{' or two' * (not square)}"
+                    f" for {kind}"
+                )
+        if self.fps is not None and self.fps <= 0:
+            raise ValueError(f"--fps {self.fps:g}: expected more than 0")
+        if self.fps is not None and self.frame_stride != 1:
+            raise ValueError(f"--fps {self.fps:g} and --frame-stride {self.frame_stride}: expected one of them")
 
     @property
     def fields(self) -> set[str]:
@@ -204,7 +220,13 @@ class DataConfig:
     @property
     def _crop(self) -> int | None:
         """Height and width that clips of videos are cropped to, None for no cropping."""
-        return self.image_size if self.random_crop else None
+        return self._side if self.random_crop else None
+
+    @property
+    def _side(self) -> int:
+        """Height and width of square frames."""
+        assert isinstance(self.image_size, int)  # see __post_init__
+        return self.image_size
 
     def _digits(self, split: str, frames: int, num_digits: int, seed: int, device: torch.device | str) -> MovingMNIST:
         from .digits import load_digits
@@ -216,7 +238,7 @@ class DataConfig:
             seed=seed,
             frames=frames,
             num_digits=num_digits,
-            image_size=self.image_size,
+            image_size=self._side,
             speed=self.speed,
             device=device,
         )
@@ -314,14 +336,14 @@ class DataConfig:
 
     def _decoded(self, videos: list[Video], frames: int) -> VideoArrays:
         """The videos' frames, decoded into the cache if they are not there yet."""
-        from .containers import frames_in_container
-        from .frame_folders import image_files
         from .video_arrays import cut_arrays, cut_patches
         from .video_cache import VideoCache
         from .videos import read_video, video_frames
 
-        size = round(_ROOM * self.image_size) if self.random_crop else self.image_size
-        settings: dict[str, Any] = {"stride": self.frame_stride, "grey": self.grey, "image_size": size}
+        size = round(_ROOM * self._side) if self.random_crop else self.image_size
+        how: dict[str, Any] = {"stride": self.frame_stride, "fps": self.fps, "grey": self.grey}
+        how["max_lost_frames"] = self.max_lost_frames
+        settings = {**how, "image_size": size}
         patches = None
         if self.dataset == "video-patches":
             settings["patches_of_frames"] = frames
@@ -329,20 +351,15 @@ class DataConfig:
 
         def rows(video: Video, content: str) -> Iterator[npt.NDArray[np.uint8]]:
             if patches is None:
-                yield from video_frames(video.path, image_size=size, stride=self.frame_stride, grey=self.grey)
+                yield from video_frames(video.path, image_size=size, **how)
             else:
-                filmed = read_video(video.path, stride=self.frame_stride, grey=self.grey)
-                yield from cut_patches(filmed, content, frames=frames, size=self.image_size, count=patches)
+                filmed = read_video(video.path, **how)
+                yield from cut_patches(filmed, content, frames=frames, size=self._side, count=patches)
 
         def expected_bytes(video: Video) -> int | None:
-            pixels = size * size * (1 if self.grey else 3)
-            if patches is not None:
-                return patches * frames * pixels
-            try:
-                images = len(image_files(video.path)) if video.path.is_dir() else frames_in_container(video.path)
-            except (OSError, ValueError):  # will be said when it is decoded
-                return None
-            return None if images is None else images // self.frame_stride * pixels
+            height, width = (size, size) if isinstance(size, int) else size
+            count = self._expected_frames(video) if patches is None else patches * frames
+            return None if count is None else count * height * width * (1 if self.grey else 3)
 
         arrays = VideoCache(settings).decode(
             videos,
@@ -357,12 +374,35 @@ class DataConfig:
             return arrays
         return cut_arrays(arrays, [(index, 0, patches) for index in range(len(arrays.videos))])
 
+    def _expected_frames(self, video: Video) -> int | None:
+        """How many frames are read of a video, by its headers; None where they do not say."""
+        from .containers import frames_in_container
+        from .frame_folders import image_files
+        from .videos import frame_rate
+
+        try:
+            if video.path.is_dir():
+                return len(image_files(video.path)) // self.frame_stride
+            count = frames_in_container(video.path)
+            if count is None or self.fps is None:
+                return None if count is None else count // self.frame_stride
+            return round(count / frame_rate(video.path) * self.fps)
+        except (OSError, ValueError):  # will be said when it is decoded
+            return None
+
     def _place(self) -> Path:
         if self.data_dir is None:
             files = {"array": "FILE.npy", "sequences": "FILE.npy, .npz or .csv"}
             kind = f"file: --data-dir {files[self.dataset]}" if self.dataset in files else "folder: --data-dir FOLDER"
             raise ValueError(f"the data set {self.dataset!r} needs its {kind}")
         return Path(self.data_dir)
+
+
+class _OneOrTwo(argparse.Action):
+    """One number as it is, two as a pair."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, flag: str | None = None) -> None:
+        setattr(namespace, self.dest, values[0] if len(values) == 1 else tuple(values))
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
@@ -373,7 +413,13 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--digits", choices=DIGITS, help="images that move (default: optical, bundled, not MNIST)")
     group.add_argument("--num-digits", type=int, metavar="N", help="digits per clip (default: 2)")
     group.add_argument(
-        "--image-size", type=int, metavar="PX", help="height and width of frames (default: 64; video-patches: 32)"
+        "--image-size",
+        type=int,
+        nargs="+",
+        action=_OneOrTwo,
+        metavar="PX",
+        help="height and width of frames, of videos the centre square (default: 64; video-patches: 32), or both, of"
+        " videos the whole frame: 36 64",
     )
     group.add_argument(
         "--speed", type=float, nargs=2, metavar=("LOW", "HIGH"), help="pixels per frame, a range (default: 3.6 3.6)"
@@ -383,6 +429,12 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--grey", action="store_true", help="read videos without colour")
     group.add_argument("--frame-stride", type=int, metavar="N", help="read every Nth frame of a video (default: 1)")
+    group.add_argument(
+        "--fps", type=float, metavar="F", help="read F frames of each second of a video, whatever its rate is"
+    )
+    group.add_argument(
+        "--max-lost-frames", type=int, metavar="N", help="of a damaged video that is read nevertheless (default: 0)"
+    )
     group.add_argument(
         "--random-crop", action="store_true", help="train on crops at random places of frames that are 1/7 larger"
     )

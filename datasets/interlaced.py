@@ -17,7 +17,8 @@ import cv2
 EXTRA = 'pip install "video-ae[decode]"'
 
 _ALWAYS_PROGRESSIVE = {
-    b"vp80", b"vp90", b"vp09", b"theo", b"flv1", b"h263", b"s263", b"wmv1", b"wmv2", b"div3", b"mp42", b"mp43"
+    b"vp80", b"vp90", b"vp09", b"theo", b"flv1", b"h263", b"s263", b"wmv1", b"wmv2", b"div3", b"mp42", b"mp43",
+    b"cvid", b"rle ", b"hfyu", b"ffvh",
 }  # fmt: skip
 
 
@@ -122,6 +123,8 @@ class _H264:
         self._delays: set[int] = set()  # bits before the shape of a picture in its timing, by header so far
 
     def __call__(self, packet: bytes) -> bool | None:
+        if packet[:1] == b"\1":  # the head as MP4 and Matroska have it: a unit follows its length
+            packet = b"\0\0\1" + packet[8:]
         said = None
         for unit in _units(packet, _H264_UNITS):
             if unit[0] & 31 == 7:

@@ -305,7 +305,11 @@ def _opened(path: Path | str) -> Iterator[_OpenVideo]:
     decoder, in_container = _folder_or_file(path)
     try:
         height, width = decoder.height, decoder.width
-        if not 0 < width * height <= MAX_PIXELS_PER_FRAME or width * height * decoder.stated > MAX_PIXELS:
+        if width * height == 0:
+            raise ValueError(
+                f"{path}: nothing of it can be shown, expected pictures; it may be cut from a longer video"
+            )
+        if width * height > MAX_PIXELS_PER_FRAME or width * height * decoder.stated > MAX_PIXELS:
             raise ValueError(
                 f"{path}: states {decoder.stated} frames of {width}x{height}, expected at most"
                 f" {MAX_PIXELS_PER_FRAME:,} pixels per frame and {MAX_PIXELS:,} in all; cut or scale the video"
