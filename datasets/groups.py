@@ -20,7 +20,7 @@ _LEAST_STEPS = 10  # of a video that is split in time
 _UCF_NAME = re.compile(r"v_.+_(g\d+)_c\d+")
 # What cameras, phones and programs begin the names of files with.
 _TOOLS = re.compile(
-    r"img|mvimg|vid|mvi|mov|dsc[fn]?|dji|pxl|gopr|video|clip|movie|film|file|screen|recording|record|rec|inshot|"
+    r"c?img|mvimg|vid|mvi|mov|dsc[fn]?|dji|pxl|gopr|video|clip|movie|film|file|screen|recording|record|rec|inshot|"
     r"rpreplay|burst|scene|shot|seq|sequence|sample|segment|part|trim|cut|output|(cam|camera|view)\d*",
     re.IGNORECASE,
 )
@@ -54,6 +54,12 @@ def groups_of(names: Sequence[tuple[str, str]], group: str = "") -> list[str]:
         return prefix if folder == name and prefix in people else folder
 
     return [group_of(name, folder) for (_, name), folder in zip(names, folders, strict=True)]
+
+
+def doubtful_people(names: Sequence[tuple[str, str]]) -> list[str]:
+    """Three or more beginnings of names that may be people, but that `groups_of` does not take for any; else none."""
+    shared = sorted(prefix for prefix in _shared_prefixes(names) if _has_letters(prefix))
+    return shared if len(shared) >= 3 and not _people(names) else []
 
 
 def divide(records: Sequence[VideoRecord]) -> dict[str, list[Piece]]:
@@ -180,11 +186,7 @@ def _people(names: Sequence[tuple[str, str]]) -> set[str]:
     that several classes share, none of which a camera is known to use or has more than half of the videos, and most of
     whose names go on with the class. Of five or more it is enough if they have letters (anna_01, ben_01, ...).
     """
-    classes: defaultdict[str, set[str]] = defaultdict(set)
-    for label, name in names:
-        if "_" in name.rpartition("/")[2]:
-            classes[_prefix(name)].add(label)
-    shared = {prefix for prefix, labels in classes.items() if len(labels) > 1 and not _TOOLS.fullmatch(prefix)}
+    shared = _shared_prefixes(names)
     theirs = [(label, name) for label, name in names if _prefix(name) in shared]
     most = max(Counter(_prefix(name) for _, name in theirs).values(), default=0)
     if len(shared) < 3 or 2 * most > len(names):
@@ -192,6 +194,15 @@ def _people(names: Sequence[tuple[str, str]]) -> set[str]:
     named = sum(_words(label) in _words(name.partition("_")[2]) for label, name in theirs if _has_letters(label))
     lettered = sum(map(_has_letters, shared))
     return shared if 2 * named > len(theirs) or (len(shared) >= 5 and 2 * lettered > len(shared)) else set()
+
+
+def _shared_prefixes(names: Sequence[tuple[str, str]]) -> set[str]:
+    """What comes before the first "_" of names in several classes, but for what cameras are known to use."""
+    classes: defaultdict[str, set[str]] = defaultdict(set)
+    for label, name in names:
+        if "_" in name.rpartition("/")[2]:
+            classes[_prefix(name)].add(label)
+    return {prefix for prefix, labels in classes.items() if len(labels) > 1 and not _TOOLS.fullmatch(prefix)}
 
 
 def _prefix(name: str) -> str:

@@ -38,6 +38,7 @@ class _Content(NamedTuple):
 def video_files(root: Path | str, *, follow_links: bool = False) -> tuple[list[VideoFile], Counter[str]]:
     """The videos below `root`, and how many entries of which kind are none: `.txt`, `hidden`, `empty folder`, ...
 
+    These are files with a suffix of `SUFFIXES`, or else, where there is none, folders of numbered images.
     Hidden folders are not entered, nor is a folder that a link leads to a second time. Links inside of `root` are
     followed, and those into the store of the repository that it is in: the blobs of Hugging Face's cache, git-annex's
     objects, DVC's cache. Raises ValueError for other links unless `follow_links`: nothing outside of a stranger's
@@ -45,6 +46,7 @@ def video_files(root: Path | str, *, follow_links: bool = False) -> tuple[list[V
     """
     root = Path(root)
     found: list[VideoFile] = []
+    of_images: list[VideoFile] = []
     others: Counter[str] = Counter()
     visited: set[Path] = set()
     waiting, linked = [_Folder(root, root.resolve(), ())], list[_Folder]()
@@ -65,7 +67,7 @@ def video_files(root: Path | str, *, follow_links: bool = False) -> tuple[list[V
                 _check_link(folder.path / name, root, inside)
         found += [VideoFile(folder.path / name, folder.names) for name in videos]
         if images:
-            found.append(VideoFile(folder.path, folder.names[:-1]))
+            of_images.append(VideoFile(folder.path, folder.names[:-1]))
         for name, link in content.folders.items():
             path, names = folder.path / name, (*folder.names, name)
             if name.lower().endswith("_gt") and name[:-3] in content.folders:
@@ -74,7 +76,9 @@ def video_files(root: Path | str, *, follow_links: bool = False) -> tuple[list[V
                 linked.append(_Folder(path, _check_link(path, root, inside), names))
             else:
                 waiting.append(_Folder(path, folder.real / name, names))
-    return found, others
+    if found and of_images:  # these are previews, or frames of the others
+        others["folder of images"] += len(of_images)
+    return found or of_images, others
 
 
 def refuse_links_out(root: Path, paths: Iterable[Path], *, follow_links: bool = False) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from .groups import OFFICIAL_SPLITS, PART_NAMES, groups_of, split_videos
-from .notes import note
+from .groups import OFFICIAL_SPLITS, PART_NAMES, doubtful_people, groups_of, split_videos
+from .notes import note, some
 from .video_files import VideoFile, video_files
 from .videos import SUFFIXES, Video, count_frames, read_video
 
@@ -25,7 +25,7 @@ class ListedVideos(NamedTuple):
 
 
 def find_videos(root: Path | str, *, group: str = "", follow_links: bool = False) -> list[Video]:
-    """The videos below `root`, files with a usual suffix and folders of numbered images, sorted by class and name.
+    """The videos below `root`, files with a usual suffix or folders of numbered images, sorted by class and name.
 
     A video's name is its path below `root` without suffix, its class the first folder in that; where a video lies in
     `root` itself there are no classes, and all are "". Folders called `train`, `val` and `test`, or `training`,
@@ -43,7 +43,7 @@ def find_videos(root: Path | str, *, group: str = "", follow_links: bool = False
     files.sort(key=lambda file: str(file.path))
     if others:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common())
-        note(f"{root}: {others.total():,} files passed over: {kinds}")
+        note(f"{root}: {others.total():,} file{'s' * (others.total() > 1)} passed over: {kinds}")
     if not files:
         raise FileNotFoundError(
             f"{root}: no videos; expected {', '.join(SUFFIXES[:4])}, ... files or folders of numbered images, all in"
@@ -51,7 +51,13 @@ def find_videos(root: Path | str, *, group: str = "", follow_links: bool = False
         )
     videos: dict[str, Video] = {}
     places = _places(root, files)
-    groups = groups_of([(place.label, place.name) for place in places], group)
+    names = [(place.label, place.name) for place in places]
+    groups = groups_of(names, group)
+    if not group and (people := doubtful_people(names)):
+        note(
+            f"{root}: every file is a group of its own; if {some(people)} are people, --group '^[^_]+' keeps each of"
+            " them in one part"
+        )
     for file, place, found in zip(files, places, groups, strict=True):
         name = "/".join((*file.folders, file.stem))
         if name in videos:

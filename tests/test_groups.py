@@ -76,6 +76,19 @@ def test_many_people_whose_names_go_on_with_numbers_are_groups():
     assert grouped(names) == "ann ben cem dan eve"
 
 
+def test_what_may_be_people_is_said(tmp_path, capsys):
+    """With an expression that then keeps each of them in one part."""
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for person, take in product(("ann", "ben", "cem"), (1, 2)):
+            (tmp_path / label / f"{person}_{take}.avi").touch()
+    assert len({video.group for video in find_videos(tmp_path)}) == 6
+    said = capsys.readouterr().err
+    assert "if ann, ben, cem are people, --group '^[^_]+' keeps each of them in one part" in said
+    assert {video.group for video in find_videos(tmp_path, group="^[^_]+")} == {"ann", "ben", "cem"}
+    assert capsys.readouterr().err == ""
+
+
 def test_other_groups():
     """UCF-101's numbers, sub-folders, files; a prefix of one class is none, and an expression says otherwise."""
     assert grouped([("PushUps", "v_PushUps_g01_c02"), ("PushUps", "v_PushUps_g12_c01")]) == "g01 g12"

@@ -11,8 +11,10 @@ import torch
 import torchvision
 from torch.utils.data import DataLoader
 
+from datasets.config import DataConfig
 from datasets.hmdb51 import HMDB51, hmdb51_videos
 from datasets.ucf101 import UCF101, ucf101_videos
+from datasets.video_arrays import VideoClips
 from datasets.video_folder import VideoFolder, find_videos
 from datasets.videos import SUFFIXES, Video, read_video
 
@@ -112,11 +114,14 @@ def test_folders_of_numbered_images_are_videos(tmp_path, capsys):
         "Train/Train001": ("", "train"),
         "Train/Train002": ("", "train"),
     }
-    assert capsys.readouterr().err == f"{ucsd}: 1 files passed over: 1 folder of ground truth (_gt)\n"
+    assert capsys.readouterr().err == f"{ucsd}: 1 file passed over: 1 folder of ground truth (_gt)\n"
     images(tmp_path / "jpg/walk/clip.1", "img_1.jpg", "img_2.jpg", "flow_x_1.jpg", "flow_x_2.jpg")
     assert found(tmp_path / "jpg") == {"walk/clip.1": ("walk", "")}
     assert capsys.readouterr().err == f"{tmp_path / 'jpg'}: 2 files passed over: 2 .jpg\n"
     assert found(ucsd / "Train/Train001") == {"Train001": ("", "")}
+    touch(tmp_path / "jpg", "walk/film.avi")  # beside films, images are frames of them, or previews
+    assert found(tmp_path / "jpg") == {"walk/film": ("walk", "")}
+    assert capsys.readouterr().err.endswith(": 3 files passed over: 2 .jpg, 1 folder of images\n")
 
 
 def test_folders_that_hold_no_data_set(tmp_path):
@@ -187,6 +192,86 @@ def test_real_splits(real_data):
         development = ucf101_videos(root, lists, fold)
         assert sorted(development.videos) == sorted(parts["train"].videos + parts["validation"].videos)
         assert {video.official for video in development.videos} == {"train"}
+
+
+# What the commands read
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def config(root: Path, **fields: object) -> DataConfig:
+    return DataConfig("video-folder", str(root), image_size=8, grey=True, **fields)
+
+
+def names_of(clips: VideoClips) -> list[str]:
+    return [clips.name(index) for index in range(len(clips))]
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_list_divides_the_videos_and_leaves_the_others_alone(tmp_path, capsys):
+    """What is not listed is not even decoded."""
+    root = tmp_path / "films"
+    for name in ("a/1", "a/2", "b/3", "b/4"):
+        write(root / f"{name}.avi", 6)
+    (root / "b" / "broken.avi").touch()
+    split = tmp_path / "split.csv"
+    split.write_text("name,part\na/1.avi,test\nb/3,train\n4,validation\nc/5,train\n")
+    data = config(root, split_file=str(split))
+    found = {part: names_of(data.open(part, 6)) for part in ("train", "validation", "test", "all")}
+    assert found == {"train": ["b/3@0"], "validation": ["b/4@0"], "test": ["a/1@0"], "all": ["a/1@0", "b/3@0", "b/4@0"]}
+    said = capsys.readouterr().err
+    assert f"{split}: 2 videos are there but not listed, and left out: a/2, b/broken\n" in said
+    assert f"{split}: 1 of the listed videos are not there: c/5\n" in said
+
+
+@pytest.mark.usefixtures("cached")
+def test_one_long_recording_without_classes(tmp_path, capsys):
+    """Parts in time, from which every frame is in one; classes are asked for in vain, in a line."""
+    root = tmp_path / "films"
+    write(root / "day.avi", 100)
+    data = config(root)
+    whole = torch.cat([data.open("all", 10)[index] for index in range(10)])
+    parts = {part: data.open(part, 10) for part in ("train", "validation", "test")}
+    assert {part: (names_of(clips)[0], names_of(clips)[-1]) for part, clips in parts.items()} == {
+        "train": ("day@0", "day@70"),
+        "validation": ("day@80", "day@80"),
+        "test": ("day@90", "day@90"),
+    }
+    assert torch.equal(parts["validation"][0], whole[80:90])
+    assert torch.equal(parts["test"][0], whole[90:])
+    assert "fewer than three videos in every class: each is split in time" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="videos without classes, expected a folder of them for each: CLASS/NAME"):
+        data.open_labelled("test", 10, task="", clips=4)
+    with pytest.raises(ValueError, match=r"found 10 frames, expected at least 12"):
+        data.open("test", 12)
+
+
+@pytest.mark.usefixtures("cached")
+def test_short_videos_are_left_out_before_the_others_are_divided(tmp_path, capsys):
+    for name, frames in (("1", 6), ("2", 6), ("3", 6), ("4", 3)):
+        write(tmp_path / "films" / "a" / f"{name}.avi", frames)
+    data = config(tmp_path / "films", skip_unreadable=True)
+    parts = [names_of(data.open(part, 6)) for part in ("train", "validation", "test")]
+    assert parts == [["a/1@0"], ["a/2@0"], ["a/3@0"]]
+    assert "left out 1 videos of fewer than 6 frames: a/4" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("cached")
+def test_images_become_clips_as_films_do(tmp_path):
+    """UCSD's layout, from images to clips; its parts are those of its folders."""
+    for part, count in (("Train", 4), ("Test", 2)):
+        for number in range(count):
+            folder = tmp_path / "ped" / part / f"{part}{number:03d}"
+            folder.mkdir(parents=True)
+            for frame in range(12):
+                cv2.imwrite(str(folder / f"{frame + 1:03d}.tif"), np.full((8, 8), 10 * frame + number, np.uint8))
+    data = config(tmp_path / "ped")
+    assert names_of(data.open("test", 12)) == ["Test/Test000@0", "Test/Test001@0"]
+    assert names_of(data.open("validation", 12)) == ["Train/Train003@0"]
+    assert data.open("train", 12)[1][:, 0, 0, 0].tolist() == [10 * frame + 1 for frame in range(12)]
 
 
 # Official lists
