@@ -292,6 +292,8 @@ class DataConfig:
         if self.dataset != "percepts":
             arrays = self._decoded(self._found(), frames)
         else:
+            if self.annotation_path is not None and self.split_file is not None:
+                raise ValueError("--annotation-path and --split-file: expected one of them, as each divides the videos")
             arrays = open_percepts(self._place(), group=self.group, follow_links=self.follow_links)
             if self.annotation_path is not None:
                 arrays = with_official(arrays, official_parts(self.annotation_path, self.fold))

@@ -104,6 +104,11 @@ def divide(records: Sequence[VideoRecord]) -> dict[str, list[Piece]]:
     return {name: [(index, 0, None) for index, part in enumerate(parts) if part == name] for name in PARTS}
 
 
+def below_class(record: VideoRecord) -> str:
+    """The name of a video as `groups_of` wants it."""
+    return record.name.partition(f"{record.label}/")[2] or record.name
+
+
 def split_in_time(records: Sequence[VideoRecord]) -> bool:
     """Whether there are too few videos to hold whole ones out: no class has more than two."""
     return max(Counter(record.label for record in records).values(), default=0) < 3
@@ -354,7 +359,7 @@ def _undivided(records: Sequence[VideoRecord], pairs: list[tuple[str, str]], lab
     """The error for a class that cannot be in all parts, with what helps these very files."""
     groups = sorted({group for its_label, group in pairs if its_label == label})
     videos = sum(its_label == label for its_label, _ in pairs)
-    own = [(record.label, record.name.partition(f"{record.label}/")[2] or record.name) for record in records]
+    own = [(record.label, below_class(record)) for record in records]
     helps = _fewest(own) >= 3 and not _assigned(own, list(_SHARES))[1]
     way = "--group '.+' makes every file a group of its own" if helps else "add videos or leave the class out"
     of_class = f"class {label}: {videos}" if label else str(videos)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import open_npy, read_npz
-from .groups import groups_of
+from .groups import below_class, groups_of
 from .video_arrays import MappedFiles, VideoArrays, VideoRecord, open_arrays
 from .video_files import refuse_links_out
 
@@ -21,8 +21,8 @@ def open_percepts(path: Path | str, *, group: str = "", follow_links: bool = Fal
 
     a folder that this module wrote; `<Class>.npz` files with `features` (videos, T, D), `names` and, optionally,
     `split1` (1 train, 2 test); a folder per class with a `.npy` file (T, D) per video. All float16 or float32.
-    In the last two, groups are found in the names as `groups_of` finds them, by `group` if given. Links are followed as
-    `find_videos` does.
+    In the last two, and wherever `group` is given, groups are found in the names as `groups_of` finds them. Links are
+    followed as `find_videos` does.
 
     Raises FileNotFoundError, or ValueError that names the file that is something else or not finite.
     """
@@ -30,7 +30,8 @@ def open_percepts(path: Path | str, *, group: str = "", follow_links: bool = Fal
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected features of videos")
     if (folder / "facts.json").exists():
-        return open_arrays(folder)
+        arrays = open_arrays(folder)
+        return replace(arrays, videos=_with_groups(arrays.videos, group)) if group else arrays
     if archives := sorted(folder.glob("[!.]*.npz")):
         refuse_links_out(folder, archives, follow_links=follow_links)
         states = tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in archives)
@@ -108,5 +109,5 @@ def _record(label: str, stem: str, array: npt.NDArray[Any], official: str = "") 
 
 
 def _with_groups(videos: list[VideoRecord], group: str) -> list[VideoRecord]:
-    groups = groups_of([(video.label, PurePosixPath(video.name).name) for video in videos], group)
+    groups = groups_of([(video.label, below_class(video)) for video in videos], group)
     return [video._replace(group=group) for video, group in zip(videos, groups, strict=True)]

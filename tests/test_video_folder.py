@@ -291,6 +291,12 @@ def test_ucf101_selects_what_torchvision_selects(tmp_path):
         assert [str(video.path) for video in ours.videos] == [there[index] for index in theirs]
         assert ours.missing == (["Bowling/v_Bowling_g03_c01.avi"] if is_train else [])
     assert groups(ucf101_videos(root, tmp_path, 2, "validation").videos) == "g07"
+    for name in names:
+        images(tmp_path / "frames" / name.removesuffix(".avi"), "img_1.jpg", "img_2.jpg")
+    of_images = ucf101_videos(tmp_path / "frames", tmp_path, 2, "test").videos
+    assert [video.name for video in of_images] == [
+        video.name for video in ucf101_videos(root, tmp_path, 2, "test").videos
+    ]
     with pytest.raises(ValueError, match=r"none of the 4 videos of .*testlist02"):
         ucf101_videos(touch(tmp_path / "others", "Bowling/v_Bowling_g01_c01.avi"), tmp_path, 2, "test")
     with pytest.raises(FileNotFoundError, match=r"trainlist01\.txt: no such list"):
