@@ -1,7 +1,7 @@
-"""Which videos or sequences a run learns from, is chosen by and is tested on: decided once, stored, and kept from then on.
+"""Which videos or sequences a run learns from, is chosen by and is tested on: decided once, stored, kept from then on.
 
-What belongs to a part is recognised by name and content. So files may be added, moved to another folder or renamed: what
-was trained on is never tested on, what is new is new, and what is missing is named.
+What belongs to a part is recognised by name and content. So files may be added, moved to another folder or renamed:
+what was trained on is never tested on, what is new is new, and what is missing is named.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .video_arrays import VideoArrays, VideoRecord
+from .video_arrays import Cut, VideoArrays, VideoRecord
 
 PARTS = ("train", "validation", "test")
 TO_CUT_BY_ITEM = 10  # videos or sequences, at least, to set whole ones aside
 BOUNDS = {"train": (0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1)}
 _SAMPLED = 64  # frames of a video that stand for all of them
 
-Cut = tuple[int, int, int | None]  # index of a record, and which of its frames: first and stop, None for the end
 Cuts = Mapping[str, Sequence[Cut]]  # by part
 
 
@@ -97,17 +96,6 @@ class Division:
         return Match(found, missing, list(_uncovered(arrays.videos, found)))
 
 
-def take(arrays: VideoArrays, cuts: Iterable[Cut]) -> VideoArrays:
-    """The frames that `cuts` name, as arrays of their own; `first` of their records says where in the whole they lie."""
-    records, chosen = [], []
-    for index, first, stop in cuts:
-        record = arrays.videos[index]
-        length = (record.shape[0] if stop is None else stop) - first
-        records.append(record._replace(shape=(length, *record.shape[1:]), first=record.first + first))
-        chosen.append((index, first, first + length))
-    return VideoArrays(records, _Slices(arrays, chosen).array, arrays.facts, classes=arrays.class_names)
-
-
 def cut_in_blocks(records: Sequence[VideoRecord]) -> dict[str, list[Cut]]:
     """Ten records or more: the first 80 % train, the next 10 % validate, the last 10 % test. Fewer are cut in time."""
     count = len(records)
@@ -136,17 +124,6 @@ def in_time(arrays: VideoArrays, cuts: Cuts) -> bool:
 def _overlap(sets: Iterable[set[str]]) -> bool:
     every = [name for names in sets for name in names]
     return len(set(every)) < len(every)
-
-
-class _Slices:
-    """Which frames of which of `arrays` each array has."""
-
-    def __init__(self, arrays: VideoArrays, chosen: list[tuple[int, int, int]]) -> None:
-        self.arrays, self.chosen = arrays, chosen
-
-    def array(self, index: int) -> npt.NDArray[Any]:
-        which, first, stop = self.chosen[index]
-        return self.arrays.array(which)[first:stop]
 
 
 def _sort(

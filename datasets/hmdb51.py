@@ -1,16 +1,22 @@
 """HMDB-51 (Kuehne et al. 2011): 51 actions, clips cut from films and the web, three official splits."""
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from .video_folder import ListedVideos, OfficialFold, check_official, find_videos, read_list, split_development
+from .groups import split_development
+from .video_folder import ListedVideos, OfficialFold, check_official, find_videos, read_list
 from .videos import Video
 
 _TAGS = {"0": "unused", "1": "train", "2": "test"}
 
 
 def hmdb51_videos(
-    root: Path | str, annotation_path: Path | str, fold: int = 1, split: str = "development"
+    root: Path | str,
+    annotation_path: Path | str,
+    fold: int = 1,
+    split: str = "development",
+    *,
+    follow_links: bool = False,
 ) -> ListedVideos:
     """The videos of an official split that are in `root`/CLASS, and the names of those that are not.
 
@@ -19,13 +25,14 @@ def hmdb51_videos(
     the classes (`shake` for shake_hands). A video's group is its film. Splits and errors are those of `ucf101_videos`.
     """
     check_official(fold, split)
-    listed = _listed(Path(annotation_path), fold, "test" if split == "test" else "train")
-    found = [video for video in find_videos(root) if video.path.name in listed]
+    official = "test" if split == "test" else "train"
+    listed = {PurePosixPath(name).stem: name for name in _listed(Path(annotation_path), fold, official)}
+    found = [video for video in find_videos(root, follow_links=follow_links) if video.path.stem in listed]
     if not found:
         raise ValueError(f"{root}: none of the {len(listed)} videos of the lists is there; expected CLASS/NAME.avi")
-    videos = [video._replace(group=_film(video)) for video in found]
+    videos = [video._replace(group=_film(video), official=official) for video in found]
     part = videos if split == "test" else split_development(videos, split)
-    return ListedVideos(part, sorted(listed - {video.path.name for video in videos}))
+    return ListedVideos(part, sorted(listed[name] for name in listed.keys() - {video.path.stem for video in videos}))
 
 
 def official_parts(annotation_path: Path | str, fold: int) -> dict[str, set[str]]:

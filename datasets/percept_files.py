@@ -1,5 +1,6 @@
 """Features of videos in the layouts in which they come: our own, and those of others without conversion."""
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -8,19 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import open_npy, read_npz
+from .groups import below_class, groups_of
 from .video_arrays import MappedFiles, VideoArrays, VideoRecord, open_arrays
-from .video_folder import OFFICIAL_SPLITS, groups_of, split_development, split_videos
-from .videos import Video
+from .video_files import refuse_links_out
 
 MAX_BYTES = 2**34  # of features read into memory; all of UCF-101 at 25 frames per video is 2.7 GB
 
 
-def open_percepts(path: Path | str) -> VideoArrays:
+def open_percepts(path: Path | str, *, group: str = "", follow_links: bool = False) -> VideoArrays:
     """Features of videos in any of three layouts, as they are:
 
     a folder that this module wrote; `<Class>.npz` files with `features` (videos, T, D), `names` and, optionally,
     `split1` (1 train, 2 test); a folder per class with a `.npy` file (T, D) per video. All float16 or float32.
-    In the last two, groups are found in the names as `find_videos` finds them.
+    In the last two, and wherever `group` is given, groups are found in the names as `groups_of` finds them. Links are
+    followed as `find_videos` does.
 
     Raises FileNotFoundError, or ValueError that names the file that is something else or not finite.
     """
@@ -28,56 +30,37 @@ def open_percepts(path: Path | str) -> VideoArrays:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected features of videos")
     if (folder / "facts.json").exists():
-        return open_arrays(folder)
+        arrays = open_arrays(folder)
+        return replace(arrays, videos=_with_groups(arrays.videos, group)) if group else arrays
     if archives := sorted(folder.glob("[!.]*.npz")):
-        _refuse_links_out(folder, archives)
-        return _open_archives(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in archives))
+        refuse_links_out(folder, archives, follow_links=follow_links)
+        states = tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in archives)
+        return _open_archives(states, group)
     if files := sorted(folder.glob("[!.]*/[!.]*.npy")):
-        _refuse_links_out(folder, files)
-        return _open_files(files)
+        refuse_links_out(folder, files, follow_links=follow_links)
+        return _open_files(files, group)
     raise ValueError(
         f"{folder}: no features; expected what datasets.percepts wrote, <Class>.npz files, or <Class>/*.npy files"
     )
 
 
-def percept_split(arrays: VideoArrays, split: str, listed: dict[str, set[str]] | None = None) -> list[int]:
-    """The videos of `train`, `validation`, `development` (both), `test` or `all`, as indices into `arrays.videos`.
+def with_official(arrays: VideoArrays, listed: dict[str, set[str]]) -> VideoArrays:
+    """The videos marked as the lists of an official fold say, `names of files by part`; others lose their mark.
 
-    `listed` are the names of an official fold's files, see `official_parts`. Without it, where the makers marked train
-    and test, these are development and test; the last fifth of development's groups validates. Without either, groups
-    are set aside as `split_videos` does.
-
-    Raises ValueError as `split_videos` does, and where nothing of a list is there.
+    Raises ValueError where none of them is on the lists.
     """
-    videos = [Video(Path(record.name), record.name, record.label, record.group) for record in arrays.videos]
-    marks = [record.official for record in arrays.videos]
-    if listed is not None:
-        parts = {PurePosixPath(name).stem: part for part, names in listed.items() for name in names}
-        marks = [parts.get(PurePosixPath(video.name).name, "") for video in videos]
-    if split not in OFFICIAL_SPLITS or (listed is None and not any(marks)):
-        part = split_videos(videos, split)
-    else:
-        mark = "test" if split == "test" else "train"
-        marked = [video for video, its_mark in zip(videos, marks, strict=True) if its_mark == mark]
-        if not marked:
-            raise ValueError(
-                f"none of the {len(videos)} videos, such as {videos[0].name}, is marked or listed for {split};"
-                " expected the official lists of the data set that the features are of"
-            )
-        part = marked if split == "test" else split_development(marked, split)
-    position = {video.name: index for index, video in enumerate(videos)}
-    return [position[video.name] for video in part]
-
-
-def _refuse_links_out(folder: Path, paths: list[Path]) -> None:
-    root = folder.resolve()
-    for path in paths:
-        if not path.resolve().is_relative_to(root):
-            raise ValueError(f"{path}: a link out of {folder}, expected a file inside; copy or move it there")
+    parts = {PurePosixPath(name).stem: part for part, names in listed.items() for name in names}
+    records = [record._replace(official=parts.get(PurePosixPath(record.name).name, "")) for record in arrays.videos]
+    if not any(record.official for record in records):
+        raise ValueError(
+            f"none of the {len(records)} videos, such as {records[0].name}, is on the lists; expected those of the data"
+            " set that the features are of"
+        )
+    return replace(arrays, videos=records)
 
 
 @lru_cache(maxsize=2)  # every split opens them; two, because a run may be evaluated on others
-def _open_archives(states: tuple[tuple[Path, int, int], ...]) -> VideoArrays:
+def _open_archives(states: tuple[tuple[Path, int, int], ...], group: str) -> VideoArrays:
     """`states` are the files with size and time of change: what changed is read again."""
     paths = [path for path, _, _ in states]
     videos: list[VideoRecord] = []
@@ -108,23 +91,23 @@ def _open_archives(states: tuple[tuple[Path, int, int], ...]) -> VideoArrays:
         raise ValueError(f"{paths[0].parent}: two videos of a class have the same name; expected different ones")
     if len({bool(video.official) for video in videos}) > 1:
         raise ValueError(f"{paths[0].parent}: only some of the files have split1; expected all of them or none")
-    return VideoArrays(_with_groups(videos), arrays.__getitem__)
+    return VideoArrays(_with_groups(videos, group), arrays.__getitem__)
 
 
-def _open_files(paths: list[Path]) -> VideoArrays:
+def _open_files(paths: list[Path], group: str) -> VideoArrays:
     videos = []
     for path in paths:
         array = open_npy(path)
         if array.ndim != 2 or array.dtype not in (np.float16, np.float32):
             raise ValueError(f"{path}: found {array.dtype} {array.shape}, expected float16 or float32 (T, D)")
         videos.append(_record(path.parent.name, path.stem, array))
-    return VideoArrays(_with_groups(videos), MappedFiles(videos, paths).array)
+    return VideoArrays(_with_groups(videos, group), MappedFiles(videos, paths).array)
 
 
 def _record(label: str, stem: str, array: npt.NDArray[Any], official: str = "") -> VideoRecord:
     return VideoRecord(f"{label}/{stem}", label, "", array.shape, str(array.dtype), official)
 
 
-def _with_groups(videos: list[VideoRecord]) -> list[VideoRecord]:
-    groups = groups_of([(video.label, PurePosixPath(video.name).name) for video in videos])
+def _with_groups(videos: list[VideoRecord], group: str) -> list[VideoRecord]:
+    groups = groups_of([(video.label, below_class(video)) for video in videos], group)
     return [video._replace(group=group) for video, group in zip(videos, groups, strict=True)]

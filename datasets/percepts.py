@@ -142,6 +142,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--stride", type=_positive, default=1, metavar="N", help="features of every Nth frame (default: 1)"
     )
     parser.add_argument("--group", default="", metavar="REGEX", help="what in a file's name says who was filmed")
+    parser.add_argument("--follow-links", action="store_true", help="follow links out of VIDEOS, too")
     parser.add_argument("-b", "--batch-size", type=_positive, default=32, metavar="N", help="frames (default: 32)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
     parser.add_argument("--skip-unreadable", action="store_true", help="list broken videos instead of stopping")
@@ -159,7 +160,7 @@ def extract_folder(arguments: argparse.Namespace) -> None:
 
     rank, world_size = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
     device = _choose_device(arguments.device)
-    videos = find_videos(arguments.videos, group=arguments.group)
+    videos = find_videos(arguments.videos, group=arguments.group, follow_links=arguments.follow_links)
     weights = _download_weights(arguments.network) if arguments.download else arguments.weights
     network = load_network(arguments.network, weights, arguments.stream).to(device)
     facts: dict[str, Any] = {

@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import open_npy, read_npz
-from .division import BOUNDS, TO_CUT_BY_ITEM, Cut
+from .division import BOUNDS, TO_CUT_BY_ITEM
 from .notes import note
 from .offsets import Floats, centred, find_offsets, rounding
 from .tables import Choice, read_table
-from .video_arrays import VideoArrays, VideoClips, VideoRecord
+from .video_arrays import Cut, VideoArrays, VideoClips, VideoRecord
 
 MAX_BYTES = 2**34  # of float32 numbers in memory
 _ROWS = 2**16  # that are looked at together for what is not finite
@@ -125,10 +125,10 @@ def sequence_clips(
     with `whole`, whole sequences.
 
     Of the split `all`, every step is in a window: the last one ends with its sequence and overlaps the one before.
-    A sequence of fewer steps, but at least `shortest`, is one clip that ends in NaN; where sequences are split `in_time`
-    it is not. Where there are holes in the time, each segment is what a sequence is elsewhere, and those that are too
-    short are left out, which is said on stderr. Raises ValueError, naming it, for a sequence that is too short, and for
-    one that is longer than a clip that is to hold it whole.
+    A sequence of fewer steps, but at least `shortest`, is one clip that ends in NaN, if they are not split `in_time`.
+    Where there are holes in the time, each segment is what a sequence is elsewhere, and those that are too short are
+    left out, which is said on stderr. Raises ValueError, naming it, for a sequence that is too short, and for one that
+    is longer than a clip that is to hold it whole.
     """
     least = frames if in_time else shortest
     chosen = _long_enough(part, least, f"the {split} part of " if in_time else "")

@@ -7,14 +7,18 @@ FOLDER/index-000-of-001.json      what is there; one per process, written when a
 
 import copy
 import hashlib
+import io
 import json
 import math
 import os
 import re
+import threading
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,13 +35,19 @@ from .videos import Video
 _OPEN_MAPS = 256  # each holds a file descriptor, of which a process may often have 1,024
 
 
+Cut = tuple[
+    int, int, int | None
+]  # the index of a record, and its rows: the first and the one after the last, or the end
+
+
 class VideoRecord(NamedTuple):
     """What is known of one video without opening its array.
 
     shape: (T, H, W, C) of frames, (T, D) of features, or (K, T, H, W, C) of K clips that were cut beforehand.
-    official: the part that the makers of the data set put it in, `train` or `test`; empty where they did not say.
+    official: the part that the makers of the data set, its folder or a list put it in, `train`, `validation` or `test`;
+        empty where nobody did.
     first: the number of its first frame, where it is a part of a longer one.
-    fingerprint: SHA-256 of the file that it was decoded from; empty where what is in the array says it.
+    fingerprint: SHA-256 of the file that it was decoded from, whatever that is called; empty where it is not known.
     """
 
     name: str
@@ -52,6 +62,10 @@ class VideoRecord(NamedTuple):
     @property
     def frames(self) -> int:
         return self.shape[1] if len(self.shape) == 5 else self.shape[0]
+
+
+class UnwritableError(OSError):
+    """An array cannot be written; not to be taken for a video that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,27 @@ class VideoArrays:
     @property
     def class_names(self) -> list[str]:
         return sorted({video.label for video in self.videos}) if self.classes is None else self.classes
+
+
+class _Pieces:
+    """Parts in time of arrays, in a form that can be sent to workers."""
+
+    def __init__(self, arrays: VideoArrays, pieces: list[Cut]) -> None:
+        self.arrays, self.pieces = arrays, pieces
+
+    def array(self, index: int) -> npt.NDArray[Any]:
+        which, first, stop = self.pieces[index]
+        return self.arrays.array(which)[first:stop]
+
+
+def cut_arrays(arrays: VideoArrays, pieces: Iterable[Cut]) -> VideoArrays:
+    """Pieces as videos of their own: number of a video, its first row, and the one after its last or None, the end."""
+    records, pieces = [], list(pieces)
+    for index, first, stop in pieces:
+        record = arrays.videos[index]
+        frames = len(range(*slice(first, stop).indices(record.shape[0])))
+        records.append(record._replace(shape=(frames, *record.shape[1:]), first=record.first + first))
+    return replace(arrays, videos=records, array=_Pieces(arrays, pieces).array, classes=arrays.class_names)
 
 
 class MappedFiles:
@@ -144,11 +179,11 @@ def write_arrays(
                     raise ValueError(f"{video.name}: {error}; --skip-unreadable leaves such videos out") from error
                 unreadable.append((video.name, str(error)))
                 continue
-            _save(path, array)
-        known = {"name": video.name, "label": video.label, "group": video.group, "file": file}
-        entries.append(known | {"shape": array.shape, "dtype": str(array.dtype)})
+            save_rows(path, array)
+        known = {field: getattr(video, field) for field in ("name", "label", "group", "official")}
+        entries.append(known | {"file": file, "shape": array.shape, "dtype": str(array.dtype)})
     left_out = [{"name": name, "error": error} for name, error in unreadable]
-    _save_json(index, {"facts": facts, "videos": entries, "unreadable": left_out})
+    save_json(index, {"facts": facts, "videos": entries, "unreadable": left_out})
     return unreadable
 
 
@@ -192,12 +227,6 @@ def open_arrays(folder: Path | str) -> VideoArrays:
     return VideoArrays(records, files.array, all_facts[0], sorted(unreadable))
 
 
-def cache_folder(facts: dict[str, Any], videos: Sequence[Video]) -> Path:
-    """A folder of the user's cache for arrays of these videos; a changed video or fact leads to another folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "video_ae" / f"videos-{fingerprint(facts, videos)[:12]}"
-
-
 def fingerprint(facts: dict[str, Any], videos: Sequence[Video]) -> str:
     """SHA-256 over `facts` and the name, size and time of change of every video file."""
     states = sorted((video.name, (file := video.path.stat()).st_size, file.st_mtime_ns) for video in videos)
@@ -205,17 +234,17 @@ def fingerprint(facts: dict[str, Any], videos: Sequence[Video]) -> str:
 
 
 def cut_patches(
-    video: npt.NDArray[np.uint8], name: str, *, frames: int, size: int, count: int, seed: int = 0
+    video: npt.NDArray[np.uint8], content: str, *, frames: int, size: int, count: int, seed: int = 0
 ) -> npt.NDArray[np.uint8]:
     """`count` random tubelets (count, frames, size, size, C) of a video (T, H, W, C): the paper's natural patches.
 
-    First frame and corner are uniform and a function of (seed, name) alone. Raises ValueError for a video that is
-    shorter than `frames` or smaller than `size`.
+    First frame and corner are uniform and a function of (seed, content, number of the tubelet) alone; `content` is the
+    SHA-256 of the video's file. Raises ValueError for a video that is shorter than `frames` or smaller than `size`.
     """
     T, H, W, _ = video.shape
     if frames > T or size > min(H, W):
-        raise ValueError(f"{name}: found {T} frames of {H} x {W} pixels, expected at least {frames} of {size} x {size}")
-    random = np.random.default_rng((seed, zlib.crc32(name.encode())))
+        raise ValueError(f"found {T} frames of {H} x {W} pixels, expected at least {frames} of {size} x {size}")
+    random = np.random.default_rng((seed, zlib.crc32(content.encode())))
     last = (T - frames, H - size, W - size)
     starts = random.integers(0, last, (count, 3), endpoint=True).tolist()
     return np.stack([video[t : t + frames, y : y + size, x : x + size] for t, y, x in starts])
@@ -399,12 +428,12 @@ def _frame_shape(record: VideoRecord) -> tuple[int, ...]:
 
 
 def _record(entry: dict[str, Any]) -> VideoRecord:
-    words = [entry[key] for key in ("name", "label", "group", "dtype")]
+    words = [entry[key] for key in ("name", "label", "group", "dtype")] + [entry.get("official", "")]
     shape = entry["shape"]
     if not all(isinstance(word, str) for word in words) or not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError(f"found {entry}, expected text and a shape")
-    name, label, group, dtype = words
-    return VideoRecord(name, label, group, tuple(shape), dtype)
+    name, label, group, dtype, official = words
+    return VideoRecord(name, label, group, tuple(shape), dtype, official)
 
 
 def _listed(folder: Path, entry: dict[str, Any]) -> tuple[VideoRecord, Path]:
@@ -425,7 +454,7 @@ def _claim(folder: Path, facts: dict[str, Any]) -> None:
     path = folder / "facts.json"
     folder.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        _save_json(path, facts)
+        save_json(path, facts)
     found, wanted = _load_json(path), json.loads(json.dumps(facts))
     if found != wanted:
         key = next(key for key in sorted(found | wanted) if found.get(key, ...) != wanted.get(key, ...))
@@ -449,18 +478,73 @@ def _whole_array(path: Path) -> npt.NDArray[Any] | None:
         return None
 
 
-def _save(path: Path, array: npt.NDArray[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # renamed when whole: a kill leaves no stump
-    with partial.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-    partial.replace(path)
+def save_rows(path: Path, rows: Iterable[npt.NDArray[Any]]) -> tuple[tuple[int, ...], str]:
+    """Write rows of one shape and type, as they come, as one `.npy` file that is there when it is whole.
+
+    Returns its shape and type. Raises UnwritableError where that fails, ValueError for no rows or unlike ones, and what
+    `rows` raises.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    count, first = 0, None
+    try:
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file: FileIO = partial.open("wb", buffering=0)  # so that closing writes nothing, which could fail
+        with file:
+            for row in rows:
+                if first is None:
+                    first = row
+                    with _writing(path):
+                        _write(file, _npy_header((0, *row.shape), row.dtype))
+                if (row.shape, row.dtype) != (first.shape, first.dtype):
+                    raise ValueError(f"frame {count} is {row.shape} {row.dtype}, expected {first.shape} {first.dtype}")
+                with _writing(path):
+                    _write(file, np.ascontiguousarray(row).reshape(-1).view(np.uint8).data)
+                count += 1
+            if first is None:
+                raise ValueError("no frames, expected at least one")
+            shape = (count, *first.shape)
+            with _writing(path):
+                file.seek(0)
+                _write(file, _npy_header(shape, first.dtype))
+        with _writing(path):
+            partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    return shape, str(first.dtype)
 
 
-def _save_json(path: Path, value: dict[str, Any]) -> None:
+def _npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """The header of a `.npy` file, as long for any number of rows as NumPy leaves room for them to grow."""
+    header = io.BytesIO()
+    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, description)
+    return header.getvalue()
+
+
+def _write(file: FileIO, left: bytes | memoryview) -> None:
+    while left:
+        left = left[file.write(left) :]
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        unwritable = UnwritableError(f"{path}: cannot be written ({error.strerror})")
+        unwritable.errno = error.errno
+        raise unwritable from error
+
+
+def save_json(path: Path, value: dict[str, Any]) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(value, indent=1) + "\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _load_json(path: Path) -> dict[str, Any]:

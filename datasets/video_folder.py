@@ -1,8 +1,6 @@
 """A folder of videos per class: which files there are, who was filmed, which part they belong to, clips of them."""
 
-import re
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -13,14 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from .videos import Video, count_frames, read_video
-
-OFFICIAL_SPLITS = ("train", "validation", "development", "test")
-SPLITS = (*OFFICIAL_SPLITS, "all")
-_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".mpg", ".gif")
-_TEST_SHARE = 0.25  # of all groups
-_VALIDATION_SHARE = 0.2  # of the groups that are not for testing
-_UCF_NAME = re.compile(r"v_.+_(g\d+)_c\d+")
+from .groups import OFFICIAL_SPLITS, PART_NAMES, doubtful_people, groups_of, split_videos
+from .notes import note, some
+from .video_files import VideoFile, video_files
+from .videos import SUFFIXES, Video, count_frames, read_video
 
 
 class ListedVideos(NamedTuple):
@@ -30,122 +24,97 @@ class ListedVideos(NamedTuple):
     missing: list[str]  # names on the list without a file
 
 
-def find_classes(root: Path | str) -> list[str]:
-    """Names of the folders in `root`, sorted. Raises FileNotFoundError where there are none."""
-    root = Path(root)
-    classes = sorted(entry.name for entry in _visible(root) if entry.is_dir()) if root.is_dir() else []
-    if not classes:
-        found = "holds no folders" if root.is_dir() else "no such folder"
-        raise FileNotFoundError(f"{root}: {found}; expected a folder of videos per class, {root}/CLASS/NAME.avi")
-    return classes
+def find_videos(root: Path | str, *, group: str = "", follow_links: bool = False) -> list[Video]:
+    """The videos below `root`, files with a usual suffix or folders of numbered images, sorted by class and name.
 
+    A video's name is its path below `root` without suffix, its class the first folder in that; where a video lies in
+    `root` itself there are no classes, and all are "". Folders called `train`, `val` and `test`, or `training`,
+    `validation`, `valid` and `testing`, are no classes but parts (`official`), at any depth: the class is the folder
+    below, or else above them. A single one of them says nothing. See `groups_of` for the groups, `video_files` for
+    links and for what is passed over, which is counted on stderr.
 
-def find_videos(root: Path | str, *, group: str = "") -> list[Video]:
-    """The videos `root`/CLASS/NAME with a usual suffix, sorted by class and name; hidden files are not seen.
-
-    `group` is a regular expression that is searched in each name without suffix: its first group, or else the whole
-    match, is the video's group. Where empty, the group is `g01` for names such as v_PushUps_g01_c01; else what comes
-    before the first "_" if several classes have videos that begin so (daria_bend, daria_jump); else the name itself.
-
-    Raises FileNotFoundError for a folder without classes or a class without videos; ValueError for links that lead out
-    of `root`, two files of one name, and where `group` is no expression or does not match.
+    Raises FileNotFoundError for a folder without videos; ValueError for links that lead out of `root`, two videos of
+    one name, videos beside the parts, and where `group` is no expression or does not match.
     """
     root = Path(root)
-    files: dict[str, list[Path]] = {}
-    for label in find_classes(root):
-        files[label] = sorted(path for path in _visible(root / label) if path.suffix.lower() in _SUFFIXES)
-        if not files[label]:
-            raise FileNotFoundError(
-                f"{root / label}: no videos, expected some of {', '.join(_SUFFIXES)}; fill the folder or remove it"
-            )
-    paths = [(label, path) for label, of_class in files.items() for path in of_class]
-    groups = groups_of([(label, path.stem) for label, path in paths], group)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder; expected one of videos, or with a folder of them per class")
+    files, others = video_files(root, follow_links=follow_links)
+    files.sort(key=lambda file: str(file.path))
+    if others:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common())
+        note(f"{root}: {others.total():,} file{'s' * (others.total() > 1)} passed over: {kinds}")
+    if not files:
+        raise FileNotFoundError(
+            f"{root}: no videos; expected {', '.join(SUFFIXES[:4])}, ... files or folders of numbered images, all in"
+            f" {root} or in a folder per class, {root}/CLASS/NAME.avi"
+        )
     videos: dict[str, Video] = {}
-    for (label, path), found in zip(paths, groups, strict=True):
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise ValueError(f"{path}: a link out of {root}, expected a file inside; copy or move it there")
-        name = f"{label}/{path.stem}"
+    places = _places(root, files)
+    names = [(place.label, place.name) for place in places]
+    groups = groups_of(names, group)
+    if not group and (people := doubtful_people(names)):
+        note(
+            f"{root}: every file is a group of its own; if {some(people)} are people, --group '^[^_]+' keeps each of"
+            " them in one part"
+        )
+    for file, place, found in zip(files, places, groups, strict=True):
+        name = "/".join((*file.folders, file.stem))
         if name in videos:
-            raise ValueError(f"{path} and {videos[name].path.name} have one name; remove or rename one of them")
-        videos[name] = Video(path, name, label, found)
-    return list(videos.values())
+            raise ValueError(f"{file.path} and {videos[name].path.name} have one name; remove or rename one of them")
+        videos[name] = Video(file.path, name, place.label, found, place.part)
+    return sorted(videos.values(), key=lambda video: (video.label, video.name))
 
 
-def groups_of(names: Sequence[tuple[str, str]], group: str = "") -> list[str]:
-    """The group of every video, given its class and its name without suffix: see `find_videos`."""
-    try:
-        pattern = re.compile(group)
-    except re.error as error:
-        raise ValueError(f"group {group!r}: not a regular expression ({error})") from error
-    classes_of_prefix = Counter(prefix for _, prefix in {(label, _prefix(name)) for label, name in names})
-
-    def group_of(name: str) -> str:
-        if group:
-            match = pattern.search(name)
-            if not (found := match and match[min(pattern.groups, 1)]):
-                raise ValueError(f"{name}: no group {group!r} in the name, expected it in every name")
-            return found
-        if match := _UCF_NAME.fullmatch(name):
-            return match[1]
-        return _prefix(name) if classes_of_prefix[_prefix(name)] > 1 else name
-
-    return [group_of(name) for _, name in names]
+def find_classes(root: Path | str) -> list[str]:
+    """The classes of the videos below `root`, sorted. Raises as `find_videos` does."""
+    return sorted({video.label for video in find_videos(root)})
 
 
-def split_videos(videos: Sequence[Video], split: str) -> list[Video]:
-    """The videos of one of `SPLITS`, in the order given; `development` is train and validation, `all` everything.
+class _Place(NamedTuple):
+    """What the folders that a video is in say: its class, its name below that, and its part."""
 
-    Whole groups are set aside: the last quarter for `test`, the last fifth of the others (15 % of all) for
-    `validation`, at least one each. See `hold_out` for what comes last. Raises ValueError for an unknown split, fewer
-    than three groups, and a class without videos to train on.
+    label: str
+    name: str
+    part: str
+
+
+def _places(root: Path, files: Sequence[VideoFile]) -> list[_Place]:
+    depth, division = _depth_of_parts(root, files)
+    below = [file.folders[depth + 1 :] for file in files]
+    classes = all(below)
+    places = []
+    for file, folders in zip(files, below, strict=True):
+        above = file.folders[depth - 1] if depth > 0 else ""
+        part = _part_at(file, depth) if division else ""
+        label = folders[0] if classes else above
+        places.append(_Place(label, "/".join((*folders[classes:], file.stem)), part))
+    return places
+
+
+def _depth_of_parts(root: Path, files: Sequence[VideoFile]) -> tuple[int, bool]:
+    """How deep the folders are that are called after parts, -1 where there are none, and whether they divide the files.
+
+    Raises ValueError where they do, but not all of them.
     """
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
-    if split == "all":
-        return list(videos)
-    groups = sorted({video.group for video in videos})
-    if len(groups) < 3:
-        raise ValueError(
-            f"videos of {len(groups)} groups ({', '.join(groups)}), expected at least 3 to train, validate and test;"
-            " add videos, or say with a regular expression which part of their names is the group"
-        )
-    development, test = hold_out(videos, _TEST_SHARE)
-    return test if split == "test" else split_development(development, split)
+    for depth in range(max(len(file.folders) for file in files)):
+        parts = {_part_at(file, depth) for file in files}
+        if "train" in parts and len(parts - {""}) > 1:
+            if "" in parts:
+                beside = next(file for file in files if not _part_at(file, depth))
+                raise ValueError(
+                    f"{beside.path}: a video beside folders for {', '.join(sorted(parts - {''}))}, expected all videos"
+                    f" of {root} in folders for a part; move it, or rename the folders if they are no parts"
+                )
+            return depth, True
+        if depth == 0 and "" not in parts:
+            return 0, False
+    return -1, False
 
 
-def split_development(videos: Sequence[Video], split: str) -> list[Video]:
-    """The `train` or `validation` part of videos that are not for testing, or all of them, `development`.
-
-    The last fifth of the groups validates. Raises ValueError where a class would have no videos to train on.
-    """
-    if split == "development":
-        return list(videos)
-    train, validation = hold_out(videos, _VALIDATION_SHARE)
-    return train if split == "train" else validation
-
-
-def hold_out(videos: Sequence[Video], share: float) -> tuple[list[Video], list[Video]]:
-    """Set the last `share` of the groups aside, at least one: the videos of the others, and theirs.
-
-    Groups are ordered by how far down the sorted groups of their first class they are, then by name. That is the order
-    of their names where every class has all of them, and takes from every class where each has groups of its own.
-
-    Raises ValueError where a class has no videos left.
-    """
-    places: dict[str, float] = {}
-    for label in sorted({video.label for video in videos}):
-        groups = sorted({video.group for video in videos if video.label == label})
-        for index, group in enumerate(groups):
-            places.setdefault(group, index / len(groups))
-    last = sorted(places, key=lambda group: (places[group], group))[-max(1, round(share * len(places))) :]
-    rest = [video for video in videos if video.group not in last]
-    held = [video for video in videos if video.group in last]
-    if lost := sorted({video.label for video in held} - {video.label for video in rest}):
-        raise ValueError(
-            f"class {lost[0]}: no videos left to train on when the last {len(last)} of {len(places)} groups"
-            f" ({last[0]} to {last[-1]}) are set aside, expected some of other groups; add some or leave the class out"
-        )
-    return rest, held
+def _part_at(file: VideoFile, depth: int) -> str:
+    """The part that a folder is called after, "" where it is called otherwise or not there."""
+    return PART_NAMES.get(file.folders[depth].lower(), "") if depth < len(file.folders) else ""
 
 
 def check_official(fold: int, split: str) -> None:
@@ -294,25 +263,3 @@ class OfficialFold(LabelledClips):
             image_size=image_size,
             grey=grey,
         )
-
-
-def _prefix(name: str) -> str:
-    return name.split("_")[0]
-
-
-def _visible(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if not path.name.startswith(".")]
-
-
-def divide(records):
-    if any(record.official for record in records):
-        marked = [r for r in records if r.official == "train"]
-        parts = {
-            "train": split_development(marked, "train"),
-            "validation": split_development(marked, "validation"),
-            "test": [r for r in records if r.official == "test"],
-        }
-    else:
-        parts = {part: split_videos(records, part) for part in ("train", "validation", "test")}
-    place = {record.name: index for index, record in enumerate(records)}
-    return {part: [(place[r.name], 0, None) for r in rs] for part, rs in parts.items()}

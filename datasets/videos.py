@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from .containers import DamagedError, frames_in_container
 from .decoders import Decoder, Frame, open_decoder
+from .frame_folders import ImageFolder, size_on_disk
 
 # What is looked for in folders; a file is known by its content, whatever it is called.
 SUFFIXES = (
@@ -36,12 +37,13 @@ Size = int | tuple[int, int]
 
 
 class Video(NamedTuple):
-    """A video file and what is known about it."""
+    """A video file, or a folder of numbered images, and what is known about it."""
 
     path: Path
     name: str  # unique within its data set: the path below the root without suffix, such as PushUps/v_PushUps_g01_c01
     label: str  # the class
     group: str  # who or what was filmed; videos of one group are never in two parts
+    official: str = ""  # the part that its folder or a list put it in: train, validation or test
 
 
 def read_video(
@@ -251,7 +253,7 @@ def _most_seconds(path: Path) -> float:
 
 def _most_frames(video: _OpenVideo, shape: tuple[int, ...]) -> int:
     """How many frames of `shape` one call may return."""
-    of_this_file = MAX_BYTES_PER_BYTE * video.path.stat().st_size
+    of_this_file = MAX_BYTES_PER_BYTE * size_on_disk(video.path)
     return max(1, min(MAX_BYTES, max(MAX_BYTES_OF_ANY, of_this_file)) // math.prod(shape))
 
 
@@ -279,21 +281,28 @@ def _prepare(image: npt.NDArray[np.uint8], image_size: Size | None, grey: bool) 
     return image.reshape(*image.shape[:2], -1)
 
 
-@contextmanager
-def _opened(path: Path | str) -> Iterator[_OpenVideo]:
-    """The video with its decoder, refused where no frame of it should be decoded."""
-    path = Path(path)
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise FileNotFoundError(f"{path}: {found}; expected a video file")
+def _folder_or_file(path: Path) -> tuple[Decoder, int | None]:
+    """The decoder, and how many frames must decode, None where the container does not say."""
+    if path.is_dir():
+        images = ImageFolder(path)
+        return images, images.stated
     try:
         in_container = frames_in_container(path)
     except DamagedError as error:
         raise ValueError(f"{path}: {error}; fetch or convert it again") from error
     try:
-        decoder = open_decoder(path, MAX_PIXELS_PER_FRAME)
+        return open_decoder(path, MAX_PIXELS_PER_FRAME), in_container
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[_OpenVideo]:
+    """The video with its decoder, refused where no frame of it should be decoded."""
+    path = Path(path)
+    if not path.is_file() and not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such file; expected a video file")
+    decoder, in_container = _folder_or_file(path)
     try:
         height, width = decoder.height, decoder.width
         if width * height == 0:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.division import PARTS, Division, cut_in_blocks, cut_in_time, take
-from datasets.video_arrays import VideoArrays, VideoRecord
+from datasets.division import PARTS, Division, cut_in_blocks, cut_in_time
+from datasets.video_arrays import VideoArrays, VideoRecord, cut_arrays
 
 
 def set_of(named: dict[str, np.ndarray], fingerprints: dict[str, str] | None = None) -> VideoArrays:
@@ -41,7 +41,7 @@ def test_nothing_that_was_trained_on_is_ever_tested_on(count, lengths, data):
     before = series(count, lengths)
     arrays = set_of(before)
     division = Division.of(arrays, cut_in_blocks(arrays.videos))
-    parts = {part: steps_of(take(arrays, division.match(arrays).found[part])) for part in PARTS}
+    parts = {part: steps_of(cut_arrays(arrays, division.match(arrays).found[part])) for part in PARTS}
     assert sum(map(len, parts.values())) == len(steps_of(arrays))  # each step is in one part
 
     now: dict[str, np.ndarray] = {}
@@ -62,8 +62,8 @@ def test_nothing_that_was_trained_on_is_ever_tested_on(count, lengths, data):
         items = [(f"s{number}", array) for number, (_, array) in enumerate(items)]
     there = set_of(dict(items))
     match = division.match(there)
-    found = {part: steps_of(take(there, match.found[part])) for part in PARTS}
-    new = steps_of(take(there, match.new))
+    found = {part: steps_of(cut_arrays(there, match.found[part])) for part in PARTS}
+    new = steps_of(cut_arrays(there, match.new))
     assert all(found[part] <= parts[part] for part in PARTS)
     assert not new & (found["train"] | found["validation"] | found["test"])
     assert not (new | found["test"]) & (parts["train"] | parts["validation"])
@@ -116,5 +116,5 @@ def test_a_part_keeps_the_classes_of_the_whole():
     """A class index must mean the same class in every part, also where a part has no video of a class."""
     records = [VideoRecord(name, label, name, (3, 2), "float32") for name, label in (("a", "run"), ("b", "walk"))]
     arrays = VideoArrays(records, [np.zeros((3, 2), "f4"), np.ones((3, 2), "f4")].__getitem__)
-    part = take(arrays, [(1, 0, None)])
+    part = cut_arrays(arrays, [(1, 0, None)])
     assert (part.class_names, part.videos[0].label) == (["run", "walk"], "walk")

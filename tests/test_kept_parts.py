@@ -109,7 +109,7 @@ def test_missing_and_renamed_files(run, videos, tmp_path, capsys):
 
 
 def test_other_videos_are_evaluated_whole_but_for_those_that_were_trained_on(run, videos, tmp_path, capsys):
-    """Catches a split of the other folder, of which a quarter would be looked at, and trained videos among the others."""
+    """Catches a split of the other folder, of which a quarter would be looked at, and trained videos among them."""
     trained = sorted(parts(run)["train"])[0]
     other = tmp_path / "other"
     for number in range(3):

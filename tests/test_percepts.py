@@ -10,8 +10,9 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from datasets.groups import divide, pieces_of
 from datasets.hmdb51 import official_parts
-from datasets.percept_files import open_percepts, percept_split
+from datasets.percept_files import open_percepts, with_official
 from datasets.percepts import (
     extract,
     load_network,
@@ -188,7 +189,11 @@ def test_features_of_ucf101_that_others_extracted(real_data):
     arrays = open_percepts(folder)
     assert len(arrays.videos) == 256
     assert len(arrays.class_names) == 8
-    parts = {split: percept_split(arrays, split) for split in ("train", "validation", "development", "test")}
+    division = divide(arrays.videos)
+    parts = {
+        split: [index for index, _, _ in pieces_of(division, split)]
+        for split in ("train", "validation", "development", "test")
+    }
     assert {split: len(part) for split, part in parts.items()} == {
         "train": 112,
         "validation": 32,
@@ -259,12 +264,9 @@ def test_a_folder_per_class_is_read_as_it_is_and_split_by_group(tmp_path):
     assert [video.frames for video in arrays.videos] == [4, 5, 6, 7, 8] * 2
     assert np.array_equal(arrays.array(6), np.full((5, 4), 2, np.float32))
     groups = {
-        split: {arrays.videos[index].group for index in percept_split(arrays, split)}
-        for split in ("train", "validation", "test")
+        part: {arrays.videos[index].group for index, _, _ in pieces} for part, pieces in divide(arrays.videos).items()
     }
     assert groups == {"train": {"g01", "g02", "g03"}, "validation": {"g04"}, "test": {"g05"}}
-    with pytest.raises(ValueError, match="unknown split 'rest'"):
-        percept_split(arrays, "rest")
     lists = tmp_path / "lists"
     lists.mkdir()
     (lists / "trainlist02.txt").write_text(
@@ -273,11 +275,16 @@ def test_a_folder_per_class_is_read_as_it_is_and_split_by_group(tmp_path):
     (lists / "testlist02.txt").write_text("a/v_a_g04_c01.avi\n")
     listed = official_parts(lists, 2)
     names = {
-        split: [arrays.videos[i].name for i in percept_split(arrays, split, listed)] for split in ("test", "train")
+        part: [arrays.videos[i].name for i, _, _ in pieces]
+        for part, pieces in divide(with_official(arrays, listed).videos).items()
     }
-    assert names == {"test": ["a/v_a_g04_c01"], "train": [f"{c}/v_{c}_g0{g}_c01" for c in "ab" for g in (2, 3)]}
-    with pytest.raises(ValueError, match="none of the 10 videos, such as a/v_a_g01_c01, is marked or listed for test"):
-        percept_split(arrays, "test", {"train": set(), "test": {"v_c_g01_c01.avi"}})
+    assert names == {
+        "train": [f"{c}/v_{c}_g0{g}_c01" for c in "ab" for g in (2, 3)],
+        "validation": [f"{c}/v_{c}_g05_c01" for c in "ab"],
+        "test": ["a/v_a_g04_c01"],
+    }
+    with pytest.raises(ValueError, match="none of the 10 videos, such as a/v_a_g01_c01, is on the lists"):
+        with_official(arrays, {"train": set(), "test": {"v_c_g01_c01.avi"}})
 
     path = tmp_path / "a" / "v_a_g09_c01.npy"
     np.save(path, np.full((5, 4), np.nan, np.float32))

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 import evaluate
 import train
 from datasets.config import DataConfig
-from datasets.division import take
 from datasets.sequences import divide, longest, open_sequences, sequence_clips
-from datasets.video_arrays import VideoArrays, VideoClips, VideoRecord
+from datasets.video_arrays import VideoArrays, VideoClips, VideoRecord, cut_arrays
 from video_ae import LSTMAutoencoder
 
 TRAINING = ["-b", "4", "--steps", "3", "--hidden-size", "6", "--device", "cpu", "--dataset", "sequences"]
@@ -254,7 +253,7 @@ def test_no_step_is_in_two_splits_and_none_is_lost(lengths):
 
 
 def split_sequences(sequences: VideoArrays, split: str) -> VideoArrays:
-    return sequences if split == "all" else take(sequences, divide(sequences.videos)[split])
+    return sequences if split == "all" else cut_arrays(sequences, divide(sequences.videos)[split])
 
 
 def in_segments(lengths: list[int], cuts: list[list[int]]) -> VideoArrays:
@@ -352,8 +351,8 @@ def test_whole_sequences_are_a_clip_each_with_their_own_names():
         sequence_clips(part, "train", 7, shortest=4, whole=True)
     with pytest.raises(ValueError, match="s1: found 7 steps, expected at most 6 in one clip"):
         sequence_clips(part, "train", 6, shortest=1, whole=True)
+    part = split_sequences(numbered([20]), "test")
     with pytest.raises(ValueError, match="the test part of s0: found 2 steps, expected at least 3"):
-        part = split_sequences(numbered([20]), "test")
         sequence_clips(part, "test", 3, shortest=1, whole=False, in_time=True)
     films = VideoArrays([VideoRecord("v", "", "v", (3, 4, 4, 1), "uint8")], lambda index: np.zeros((3, 4, 4, 1)))
     with pytest.raises(ValueError, match=r"v: found frames \(4, 4, 1\), expected features to pad"):
