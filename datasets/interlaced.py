@@ -18,7 +18,7 @@ EXTRA = 'pip install "video-ae[decode]"'
 
 _ALWAYS_PROGRESSIVE = {
     b"vp80", b"vp90", b"vp09", b"theo", b"flv1", b"h263", b"s263", b"wmv1", b"wmv2", b"div3", b"mp42", b"mp43",
-    b"cvid", b"rle ", b"hfyu", b"ffvh",
+    b"cvid", b"rle ", b"hfyu", b"ffvh", b"gif ", b"gif\0",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .containers import DamagedError, frames_in_container
+from .containers import MAX_PIXELS_PER_FRAME, DamagedError, frames_in_container
 from .decoders import Decoder, Frame, open_decoder
 
 # What is looked for in folders; a file is known by its content, whatever it is called.
@@ -25,7 +25,6 @@ SUFFIXES = (
     ".avi", ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v",
     ".vob", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogg", ".dv", ".mxf", ".divx", ".gif",
 )  # fmt: skip
-MAX_PIXELS_PER_FRAME = 2**24  # twice 4K; a decoder holds a dozen such frames
 MAX_PIXELS = 2**42  # of all frames that are decoded: six hours of 4K at 25 frames per second
 MAX_SECONDS, SECONDS_PER_MEGABYTE = 3600, 10  # for one file: an hour, and more for large ones
 # Of the array that one call returns: a video of 200 KB can decode to 10 GB. Small files may fill less.
@@ -297,7 +296,9 @@ def _opened(path: Path | str) -> Iterator[_OpenVideo]:
     try:
         height, width = decoder.height, decoder.width
         if width * height == 0:
-            raise ValueError(f"{path}: nothing of it can be shown, expected pictures; it may be cut from a longer video")
+            raise ValueError(
+                f"{path}: nothing of it can be shown, expected pictures; it may be cut from a longer video"
+            )
         if width * height > MAX_PIXELS_PER_FRAME or width * height * decoder.stated > MAX_PIXELS:
             raise ValueError(
                 f"{path}: states {decoder.stated} frames of {width}x{height}, expected at most"
