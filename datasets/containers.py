@@ -398,7 +398,7 @@ def _gif(file: _File) -> int:
         screen = struct.unpack_from("<HH", content, 6)
         if screen[0] * screen[1] > MAX_PIXELS_PER_FRAME:
             raise DamagedError(
-                f"states frames of {screen[0]}x{screen[1]}, expected at most {MAX_PIXELS_PER_FRAME:,} pixels; scale them"
+                f"states frames of {screen[0]}x{screen[1]}, expected at most {MAX_PIXELS_PER_FRAME:,} pixels"
             )
         at = 13 + _palette(content[10])
         while (kind := content[at]) != _GIF_END:

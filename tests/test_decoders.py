@@ -193,6 +193,19 @@ def test_some_interlaced_frames_among_others(tmp_path, decoder):
             read_video(path)
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [(".m2v", "mpeg2video"), (".h264", "libx264"), (".m4v", "mpeg4")])
+def test_frames_that_change_their_size(tmp_path, decoder, suffix, codec):
+    """OpenCV 4.12 returns garbage of the first size, later ones scale to it, and none says so."""
+    raw = {"container": "m4v"} if suffix == ".m4v" else {}
+    parts = [film(tmp_path / f"{size[0]}{suffix}", codec, size=size, **raw) for size in ((48, 64), (64, 96))]
+    path = tmp_path / f"both{suffix}"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.raises(
+        ValueError, match=rf"both\{suffix}: frame.* (is 96x64, expected 64x48|change their size, which)"
+    ):
+        read_video(path)
+
+
 def test_motion_jpeg_of_two_fields(tmp_path, decoder):
     """Two pictures of half the height in one packet; the header of the file has the full height."""
     path = tmp_path / "fields.avi"
