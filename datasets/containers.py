@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 MAX_PIECES = 2**23  # that are looked at in one file; two hours of film and sound have less than a tenth
 MAX_TABLE = 2**24  # bytes of a table of MP4: four million frames
+MAX_PIXELS_PER_FRAME = 2**24  # twice 4K; a decoder holds a dozen such frames
 MAX_GIF = 2**29  # bytes, all of which are in memory
 _START = 412  # bytes that tell what a file is
 _MAX_DEPTH = 8  # of lists in lists
@@ -382,7 +383,8 @@ def _variable(header: bytes, first: int, at: int, *, marker: bool = False) -> tu
     return (value if marker else value & (2 ** (7 * length) - 1)), length
 
 
-# GIF: a header, then extensions and pictures, each in blocks of at most 255 bytes, then an end mark.
+# GIF: a header, then extensions and pictures, each in blocks of at most 255 bytes, then an end mark. Blocks are so much
+# alike that a gap may leave the structure whole, so every picture must have all of its pixels as well.
 
 _GIF_PICTURE, _GIF_EXTENSION, _GIF_END = b",!;"
 
@@ -393,18 +395,16 @@ def _gif(file: _File) -> int:
         raise DamagedError(f"found a GIF of {file.size:,} bytes, expected at most {MAX_GIF:,}; convert it")
     frames = 0
     try:
-        size = struct.unpack_from("<HH", content, 6)
+        screen = struct.unpack_from("<HH", content, 6)
+        if screen[0] * screen[1] > MAX_PIXELS_PER_FRAME:
+            raise DamagedError(
+                f"states frames of {screen[0]}x{screen[1]}, expected at most {MAX_PIXELS_PER_FRAME:,} pixels"
+            )
         at = 13 + _palette(content[10])
         while (kind := content[at]) != _GIF_END:
+            begin = at
             if kind == _GIF_PICTURE:
-                left, top, width, height, flags = struct.unpack_from("<HHHHB", content, at + 1)
-                if left + width > size[0] or top + height > size[1] or 0 in (width, height):
-                    raise DamagedError(
-                        f"found a picture of {width}x{height} pixels at {left},{top}, expected {size[0]}x{size[1]};"
-                        " damaged"
-                    )
-                at += 11 + _palette(flags)
-                frames += 1
+                at += 11 + _palette(content[at + 9])
             elif kind == _GIF_EXTENSION:
                 at += 2
             else:
@@ -414,9 +414,28 @@ def _gif(file: _File) -> int:
             while length := content[at]:
                 at += 1 + length
             at += 1
+            if kind == _GIF_PICTURE:
+                _check_picture(content[begin:at], screen, frames)
+                frames += 1
     except (IndexError, struct.error):
         raise DamagedError(f"cut off after {file.size:,} bytes, expected its end mark") from None
     return frames
+
+
+def _check_picture(picture: bytes, screen: tuple[int, ...], number: int) -> None:
+    """Raises DamagedError where it lies outside of the screen or Pillow does not find all of its pixels."""
+    from PIL import Image
+
+    left, top, width, height, flags = struct.unpack_from("<HHHHB", picture, 1)
+    if left + width > screen[0] or top + height > screen[1]:
+        raise DamagedError(
+            f"found picture {number} of {width}x{height} at {left},{top}, expected it on {screen[0]}x{screen[1]} pixels"
+        )
+    codes = 10 + _palette(flags)
+    try:
+        Image.frombytes("L", (width, height), picture[codes + 1 :], "gif", picture[codes], 0)
+    except (ValueError, OSError) as error:
+        raise DamagedError(f"found not all of the pixels of picture {number} ({error}); damaged") from error
 
 
 def _palette(flags: int) -> int:

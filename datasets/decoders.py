@@ -1,4 +1,4 @@
-"""Video files to frames: Pillow reads GIFs, PyAV everything else where it is installed, OpenCV where it is not.
+"""Video files to frames: PyAV decodes where it is installed, OpenCV where it is not.
 
 Both are FFmpeg and give the same pixels. But OpenCV 4.13 and 5.0 leave interlaced frames unconverted without saying so,
 hence OpenCV alone is given nothing that `interlaced.py` cannot tell to be progressive.
@@ -21,11 +21,10 @@ from .interlaced import doubts
 
 if TYPE_CHECKING:
     import av
-    from PIL import Image
-
 THREADS = 4  # of a decoder; each holds frames
 _FORMATS = (  # of FFmpeg, by its names; none of them leads to other files
-    "avi", "mov", "matroska", "mpeg", "mpegts", "mpegvideo", "h264", "hevc", "m4v", "asf", "flv", "ogg", "dv", "mxf"
+    "avi", "mov", "matroska", "mpeg", "mpegts", "mpegvideo", "h264", "hevc", "m4v", "asf", "flv", "ogg", "dv", "mxf",
+    "gif",
 )  # fmt: skip
 _HEAD = 64  # packets in which leading frames are looked for; codecs reorder at most 16
 
@@ -65,16 +64,7 @@ def open_decoder(path: Path, max_pixels: int) -> Decoder:
     Raises ValueError, without the file's name, where it cannot be decoded, or not rightly by what is installed. Frames
     of more than `max_pixels` pixels do not decode where the decoder can tell in time.
     """
-    if is_gif(path):
-        return _Pillow(path)
-    if has_av():
-        return _PyAV(path, max_pixels)
-    return _OpenCV(path)
-
-
-def is_gif(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(3) == b"GIF"
+    return _PyAV(path, max_pixels) if has_av() else _OpenCV(path)
 
 
 def has_av() -> bool:
@@ -212,49 +202,6 @@ class _OpenCV:
 
     def close(self) -> None:
         self._capture.release()
-
-
-class _Pillow:
-    """GIFs. Pixels that no picture covers are white, as the paper of a page."""
-
-    leading = 0
-
-    def __init__(self, path: Path) -> None:
-        from PIL import Image
-
-        self.broken = 0
-        try:
-            self._image = Image.open(path, formats=["GIF"])
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"not a GIF that can be read: {error}") from error
-        self.width, self.height = self._image.size
-        self.stated, self.rate = 0, 10.0
-
-    def frames(self, *, lasting: bool) -> Iterator[Frame]:
-        seconds, index = 0.0, 0
-        while True:
-            try:
-                self._image.seek(index)
-                self._image.load()
-            except EOFError:
-                return
-            except (OSError, SyntaxError, ValueError, IndexError):  # what Pillow raises for damage
-                self.broken += 1
-                return
-            yield Frame(seconds, functools.partial(_same, _on_white(self._image)))
-            seconds += (self._image.info.get("duration") or 100) / 1000  # as browsers where it is 0
-            index += 1
-
-    def close(self) -> None:
-        self._image.close()
-
-
-def _on_white(picture: Image.Image) -> Picture:
-    """(H, W, 3)."""
-    if not picture.has_transparency_data:
-        return np.asarray(picture.convert("RGB"))
-    painted = np.asarray(picture.convert("RGBA"))
-    return np.where(painted[..., 3:] == 0, np.uint8(255), painted[..., :3])
 
 
 def open_capture(path: Path, parameters: list[int]) -> cv2.VideoCapture:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from random import Random
 
-from .division import PARTS, cut_in_time
+from .division import PARTS, cut_in_time, pieces_of
 from .notes import some
 from .video_arrays import Cut, VideoRecord
 from .videos import Video
@@ -162,12 +162,6 @@ def split_development(videos: Sequence[Video], split: str) -> list[Video]:
     if len(part_of) < 2:
         raise ValueError(f"videos of one group ({some(list(part_of))}), expected at least 2 to train and to validate")
     return [video for video in videos if part_of[video.group] == split]
-
-
-def pieces_of(division: dict[str, list[Cut]], split: str) -> list[Cut]:
-    """Those of a part, in the order of the videos; of both that are not for testing, for `development`."""
-    parts = ("train", "validation") if split == "development" else (split,)
-    return sorted((piece for part in parts for piece in division[part]), key=lambda piece: piece[:2])
 
 
 def _matched(group: str, name: str) -> str:

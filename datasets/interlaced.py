@@ -1,15 +1,16 @@
-"""Whether OpenCV alone can be trusted with a video: whether all of its frames are certainly progressive.
+"""Whether OpenCV alone can be trusted with a video: whether all frames are certainly progressive and of one size.
 
-OpenCV 4.13 and 5.0 return what was in memory before where a frame is interlaced, and call it decoded. Nothing that they
-tell gives it away. So the packets are looked at as they are in the file, before they are decoded: every header of every
-frame that can say "interlaced", of the codecs for which we know them. Where one says so, or the codec is another, there
-is a doubt, and another decoder is needed.
+OpenCV 4.13 and 5.0 return what was in memory before where a frame is interlaced, 4.12 where it is of another size, and
+call it decoded. Nothing that they tell gives it away. So the packets are looked at as they are in the file, before they
+are decoded: every header of every frame that can say "interlaced", of the codecs for which we know them. Where one says
+so, or the codec is another, there is a doubt, and another decoder is needed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 
 import cv2
@@ -18,14 +19,19 @@ EXTRA = 'pip install "video-ae[decode]"'
 
 _ALWAYS_PROGRESSIVE = {
     b"vp80", b"vp90", b"vp09", b"theo", b"flv1", b"h263", b"s263", b"wmv1", b"wmv2", b"div3", b"mp42", b"mp43",
-    b"cvid", b"rle ", b"hfyu", b"ffvh",
+    b"cvid", b"rle ", b"hfyu", b"ffvh", b"gif ", b"gif\0",
 }  # fmt: skip
+
+
+_Said = Hashable
+_Look = Callable[[bytes], Iterator[_Said]]
+_FIELDS = "fields"
 
 
 def doubts(path: Path) -> str | None:
     """Why the frames of a video may come out wrong with OpenCV alone, and what to do; None where they do not.
 
-    A file that OpenCV cannot open, or finds no packets in, is beyond doubt: it will have no frames.
+    A file that OpenCV cannot open is beyond doubt: it will have no frames.
     """
     from .decoders import open_capture
 
@@ -37,16 +43,24 @@ def doubts(path: Path) -> str | None:
         if codec.lower() in _ALWAYS_PROGRESSIVE:
             return None
         look = _looks(int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))).get(codec.lower())
-        said = None if look is None else _said(map(look, _packets(capture)))
+        sizes: set[_Said] = set()
+        if look is not None:
+            for packet in _packets(capture):
+                sizes.update(look(packet))
+                if _FIELDS in sizes:
+                    break
     finally:
         capture.release()
-    if said is None:
-        found = f"codec {codec.decode('ascii', 'backslashreplace')}, which OpenCV alone may not decode"
-    elif said:
+    if not sizes:
+        name = codec.decode("ascii", "backslashreplace").strip("\0 ")
+        found = f"codec {name or 'without a name'}, which OpenCV alone may not decode rightly"
+    elif _FIELDS in sizes:
         found = "interlaced, or able to be by its headers, which OpenCV alone decodes to garbage"
+    elif len(sizes) > 1:
+        found = "frames that change their size, which OpenCV alone does not notice"
     else:
         return None
-    return f"{found}; {EXTRA}, or convert it: ffmpeg -i {path.name} -vf yadif=deint=interlaced OUT.mp4"
+    return f"{found}; {EXTRA}, or convert it: ffmpeg -i {shlex.quote(str(path))} -vf yadif=deint=interlaced OUT.mp4"
 
 
 def _packets(capture: cv2.VideoCapture) -> Iterator[bytes]:
@@ -60,19 +74,9 @@ def _packets(capture: cv2.VideoCapture) -> Iterator[bytes]:
             yield packet.tobytes()
 
 
-def _said(looks: Iterator[bool | None]) -> bool | None:
-    """Whether any packet says "interlaced"; None where none says anything."""
-    said = None
-    for look in looks:
-        if look:
-            return True
-        said = look if said is None else said
-    return said
-
-
-def _looks(height: int) -> dict[bytes, Callable[[bytes], bool | None]]:
-    """By codec, as OpenCV names it in lower case, what a packet says: interlaced, progressive or neither."""
-    by_codec: dict[Callable[[bytes], bool | None], tuple[bytes, ...]] = {
+def _looks(height: int) -> dict[bytes, _Look]:
+    """By codec, as OpenCV names it in lower case, what packets say: `_FIELDS`, or the size of frames as it is there."""
+    by_codec: dict[_Look, tuple[bytes, ...]] = {
         _H264(): (b"h264", b"avc1", b"avc3", b"x264"),
         _hevc: (b"hevc", b"hvc1", b"hev1", b"h265"),
         _mpeg2: (b"mpg1", b"mpg2", b"pim1", b"m2v1", b"mp2v"),
@@ -122,18 +126,14 @@ class _H264:
     def __init__(self) -> None:
         self._delays: set[int] = set()  # bits before the shape of a picture in its timing, by header so far
 
-    def __call__(self, packet: bytes) -> bool | None:
+    def __call__(self, packet: bytes) -> Iterator[_Said]:
         if packet[:1] == b"\1":  # the head as MP4 and Matroska have it: a unit follows its length
             packet = b"\0\0\1" + packet[8:]
-        said = None
         for unit in _units(packet, _H264_UNITS):
             if unit[0] & 31 == 7:
-                if self._in_fields(_Bits(unit[1:])):
-                    return True
-                said = False
+                yield self._size(_Bits(unit[1:]))
             elif any(kind == _PICTURE_TIMING and self._in_fields_by(timing) for kind, timing in _messages(unit[1:])):
-                return True
-        return said
+                yield _FIELDS
 
     def _in_fields_by(self, timing: bytes) -> bool:
         for delays in self._delays:
@@ -143,8 +143,8 @@ class _H264:
                 return True
         return False
 
-    def _in_fields(self, bits: _Bits) -> bool:
-        """Whether a sequence header allows for fields. Notes where its pictures' timing says so."""
+    def _size(self, bits: _Bits) -> _Said:
+        """What a sequence header says. Notes where its pictures' timing tells of fields."""
         profile = bits(8)
         bits(16)
         bits.golomb()
@@ -169,17 +169,14 @@ class _H264:
                 bits.signed_golomb()
         bits.golomb()
         bits(1)
-        bits.golomb()
-        bits.golomb()
+        size = bits.golomb(), bits.golomb()
         if not bits(1):
-            return True
+            return _FIELDS
         bits(1)
-        if bits(1):
-            for _ in range(4):
-                bits.golomb()
+        crop = tuple(bits.golomb() for _ in range(4)) if bits(1) else ()
         if bits(1):
             self._note_timing(bits)
-        return False
+        return size, crop
 
     def _note_timing(self, bits: _Bits) -> None:
         """Annex E: what is said about how a video is shown."""
@@ -250,21 +247,23 @@ _HEVC_UNITS = re.compile(rb"\x00\x00\x01\x4e")
 _HEVC_FIELDS = (1, 2, 9, 10, 11, 12)
 
 
-def _hevc(packet: bytes) -> bool:
-    messages = (message for unit in _units(packet, _HEVC_UNITS) for message in _messages(unit[2:]))
-    return any(kind == _PICTURE_TIMING and _Bits(payload)(4) in _HEVC_FIELDS for kind, payload in messages)
+def _hevc(packet: bytes) -> Iterator[_Said]:
+    for unit in _units(packet, _HEVC_UNITS):
+        if any(kind == _PICTURE_TIMING and _Bits(timing)(4) in _HEVC_FIELDS for kind, timing in _messages(unit[2:])):
+            yield _FIELDS
+    yield "frames"  # of a size that is too deep in the header
 
 
 # MPEG-2 (ITU-T H.262, 6.2.3.1) says it of every picture; MPEG-1 has no such header, and no fields.
 
-_MPEG2_EXTENSIONS = re.compile(rb"\x00\x00\x01\xb5[\x80-\x8f].{4}", re.DOTALL)
+_MPEG2_PICTURES = re.compile(rb"\x00\x00\x01\xb5[\x80-\x8f]...(.)", re.DOTALL)
+_MPEG2_SIZES = re.compile(rb"\x00\x00\x01\xb3(...)", re.DOTALL)
 
 
-def _mpeg2(packet: bytes) -> bool | None:
-    extensions = _MPEG2_EXTENSIONS.findall(packet)
-    if any(not extension[8] & 0x80 for extension in extensions):
-        return True
-    return False if extensions or b"\0\0\1\xb3" in packet else None
+def _mpeg2(packet: bytes) -> Iterator[_Said]:
+    if any(not flags[0] & 0x80 for flags in _MPEG2_PICTURES.findall(packet)):
+        yield _FIELDS
+    yield from _MPEG2_SIZES.findall(packet)
 
 
 # MPEG-4 Visual (ISO/IEC 14496-2, 6.2.3): said once, in the header of the layer.
@@ -272,8 +271,7 @@ def _mpeg2(packet: bytes) -> bool | None:
 _MPEG4_LAYERS = re.compile(rb"\x00\x00\x01[\x20-\x2f]")
 
 
-def _mpeg4(packet: bytes) -> bool | None:
-    said = None
+def _mpeg4(packet: bytes) -> Iterator[_Said]:
     for layer in _units(packet, _MPEG4_LAYERS):
         bits = _Bits(layer[1:])
         bits(9)
@@ -292,22 +290,17 @@ def _mpeg4(packet: bytes) -> bool | None:
         bits(1)
         if bits(1):
             bits(max(1, (steps - 1).bit_length()))
-        if shape == 0:
-            bits(29)
-        if bits(1):
-            return True
-        said = False
-    return said
+        size = bits(29) if shape == 0 else 0
+        yield _FIELDS if bits(1) else size
 
 
 # Motion JPEG: two pictures of half the height each, or a mark of the first AVI writers.
 
-_JPEG_SIZE = re.compile(rb"\xff[\xc0-\xc3]..\x08(..)", re.DOTALL)
+_JPEG_SIZE = re.compile(rb"\xff[\xc0-\xc3]..\x08(....)", re.DOTALL)
 _JPEG_FIELD = re.compile(rb"\xff\xe0..AVI1[^\0]", re.DOTALL)
 
 
-def _mjpeg(packet: bytes, height: int) -> bool | None:
-    if _JPEG_FIELD.search(packet):
-        return True
-    size = _JPEG_SIZE.search(packet)
-    return None if size is None else int.from_bytes(size[1], "big") < height
+def _mjpeg(packet: bytes, height: int) -> Iterator[_Said]:
+    if size := _JPEG_SIZE.search(packet):
+        is_field = int.from_bytes(size[1][:2], "big") < height or _JPEG_FIELD.search(packet)
+        yield _FIELDS if is_field else size[1]

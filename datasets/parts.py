@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .division import Cuts, Division, Match, Piece, in_time
+from .division import Cuts, Division, Match, Piece, in_time, parts_of, pieces_of
 from .notes import note, some
 from .video_arrays import VideoArrays, VideoRecord, cut_arrays
 
@@ -38,7 +38,7 @@ def choose(arrays: VideoArrays, split: str, division: Division | None, rule: Rul
         return Part(cut_arrays(arrays, cuts[split]), split, in_time(arrays, cuts))
     match = division.match(arrays)
     if match.same_data:
-        _say_what_changed(match, [split], place)
+        _say_what_changed(match, split, place)
         return Part(cut_arrays(arrays, match.found[split]), split, division.in_time)
     if split != "test":
         raise ValueError(
@@ -61,11 +61,10 @@ def choose_labelled(
     Other data than those that were divided are divided by their `rule`. Raises ValueError where nothing is left of the
     part, and where the run was trained on what would test.
     """
-    parts = ["train", "validation"] if split == "development" else [split]
     match = None if division is None else division.match(arrays)
     if match is not None and match.same_data:
         cuts: Cuts = match.found
-        _say_what_changed(match, parts, place)
+        _say_what_changed(match, split, place)
     else:
         cuts = rule(arrays)
         known = [] if match is None else match.found["train"] + match.found["validation"]
@@ -75,7 +74,7 @@ def choose_labelled(
                 f"{place}: {_named([arrays.videos[index] for index in sorted(both)])} would test, and the run was"
                 " trained on them; train a run that has them in its test part"
             )
-    return cut_arrays(arrays, sorted(cut for part in parts for cut in cuts[part]))
+    return cut_arrays(arrays, pieces_of(cuts, split))
 
 
 def refuse_missing(arrays: VideoArrays, division: Division, place: object) -> None:
@@ -89,14 +88,13 @@ def refuse_missing(arrays: VideoArrays, division: Division, place: object) -> No
         )
 
 
-def _say_what_changed(match: Match, parts: Sequence[str], place: object) -> None:
-    """Raises ValueError where nothing is left of the parts."""
-    missing = [piece for part in parts for piece in match.missing[part]]
-    name = "training" if "train" in parts else parts[0]
-    if not any(match.found[part] for part in parts):
-        raise ValueError(f"{place}: nothing is left of this run's {name} data ({_named(missing)}); put them back")
+def _say_what_changed(match: Match, split: str, place: object) -> None:
+    """Raises ValueError where nothing is left of the part."""
+    missing = [piece for part in parts_of(split) for piece in match.missing[part]]
+    if not any(match.found[part] for part in parts_of(split)):
+        raise ValueError(f"{place}: nothing is left of this run's {split} data ({_named(missing)}); put them back")
     if missing:
-        note(f"{place}: {_named(missing)} of this run's {name} data {_are(missing)} missing or changed")
+        note(f"{place}: {_named(missing)} of this run's {split} data {_are(missing)} missing or changed")
     if match.new:
         count = len({index for index, _, _ in match.new})
         note(

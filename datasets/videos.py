@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .containers import DamagedError, frames_in_container
+from .containers import MAX_PIXELS_PER_FRAME, DamagedError, frames_in_container
 from .decoders import Decoder, Frame, open_decoder
 from .frame_folders import ImageFolder, size_on_disk
 
@@ -26,7 +26,6 @@ SUFFIXES = (
     ".avi", ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v",
     ".vob", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogg", ".dv", ".mxf", ".divx", ".gif",
 )  # fmt: skip
-MAX_PIXELS_PER_FRAME = 2**24  # twice 4K; a decoder holds a dozen such frames
 MAX_PIXELS = 2**42  # of all frames that are decoded: six hours of 4K at 25 frames per second
 MAX_SECONDS, SECONDS_PER_MEGABYTE = 3600, 10  # for one file: an hour, and more for large ones
 # Of the array that one call returns: a video of 200 KB can decode to 10 GB. Small files may fill less.

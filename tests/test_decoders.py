@@ -16,10 +16,12 @@ import pytest
 
 from datasets import decoders
 from datasets.containers import frames_in_container
-from datasets.videos import SUFFIXES, count_frames, frame_rate, read_video, video_frames
+from datasets.videos import SUFFIXES, _at_rate, count_frames, frame_rate, read_video, video_frames
 
 av = pytest.importorskip("av")
 Image = pytest.importorskip("PIL.Image")
+hypothesis = pytest.importorskip("hypothesis")
+strategies = hypothesis.strategies
 
 MOVES = 3  # pixels per frame
 
@@ -191,6 +193,19 @@ def test_some_interlaced_frames_among_others(tmp_path, decoder):
     else:
         with pytest.raises(ValueError, match=r"both\.m2v: interlaced"):
             read_video(path)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".m2v", "mpeg2video"), (".h264", "libx264"), (".m4v", "mpeg4")])
+def test_frames_that_change_their_size(tmp_path, decoder, suffix, codec):
+    """OpenCV 4.12 returns garbage of the first size, later ones scale to it, and none says so."""
+    raw = {"container": "m4v"} if suffix == ".m4v" else {}
+    parts = [film(tmp_path / f"{size[0]}{suffix}", codec, size=size, **raw) for size in ((48, 64), (64, 96))]
+    path = tmp_path / f"both{suffix}"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.raises(
+        ValueError, match=rf"both\{suffix}: frame.* (is 96x64, expected 64x48|change their size, which)"
+    ):
+        read_video(path)
 
 
 def test_motion_jpeg_of_two_fields(tmp_path, decoder):
@@ -451,6 +466,20 @@ def test_frames_are_taken_by_their_times(tmp_path, decoder):
         assert_same(read_video(path, fps=fps, first=2, frames=3), [frames[number] for number in chosen[2:5]])
 
 
+@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.given(
+    steps=strategies.lists(strategies.integers(1, 200), min_size=1, max_size=30),
+    fps=strategies.floats(0.5, 120),
+)
+def test_any_times_and_rates(steps, fps):
+    """The frame on the screen at every moment, for times that no encoder would write as well."""
+    seconds = (np.cumsum(steps) / 1000).tolist()
+    end = seconds[-1] + (seconds[-1] - seconds[0]) / max(1, len(seconds) - 1)
+    frames = [decoders.Frame(time, lambda: None) for time in seconds]
+    found = [frame.seconds for frame in _at_rate(iter(frames), fps)]
+    assert found == [seconds[number] for number in shown(seconds, end, fps)]
+
+
 def test_rates_that_make_no_sense(tmp_path):
     path = film(tmp_path / "film.mp4")
     for fps in (0, -1, float("inf"), float("nan")):
@@ -496,8 +525,6 @@ def test_frame_by_frame_holds_only_a_few(tmp_path, decoder):
 
 def test_opencv_alone_is_right_or_refuses(tmp_path, opencv_alone):
     """Whatever codec, container, shape and options: PyAV's frames, or one line with the way out; 200 videos."""
-    hypothesis = pytest.importorskip("hypothesis")
-    strategies = hypothesis.strategies
     codecs = ("libx264", "mpeg4", "mpeg2video", "mjpeg", "libvpx", "huffyuv", "ffv1")
 
     @hypothesis.settings(max_examples=200, deadline=None, derandomize=True)

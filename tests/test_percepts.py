@@ -10,7 +10,8 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from datasets.groups import divide, pieces_of
+from datasets.division import pieces_of
+from datasets.groups import divide
 from datasets.hmdb51 import official_parts
 from datasets.percept_files import open_percepts, with_official
 from datasets.percepts import (

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets import decoders
 from datasets import videos as videos_module
 from datasets.containers import DamagedError, frames_in_container
 from datasets.videos import count_frames, read_video
@@ -23,6 +24,13 @@ def write(path: Path, frames: int = 12, height: int = 48, width: int = 70, codec
         writer.write(cv2.GaussianBlur(random.integers(0, 256, (height, width, 3), np.uint8), (0, 0), 2))
     writer.release()
     return path
+
+
+@pytest.fixture(params=["PyAV", "OpenCV"])
+def either_decoder(request, monkeypatch):
+    """The bounds hold for both; see `test_decoders.py` for the frames."""
+    if request.param == "OpenCV":
+        monkeypatch.setattr(decoders, "has_av", lambda: False)
 
 
 FORMATS = [
@@ -78,6 +86,7 @@ def test_an_upright_film_stays_upright_and_keeps_its_proportions(tmp_path):
     ("name", "stated", "decodable"),
     [("JugglingBalls/v_JugglingBalls_g18_c01.avi", 254, 251), ("JumpingJack/v_JumpingJack_g20_c01.avi", 120, 116)],
 )
+@pytest.mark.usefixtures("either_decoder")
 def test_headers_that_state_too_many_frames(real_data, name, stated, decodable):
     """Two files of UCF-101 lie; catches frames that were allocated by the header and never filled."""
     path = real_data / "ucf101/videos" / name
@@ -104,6 +113,7 @@ def heads_or_errors(path: Path, tmp_path: Path) -> int:
     return len(errors)
 
 
+@pytest.mark.usefixtures("either_decoder")
 def test_a_cut_off_avi_is_an_error(tmp_path):
     """FFmpeg fills the lost half of a last frame with grey, without a word."""
     assert heads_or_errors(write(tmp_path / "film.avi"), tmp_path) == 16
@@ -113,6 +123,7 @@ def test_a_cut_off_avi_is_an_error(tmp_path):
     "name",
     ["ucf101/videos/PushUps/v_PushUps_g01_c01.avi", "misc_natural/newtonscradle.gif", "misc_natural/realshort.mp4"],
 )
+@pytest.mark.usefixtures("either_decoder")
 def test_real_files_that_are_cut_off(real_data, tmp_path, name):
     """The same for other codecs and containers; the GIF is also read whole."""
     path = real_data / name
@@ -120,6 +131,7 @@ def test_real_files_that_are_cut_off(real_data, tmp_path, name):
     assert heads_or_errors(path, tmp_path) >= 15
 
 
+@pytest.mark.usefixtures("either_decoder")
 def test_a_hole_is_an_error_not_a_shorter_film(tmp_path):
     """FFmpeg passes over holes: in all of these formats it returns a spliced film, or one without its end."""
     for name, codec in FORMATS:
@@ -145,6 +157,7 @@ def boxes(content: bytes) -> dict[bytes, bytes]:
     return found
 
 
+@pytest.mark.usefixtures("either_decoder")
 def test_an_mp4_with_its_index_first_that_is_cut_off(tmp_path):
     """All other cut-off MP4 files lack the index at their end; this one used to pass as a shorter film."""
     whole = boxes(write(tmp_path / "film.mp4", frames=30, codec="mp4v").read_bytes())
@@ -163,6 +176,7 @@ def test_an_mp4_with_its_index_first_that_is_cut_off(tmp_path):
         read_video(path)
 
 
+@pytest.mark.usefixtures("either_decoder")
 def test_an_mp4_that_was_cut_without_removing_anything(tmp_path):
     """Edit lists hide frames that are still in the file; those must not be missed."""
     content = write(tmp_path / "film.mp4", frames=30, codec="mp4v").read_bytes()
@@ -182,6 +196,7 @@ def test_real_files_are_whole(real_data):
         assert frames_in_container(path) == sum(1 for _ in iter(capture.grab, False)), path
 
 
+@pytest.mark.usefixtures("either_decoder")
 def test_tables_that_state_the_impossible(tmp_path):
     """Sizes of tables decide about memory: a number in a header must not."""
     content = write(tmp_path / "film.mp4", frames=30, codec="mp4v").read_bytes()
@@ -217,6 +232,7 @@ def test_lists_in_lists_and_films_of_nothing_end(tmp_path):
             frames_in_container(empty)
 
 
+@pytest.mark.usefixtures("either_decoder")
 def test_time_and_frames_are_limited(tmp_path, monkeypatch):
     path = write(tmp_path / "film.avi")
     monkeypatch.setattr(videos_module, "MAX_PIXELS", 5 * 48 * 70)
@@ -228,6 +244,7 @@ def test_time_and_frames_are_limited(tmp_path, monkeypatch):
         read_video(path)
 
 
+@pytest.mark.usefixtures("either_decoder")
 def test_files_that_are_no_videos(tmp_path, capfd):
     (tmp_path / "noise.avi").write_bytes(np.random.default_rng(0).bytes(5000))
     (tmp_path / "empty.avi").touch()
@@ -243,6 +260,7 @@ def test_files_that_are_no_videos(tmp_path, capfd):
     assert "WARN" not in capfd.readouterr().err  # the error says it, once
 
 
+@pytest.mark.usefixtures("either_decoder")
 def test_playlists_are_not_followed(tmp_path):
     """FFmpeg knows scripts by their content, not their name, and would open the files and addresses in them."""
     film = write(tmp_path / "film.avi")
@@ -273,6 +291,7 @@ def test_absurd_sizes_are_refused_by_the_header(tmp_path):
         count_frames(long)
 
 
+@pytest.mark.usefixtures("either_decoder")
 def test_memory_is_bounded_by_what_is_kept(tmp_path, monkeypatch):
     """A small file can decode to more than a machine holds; small or few frames of it are still welcome."""
     path = write(tmp_path / "film.avi")
