@@ -25,6 +25,7 @@ from .page import (
     write_page,
 )
 from .report_tasks import loss_name, task_order, task_section, tasks_in, where
+from .results import replace_results
 from .run_folder import RunFolder
 from .tables import METRICS, metric_text
 
@@ -59,11 +60,20 @@ def write_run(run: RunFolder, results: Path | None = None) -> Path:
         sections.append(guarded(_samples, run))
     sections += [guarded(_training, run), guarded(_repeat, run, config)]
     head = [element("h1", name), guarded(_summary, run, config), guarded(_key_numbers, folders)]
-    return write_page(place / REPORT, name, head, sections)
+    return replace_report(place, name, head, sections)
+
+
+def replace_report(folder: Path, title: str, head: Sequence[Markup], sections: Sequence[Markup]) -> Path:
+    """The page in `folder`, in place of the last one. Raises FileExistsError where another file has its name."""
+    with replace_results(folder, "report") as place:
+        write_page(place / REPORT, title, head, sections)
+    return folder / REPORT
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _summary(run: RunFolder, config: dict[str, Any]) -> Markup:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,10 @@ from ..checkpoint import write_json
 from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION
 from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
 from ..lengths import split_clips
+from ..results import replace_results
 from ..tables import table
 from ..visualize import Series, save_clip_gif, save_error_curves, save_series, save_sheet, save_strip
-from .opened import DRAWN_CLIPS, Clips, Opened, batches, start_folder
+from .opened import DRAWN_CLIPS, Clips, Opened, batches
 
 _DRAWN_SERIES = 4
 
@@ -42,13 +44,14 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     baselines = evaluate_baselines(model, loaded("baselines"), mean, judged, device, ranks)
     if not ranks.first:
         return results
-    start_folder(folder, "predict")
     available = None if clips.endless else len(clips)
     facts = {"baselines": baselines, "split": opened.split, "frames": frames, "clips_available": available}
     results |= facts | opened.facts(arguments)
-    write_json(folder / "predict.json", results)
     metric = LOSS_NAMES[model.config.output]
-    save_error_curves(folder / "predict-steps.png", results, baselines, model.config.input_frames, metric)
+    with replace_results(folder, "predict") as place:
+        write_json(place / "predict.json", results)
+        save_error_curves(place / "predict-steps.png", results, baselines, model.config.input_frames, metric)
+        pictures = (_draw_series if model.config.features else _draw)(opened, place, clips, count)
 
     models = {name: results[name] for name in model.decoders}
     print(table(models | {name.replace("_", " "): values for name, values in baselines.items()}))
@@ -56,30 +59,27 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     clips_of = "clip" if count == 1 else "clips"
     where = f"{opened.data.dataset} ({opened.split})"
     print(f"\n{count}{of_all} {clips_of} of {where}; the baselines are judged on the {judged} frames")
-    if model.config.features:
-        _draw_series(opened, clips, count)
-    else:
-        _draw(opened, clips, count)
+    print(pictures)
     print(f"by step  {folder / 'predict-steps.png'}\nmetrics  {folder / 'predict.json'}")
     return results
 
 
-def _draw(opened: Opened, clips: Clips, count: int) -> None:
-    """GIFs of a few of the first `count` clips, evenly spread, and a strip of some of these."""
+def _draw(opened: Opened, place: Path, clips: Clips, count: int) -> str:
+    """GIFs of a few of the first `count` clips, evenly spread, and a strip of some of these; returns where they are."""
     shown = min(count, DRAWN_CLIPS)
     spread = [index * count // shown for index in range(shown)]
     drawn = predict_clips(opened.model, clips.__getitems__(spread), opened.device)
     for number, clip in enumerate(drawn):
-        save_clip_gif(opened.folder / f"predict-{number:02d}.gif", clip)
-    save_strip(opened.folder / "predict-strip.png", drawn[::2])
-    save_sheet(opened.folder / "predict-sheet.png", drawn)
-    print(f"GIFs     {opened.folder / 'predict-00.gif'} to {shown - 1:02d}")
-    print(f"strip    {opened.folder / 'predict-strip.png'}")
+        save_clip_gif(place / f"predict-{number:02d}.gif", clip)
+    save_strip(place / "predict-strip.png", drawn[::2])
+    save_sheet(place / "predict-sheet.png", drawn)
+    gifs = f"GIFs     {opened.folder / 'predict-00.gif'} to {shown - 1:02d}"
+    return f"{gifs}\nstrip    {opened.folder / 'predict-strip.png'}"
 
 
 @torch.inference_mode()
-def _draw_series(opened: Opened, clips: Clips, count: int) -> None:
-    """A few of the first `count` sequences, evenly spread, and what the model made of them."""
+def _draw_series(opened: Opened, place: Path, clips: Clips, count: int) -> str:
+    """A few of the first `count` sequences, evenly spread, and what the model made of them; returns where they are."""
     model, shown = opened.model, min(count, _DRAWN_SERIES)
     indices = [index * count // shown for index in range(shown)]
     batch = clips.__getitems__(indices).to(opened.device)
@@ -98,5 +98,5 @@ def _draw_series(opened: Opened, clips: Clips, count: int) -> None:
         )
         for row, index in enumerate(indices)
     ]
-    save_series(opened.folder / "predict-series.png", drawn, opened.data.columns)
-    print(f"series   {opened.folder / 'predict-series.png'}")
+    save_series(place / "predict-series.png", drawn, opened.data.columns)
+    return f"series   {opened.folder / 'predict-series.png'}"
