@@ -34,7 +34,7 @@ def publish(folder: Path, task: str, files: dict[str, str]) -> None:
 
 def content(folder: Path) -> dict[str, str]:
     """Of all files but lists and what a kill left."""
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.relative_to(folder).parts[0][0] == ".")
+    files = (path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0][0] != ".")
     return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
 
 
@@ -58,7 +58,7 @@ def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(run, tmp_path, ca
 def test_new_results_leave_what_was_put_beside_the_last_ones(run, tmp_path, capsys):
     words = [str(run), *ARCHITECTURE, "--output-dir", str(tmp_path / "out")]
     assert evaluate.command(words) == 0
-    mine = {name: "mine" for name in ("architecture.py", "architecture-notes.txt", "architecture-2.png", "classifier")}
+    mine = dict.fromkeys(("architecture.py", "architecture-notes.txt", "architecture-2.png", "classifier"), "mine")
     for name, text in mine.items():
         (tmp_path / "out" / name).write_text(text)
     (tmp_path / "out" / "report.html").write_text("my own")  # in the place of one that was written here
@@ -93,7 +93,8 @@ def test_what_fails_leaves_the_last_results(tmp_path):
             (place / "predict.json").write_text("2")
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, fail)
+    with pytest.raises(KeyboardInterrupt):
+        fail()
     assert content(tmp_path) == {"predict.json": "1"}
     assert {path.name for path in tmp_path.iterdir()} == {"predict.json", ".predict.sha256"}
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .config import ModelConfig
 from .models import Encoder
+from .restored import mode
 
 _NEW_WEIGHTS = {"head.weight", "head.bias", "hidden_mean", "hidden_std"}  # what no encoder has
 _LEAST_STD = 1e-4  # of a mean over positions: less is rounding
@@ -102,11 +103,13 @@ class LSTMClassifier(nn.Module):
             hidden = alone[:, 0].unflatten(0, vectors.shape[:2])
         return hidden if hidden.ndim == 3 else hidden.mean(dim=(2, 3))
 
-    @torch.no_grad()
     def scores(self, clips: Tensor) -> Tensor:
-        """Class probabilities (B, classes), averaged over the steps, of clips as for `Encoder.to_vectors`."""
-        self.eval()
-        return self(self.encoder.to_vectors(clips)).softmax(dim=2).mean(dim=1)
+        """Class probabilities (B, classes), averaged over the steps, of clips as for `Encoder.to_vectors`.
+
+        Without dropout, whatever mode the classifier is in. Differentiable, as `Encoder.encode` is.
+        """
+        with mode(self, training=False):
+            return self(self.encoder.to_vectors(clips)).softmax(dim=2).mean(dim=1)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `config.json` and `model.safetensors` into `folder`."""

@@ -157,6 +157,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         return self._of_batches(X, lambda clips, lengths: self.model_.encode(clips, lengths))
 
     @available_if(_has(RECONSTRUCTION))
+    @torch.no_grad()
     def inverse_transform(self, codes: npt.ArrayLike, steps: int | None = None) -> Floats:
         """Sequences (N, steps, F) from codes alone; `steps` is the longest of `fit` unless said otherwise.
 
@@ -325,6 +326,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         source = choose_source(None, self.model_.config.decoders)
         return -of_sequences.numpy(), -step_scores(errors, present(clips), source).numpy()
 
+    @torch.no_grad()
     def _of_batches(self, X: Any, function: Callable[[Tensor, Tensor], Any], *, any_length: bool = False) -> Any:  # noqa: N803
         """What `function` makes of frames (B, T, F, 1, 1) and their lengths (B,), for all sequences of `X`."""
         check_is_fitted(self)

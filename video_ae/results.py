@@ -45,7 +45,8 @@ def refuse_foreign(folder: Path) -> None:
     ours = any(folder.glob(".*.sha256")) or any(_left_by_older_version(folder, task) for task in _KEYS)
     if found and not ours:
         raise FileExistsError(
-            f"{folder}: holds {found[0]!r} and no results of evaluate.py; choose a new or an empty folder as --output-dir"
+            f"{folder}: holds {found[0]!r} and no results of evaluate.py; choose a new or an empty folder as"
+            " --output-dir"
         )
 
 

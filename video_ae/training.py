@@ -28,7 +28,8 @@ from .memory import peak_memory
 from .models import LSTMAutoencoder
 from .not_finite import first_cause
 from .optimizer import Optimizer
-from .recurrent import LSTM
+from .recurrent import segmented
+from .restored import mode, random_numbers_of
 from .run_folder import RunFolder
 from .visualize import save_clip_gif, save_sheet, save_training_curves
 
@@ -61,9 +62,6 @@ def fit(
     The last checkpoint stays as it is.
     """
     model.to(ranks.device)
-    for module in model.modules():
-        if isinstance(module, LSTM):
-            module.recompute, module.truncate = config.recompute, config.truncate
     optimizer = Optimizer(model, config.lr, config.weight_decay)
     progress = _begin(model, optimizer, run, ranks, resume_from)
     parallel = ranks.parallel(model)
@@ -153,7 +151,6 @@ def train_step(
     finite can reach the weights.
     """
     trained = model.module if isinstance(model, DistributedDataParallel) else model
-    trained.train()
     parts = [split_clips(part, trained.config.input_frames) for part in clips.tensor_split(config.accumulate)]
     weights = {RECONSTRUCTION: config.reconstruction_weight, FUTURE: config.future_weight, "kl": config.beta}
     optimizer.zero_grad()
@@ -163,7 +160,9 @@ def train_step(
         with model.no_sync() if more and isinstance(model, DistributedDataParallel) else nullcontext():
             with (
                 torch.autocast(clips.device.type, torch.bfloat16, enabled=uses_bf16(config.amp, clips.device)),
-                _random_numbers_of((config.seed, step, ranks.rank, number), clips.device),
+                random_numbers_of(_seed_of(config.seed, step, ranks.rank, number), clips.device),
+                segmented(trained, recompute=config.recompute, truncate=config.truncate),
+                mode(trained, training=True),
             ):
                 terms = {name: share[name] * term for name, term in _losses(trained, model, part, config).items()}
                 loss = total_loss(terms, weights)
@@ -229,13 +228,10 @@ def _corrupted(vectors: Tensor, config: TrainConfig) -> Tensor:
     return vectors
 
 
-@contextmanager
-def _random_numbers_of(where: tuple[int, ...], device: torch.device) -> Iterator[None]:
-    """Within it, random numbers are a function of (seed, step, rank, part): a resumed run draws what it would have
-    drawn, and no two clips of a batch get the same ones."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence(where).generate_state(1, np.uint64)[0] >> 1))
-        yield
+def _seed_of(*where: int) -> int:
+    """A seed for (seed, step, rank, part): a resumed run draws what it would have drawn, and no two clips of a batch
+    get the same random numbers."""
+    return int(np.random.SeedSequence(where).generate_state(1, np.uint64)[0] >> 1)
 
 
 def validate_and_save(

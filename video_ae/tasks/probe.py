@@ -39,6 +39,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     test_clips = _spread(len(test.videos), arguments.clips or GENERATED_CLIPS)
     train_truth, test_truth = _truth(train, train_clips), _truth(test, test_clips)
 
+    @torch.no_grad()
     def features(what: str, videos: LabelledVideos, clips: Indices) -> npt.NDArray[np.float32]:
         rows = []
         for batch in batches(videos.clips, clips.tolist(), arguments.batch_size, what):
@@ -77,7 +78,6 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
-@torch.no_grad()
 def _grid(encoder: Encoder, clips: Tensor) -> Tensor:
     """The codes of every position of a convolutional encoder side by side, (B, rows * columns * code_size)."""
     _, states = encoder(encoder.to_vectors(clips))

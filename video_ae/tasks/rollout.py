@@ -15,6 +15,7 @@ from ..config import FUTURE, LOSS_NAMES
 from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
 from ..lengths import split_clips
 from ..models import Decoder, LSTMAutoencoder
+from ..restored import random_numbers_of
 from ..results import replace_results
 from ..tables import rollout_table
 from ..visualize import save_clip_gif, save_error_curves, save_sheet, save_traces
@@ -108,8 +109,8 @@ def hidden_units(model: LSTMAutoencoder, clip: Tensor, steps: int) -> npt.NDArra
 
 def _untrained(model: LSTMAutoencoder, clips: Clips, count: int) -> LSTMAutoencoder:
     """A model of the same shape before its first step of training."""
-    torch.manual_seed(0)
-    fresh = LSTMAutoencoder(model.config)
+    with random_numbers_of(0, torch.device("cpu")):
+        fresh = LSTMAutoencoder(model.config)
     fresh.start_from(clips.__getitems__(range(count)))
     return fresh.to(model.encoder.mean.device).eval()
 
