@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +153,26 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     if differing:
         raise ValueError(f"{path}: weights of another model: {'; '.join(differing)}")
     model.load_state_dict(weights)
+
+
+def load_initial_weights(model: LSTMAutoencoder, folder: Path) -> None:
+    """Put the weights of a run or a saved model into a new `model`, and the scale of the data of their training.
+
+    Clips may be of other lengths and, where the model is convolutional, frames of other sizes. Raises ValueError that
+    names what else differs: weights fit that mean something else, such as those of logistic and linear outputs.
+    """
+    folder = model_folder(folder)
+    stored, config = from_json(ModelConfig, _read_config(folder), str(folder / CONFIG)), model.config
+    same = replace(stored, input_frames=config.input_frames, future_frames=config.future_frames)
+    if stored.convolutional and config.convolutional and stored.patch_size == config.patch_size:
+        same = replace(same, frame_shape=(stored.frame_shape[0], *config.frame_shape[1:]))
+    differing = _differences(same, config)
+    if differing:
+        raise ValueError(
+            f"{folder}: weights of another model, with {'; '.join(differing)}; give the flags of the run that they are"
+            " from, or leave out --init-from"
+        )
+    load_weights(model, folder / WEIGHTS)
 
 
 class Checkpoints:
@@ -307,10 +327,15 @@ def _sums(folder: Path, names: list[str]) -> bytes:
 
 def _refuse_other_model(path: Path, config: ModelConfig) -> None:
     """Raises ValueError that names what differs between the model config in `path` and `config`."""
-    stored = asdict(from_json(ModelConfig, read_json(path)["model"], str(path)))
-    differing = [f"{key} {stored[key]}, not {value}" for key, value in asdict(config).items() if stored[key] != value]
+    differing = _differences(from_json(ModelConfig, read_json(path)["model"], str(path)), config)
     if differing:
         raise ValueError(f"{path.parent}: a checkpoint of another model: {'; '.join(differing)}")
+
+
+def _differences(stored: ModelConfig, config: ModelConfig) -> list[str]:
+    """In words, field by field."""
+    before = asdict(stored)
+    return [f"{key} {before[key]}, not {value}" for key, value in asdict(config).items() if before[key] != value]
 
 
 def _random_states(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -350,8 +375,11 @@ def _shape(tensor: Tensor | None) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's entries, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Wait until a file's content, or a folder's entries, are on the disk; Windows can be asked of files alone."""
+    windows = os.name == "nt"
+    if windows and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

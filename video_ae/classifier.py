@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .config import ModelConfig
+from .config import ModelConfig, check_types
 from .models import Encoder
 from .restored import mode
 
@@ -32,7 +32,7 @@ class ClassifierConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "class_names", tuple(self.class_names))  # JSON gives a list
+        check_types(self)
         if len(set(self.class_names)) < 2 or len(set(self.class_names)) < len(self.class_names):
             raise ValueError(f"classes {self.class_names}: expected at least two different ones")
         if not 0 <= self.dropout < 1:

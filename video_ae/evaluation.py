@@ -122,7 +122,7 @@ def mean_frame(batches: Iterable[Tensor], ranks: Ranks = ALONE) -> Tensor:
     total, count = torch.zeros(()), 0
     for clips in batches:
         frames = present_steps(unit_range(clips))  # (N, C, H, W)
-        total = total + frames.double().sum(dim=0)
+        total = total + frames.cpu().double().sum(dim=0)
         count += len(frames)
     parts = [part for part in ranks.gather((total.tolist(), count)) if part[1]]  # fewer clips than ranks: some had none
     totals = torch.tensor([total for total, _ in parts], dtype=torch.float64)

@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from .charts import Line, line_chart, short
 from .checkpoint import WEIGHTS, read_json
+from .cli import shell_path
 from .config import FUTURE, RECONSTRUCTION
 from .markup import Markup, element
 from .page import (
@@ -141,7 +142,7 @@ def _key_numbers(folders: Sequence[Path]) -> Markup:
 def _samples(run: RunFolder) -> Markup:
     """The last GIF of the training, where nothing was evaluated yet."""
     samples = sorted(run.samples.glob("*.gif"))
-    advice = element("p", f"Not evaluated yet: python evaluate.py {run.path}", class_="note")
+    advice = element("p", f"Not evaluated yet: python evaluate.py {shell_path(run.path)}", class_="note")
     alt = "A validation clip: truth, model, error"
     return section("A validation clip", advice, *(embed_animation(path, alt) for path in samples[-1:]))
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+
 
 @contextmanager
 def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
@@ -56,10 +58,13 @@ def random_numbers_of(seed: int, device: torch.device) -> Iterator[None]:
 def deterministic(wanted: bool) -> Iterator[None]:
     """Within it, operations that do not repeat exactly are refused or not, as is wanted."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS once, which refuses without it
+    missing = wanted and _CUBLAS not in os.environ
+    if missing:
+        os.environ[_CUBLAS] = ":4096:8"  # without which cuBLAS refuses to be deterministic
     torch.use_deterministic_algorithms(wanted)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        if missing:
+            del os.environ[_CUBLAS]

@@ -34,6 +34,7 @@ from .run_folder import RunFolder
 from .visualize import save_clip_gif, save_sheet, save_training_curves
 
 _LOG_EVERY = 10  # steps between two rows of metrics.jsonl
+_STEPS = 1000  # in a budget of minutes, as far as is known before the first one
 _GO_ON = "the last checkpoint is intact: go on with --resume"
 _WAY_OUT = (
     "the last checkpoint is intact: begin a new run with a smaller --lr, from the best weights so far with --init-from"
@@ -78,13 +79,13 @@ def fit(
 
         stop = look_up()
         batches = training_batches(progress.step)
-        while (fraction := budget_used(config, progress)) < 1 and not stop:
+        while budget_used(config, progress) < 1 and not stop:
             if progress.step % config.checkpoint_every == 0 and progress.step > progress.judged_step:
                 validate_and_save(model, optimizer, progress, run, validation_batches, ranks)
                 saved_step = progress.step
                 stop = look_up()
                 continue
-            lr = config.lr * schedule(fraction, config.warmup)
+            lr = config.lr * schedule(next_fraction(config, progress), config.warmup)
             clips = next(batches).to(ranks.device)
             row = train_step(parallel, optimizer, clips, lr, config, progress.step + 1, ranks)
             progress.step += 1
@@ -173,13 +174,14 @@ def train_step(
     found = ranks.total(torch.stack(losses).sum(dim=0))
     *values, gradient_norm = torch.cat([found, norm[None]]).tolist()  # the one time that the step waits for a GPU
     if math.isinf(gradient_norm):  # squares overflow long before gradients do, and these can still be clipped
-        norm = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients])
-        gradient_norm = norm.item()
+        largest = torch.stack([gradient.abs().max() for gradient in gradients]).max()
+        norm = torch.nn.utils.get_total_norm([gradient / largest for gradient in gradients])
+        gradient_norm = largest.item() * norm.item()  # not on the device: MPS has no float64
     row = dict(zip([*terms, "loss"], values, strict=True))
     if not math.isfinite(row["loss"]) or not math.isfinite(gradient_norm):
         raise FloatingPointError(f"step {step}: {_cause(trained, parts, row, config, ranks)}")
     if gradient_norm > config.clip_grad:
-        torch.nn.utils.clip_grads_with_norm_(trained.parameters(), config.clip_grad, norm)
+        torch._foreach_mul_(gradients, config.clip_grad / gradient_norm)
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()
@@ -189,14 +191,14 @@ def train_step(
 Part = tuple[Tensor, Tensor, Tensor | None]  # what `split_clips` returns
 
 
-def _shares(parts: list[Part], ranks: Ranks) -> list[dict[str, Tensor]]:
+def _shares(parts: list[Part], ranks: Ranks) -> list[dict[str, float]]:
     """What each part's mean of a loss weighs in the mean over the parts of all ranks."""
     counts = [
         (inputs.shape[0] * inputs.shape[1] if lengths is None else int(lengths.sum()), len(inputs))
         for inputs, _, lengths in parts
     ]
-    frames_and_clips = torch.tensor(counts, dtype=torch.float64, device=parts[0][0].device)  # (parts, 2)
-    shares = (frames_and_clips / ranks.total(frames_and_clips.sum(dim=0))).float()
+    all_frames, all_clips = ranks.sums(*(sum(column) for column in zip(*counts, strict=True)))
+    shares = [(frames / all_frames, clips / all_clips) for frames, clips in counts]
     return [{RECONSTRUCTION: of_frames, FUTURE: of_clips, "kl": of_frames} for of_frames, of_clips in shares]
 
 
@@ -294,6 +296,22 @@ def budget_used(config: TrainConfig, progress: Progress) -> float:
     by_steps = progress.step / config.steps if config.steps else 0.0
     by_time = progress.seconds / (60 * config.max_minutes) if config.max_minutes else 0.0
     return max(by_steps, by_time)
+
+
+def fraction_at(done: float, budget: float, step: float = 1) -> float:
+    """Where in a schedule the next step lies, which takes `step` of the budget: it counts itself, so that neither the
+    first nor the last one has a rate of zero."""
+    return (done + step) / (budget + step)
+
+
+def next_fraction(config: TrainConfig, progress: Progress) -> float:
+    """Where in the schedule the next step lies; of a budget of minutes, a step takes as long as those before it did."""
+    by_steps = fraction_at(progress.step, config.steps) if config.steps else 0.0
+    if not config.max_minutes:
+        return by_steps
+    budget = 60 * config.max_minutes
+    step = progress.seconds / progress.step if progress.step else budget / _STEPS
+    return max(by_steps, fraction_at(progress.seconds, budget, step))
 
 
 def schedule(fraction: float, warmup: float) -> float:

@@ -18,7 +18,7 @@ from .classifier import ClassifierConfig, LSTMClassifier
 from .config import FineTuning
 from .models import Encoder
 from .restored import mode, random_numbers_of, same_gradients
-from .training import schedule, uses_bf16
+from .training import fraction_at, schedule, uses_bf16
 
 Labels = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
@@ -89,7 +89,7 @@ def _train(
     batches = _shuffled(clips, recipe.clips_per_step, seed)
     steps = max(recipe.steps, -(-len(clips) // recipe.clips_per_step))
     for step in range(steps):
-        fraction = (step + 1) / (steps + 1)  # so that no step has a rate of zero
+        fraction = fraction_at(step, steps)
         for parameter in learning:
             parameter.requires_grad_(fraction > recipe.frozen)
         for group in optimizer.param_groups:
