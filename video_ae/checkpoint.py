@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .config import ModelConfig, from_json
+from .restored import random_numbers_of
 from .tensor_files import SEAL, file_sum, read_metadata, read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -122,7 +123,9 @@ def load_model(cls: type[LSTMAutoencoder], folder: Path, *, download: bool = Fal
 
         folder = download_model(folder.as_posix())
     folder = model_folder(folder)
-    model = cls(from_json(ModelConfig, _read_config(folder), str(folder / CONFIG)))
+    config = from_json(ModelConfig, _read_config(folder), str(folder / CONFIG))
+    with random_numbers_of(0, torch.device("cpu")):  # fresh weights would take some from others
+        model = cls(config)
     load_weights(model, folder / WEIGHTS)
     return model
 
@@ -135,9 +138,10 @@ def load_classifier(cls: type[LSTMClassifier], folder: Path) -> LSTMClassifier:
     source, stored = str(folder / CONFIG), _read_config(folder)
     if not isinstance(stored, dict) or not isinstance(stored.get("encoder"), dict):
         raise ValueError(f"{source}: found no encoder; expected what LSTMClassifier.save_pretrained wrote")
-    model = cls(
-        from_json(ClassifierConfig, stored | {"encoder": from_json(ModelConfig, stored["encoder"], source)}, source)
-    )
+    encoder = from_json(ModelConfig, stored["encoder"], source)
+    config = from_json(ClassifierConfig, stored | {"encoder": encoder}, source)
+    with random_numbers_of(0, torch.device("cpu")):
+        model = cls(config)
     load_weights(model, folder / WEIGHTS)
     return model
 

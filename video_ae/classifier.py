@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .config import ModelConfig, check_types
 from .models import Encoder
-from .restored import mode
+from .restored import mode, random_numbers_of
 
 _NEW_WEIGHTS = {"head.weight", "head.bias", "hidden_mean", "hidden_std"}  # what no encoder has
 _LEAST_STD = 1e-4  # of a mean over positions: less is rounding
@@ -67,7 +67,9 @@ class LSTMClassifier(nn.Module):
         With patches, call `start_from` before training it.
         Raises ValueError where that is not so: where the encoder lacks a weight or has one too many.
         """
-        classifier = cls(ClassifierConfig(encoder.config, tuple(class_names), dropout=dropout))
+        config = ClassifierConfig(encoder.config, tuple(class_names), dropout=dropout)
+        with random_numbers_of(0, torch.device("cpu")):  # fresh weights would take some from others
+            classifier = cls(config)
         weights = {f"encoder.{name}": weight for name, weight in encoder.state_dict().items()}
         missing, unexpected = classifier.load_state_dict(weights, strict=False)
         if set(missing) != _NEW_WEIGHTS or unexpected:

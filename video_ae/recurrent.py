@@ -89,9 +89,6 @@ class LSTM(nn.Module):
     truncate:  steps at most that gradients go back (truncated back-propagation through time).
     """
 
-    recompute: int | None = None
-    truncate: int | None = None
-
     def __init__(
         self,
         input_size: int,
@@ -106,6 +103,8 @@ class LSTM(nn.Module):
             for size, hidden_size in zip([input_size, *hidden_sizes], hidden_sizes, strict=False)
         )
         self.hidden_sizes = list(hidden_sizes)
+        self.recompute: int | None = None
+        self.truncate: int | None = None
 
     def expect_inputs_of(self, scale: Tensor) -> None:
         """Adapt fresh weights to inputs whose root mean square is `scale` instead of 1."""

@@ -29,7 +29,7 @@ from .models import LSTMAutoencoder
 from .not_finite import first_cause
 from .optimizer import Optimizer
 from .recurrent import segmented
-from .restored import mode, random_numbers_of
+from .restored import mode, random_numbers_of, same_gradients
 from .run_folder import RunFolder
 from .visualize import save_clip_gif, save_sheet, save_training_curves
 
@@ -68,7 +68,12 @@ def fit(
     parallel = ranks.parallel(model)
     saved_step = progress.step
     before, started = progress.seconds, time.monotonic()
-    with _stop_signals() as received, _progress_bar(config, progress, shown=ranks.first) as bar, _way_out():
+    with (
+        _stop_signals() as received,
+        _progress_bar(config, progress, shown=ranks.first) as bar,
+        _way_out(),
+        same_gradients(model),
+    ):
 
         def look_up() -> int:
             """Sets the time, and returns the signal to stop at, 0 if none: on all ranks the same, or some would wait

@@ -222,13 +222,13 @@ def build(arm: str, encoder: Encoder, train: LabelledVideos, recipe: FineTuning,
     """The classifier of an arm before its first step: from `encoder`, or fresh and fitted to the scale of the data."""
     sample = np.random.default_rng(seed).permutation(len(train.videos))[:_SCALE_CLIPS]
     clips = train.clips.__getitems__(sample.tolist())
-    with random_numbers_of(seed, torch.device("cpu")):  # of fresh weights
-        if arm in ("encoder_init", "frozen"):
-            classifier = LSTMClassifier.from_encoder(encoder, train.class_names, dropout=recipe.dropout)
-        else:
-            memory = arm != "single_frame"
-            classifier = LSTMClassifier(ClassifierConfig(encoder.config, train.class_names, memory, recipe.dropout))
-            classifier.encoder.start_from(clips)
+    if arm in ("encoder_init", "frozen"):
+        classifier = LSTMClassifier.from_encoder(encoder, train.class_names, dropout=recipe.dropout)
+    else:
+        config = ClassifierConfig(encoder.config, train.class_names, arm != "single_frame", recipe.dropout)
+        with random_numbers_of(seed, torch.device("cpu")):
+            classifier = LSTMClassifier(config)
+        classifier.encoder.start_from(clips)
     classifier.to(encoder.mean.device).start_from(clips.to(encoder.mean.device))
     return classifier
 
