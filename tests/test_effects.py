@@ -53,7 +53,7 @@ def settings_now() -> dict[str, object]:
         "type": torch.get_default_dtype(),
         "threads": torch.get_num_threads(),
         "gradients": torch.is_grad_enabled(),
-        "environment": dict(os.environ),
+        "environment": {name: value for name, value in os.environ.items() if not name.startswith("TORCHINDUCTOR")},
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
         "matplotlib": dict(mpl.rcParams),
         "logging": logging.root.level,
@@ -187,14 +187,14 @@ def test_a_call_that_fails_does_too(name, tmp_path, monkeypatch):
     before = settings_now(), state_of(model), state_of(classifier)
     with monkeypatch.context() as patched:
         patched.setattr(LSTM, "forward", fail)
-        if name in ("export", "save and load", "start_from", "from_encoder", "build"):
-            patched.setattr(torch.Tensor, "numpy", fail)
+        if name in ("save and load", "start_from", "from_encoder", "build", "export"):  # which run no LSTM
             patched.setattr("video_ae.models.Encoder.state_dict", fail)
-            patched.setattr("video_ae.models.Encoder.to_vectors", fail)
-        try:
+            patched.setattr("video_ae.models.Encoder.start_from", fail)
+            patched.setattr("video_ae.classifier.LSTMClassifier.start_from", fail)
+            patched.setattr("video_ae.export._Clips.read", fail)
+            patched.setattr("video_ae.checkpoint.write_tensors", fail)
+        with pytest.raises(StopError):
             call(name, model, classifier, tmp_path)
-        except Exception as error:
-            assert isinstance(error, StopError) or "StopError" in repr(error)
     same(before, (settings_now(), state_of(model), state_of(classifier)))
 
 
@@ -291,7 +291,7 @@ def test_deterministic_operations_are_asked_for_while_they_are_needed(monkeypatc
     "cell", [{}, {"patch_size": 4, "cell": "conv"}, {"peephole": True, "conditional": ("future",)}]
 )
 def test_a_second_derivative_says_that_there_is_none(cell):
-    """`create_graph=True` gave constants or an error about `out=`; catches both, and losses that lose their gradient."""
+    """`create_graph=True` gave constants, or an error about `out=`."""
     model = LSTMAutoencoder(ModelConfig(**({"frame_shape": (1, 8, 8), "hidden_size": 3, "input_frames": 3} | cell)))
     frames = torch.rand(2, 3, 1, 8, 8, requires_grad=True)
     for made in (model.encode(frames), model.predict(frames, 2), model.reconstruct(frames)):
@@ -449,7 +449,6 @@ def test_a_command_comes_back_from_the_shell_as_it_was_given(tmp_path, monkeypat
     from video_ae.checkpoint import read_json
 
     command = read_json(tmp_path / "env.json")[0]["command"]
-    code = "import sys; print(repr(sys.argv[1:]))"
-    shell = f"{sys.executable} -c {subprocess.list2cmdline(['X']) and repr(code)} {command}"
+    shell = f"{sys.executable} -c 'import sys; print(repr(sys.argv[1:]))' {command}"
     told = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True).stdout
     assert told.strip() == repr(words)
