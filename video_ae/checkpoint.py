@@ -195,7 +195,7 @@ class Checkpoints:
 
         None before there is one. What is damaged is told in a line each. Raises ValueError where all of them are.
         """
-        names = sorted((place.name for place in self.folder.glob("step-*")), reverse=True)
+        names = sorted((place.name for place in self._places()), reverse=True)
         if not names:
             return None
         found = [damage for damage in (self._pointer_damage("last"), self._pointer_damage("best")) if damage]
@@ -283,7 +283,7 @@ class Checkpoints:
             write_bytes(self.folder / pointer, _pointer_to(place))
         self._before = place.name
         kept.add(self._named("best"))
-        for old in self.folder.glob("step-*"):
+        for old in self._places():
             if old.name not in kept:
                 self._remove(old)
 
@@ -308,6 +308,10 @@ class Checkpoints:
         """The run's metrics.jsonl as it was when the checkpoint was saved."""
         path = self.folder / name / METRICS
         return path.read_bytes() if path.is_file() else b""
+
+    def _places(self) -> list[Path]:
+        """The folders of checkpoints; `step-000100-mine` is somebody else's."""
+        return [place for place in self.folder.glob("step-*") if place.name.removeprefix("step-").isdecimal()]
 
     def _remove(self, place: Path) -> None:
         """Away from its name first, so that a kill in between leaves no half of a checkpoint under it."""
