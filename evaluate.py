@@ -18,6 +18,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
+import json
+import os
 import re
 import sys
 from contextlib import redirect_stdout
@@ -48,6 +51,8 @@ _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     **{name: {"classify"} for name in ("labels_per_class", "num_seeds", "two_stream", *_RECIPE)},
 }
 _STANDARD = {"labels": DIGIT_LABELS[0], "num_seeds": SEEDS, "seed": 0}  # these values change nothing
+_PATHS = ("_dir", "_path")  # ends of the names of flags that name files or folders
+_LONGEST_NAME = 100  # bytes; file systems take 143 or more
 _UNNAMED = ("download", "out", "two_stream", "labels_file")  # flags that folders of results are not named after
 
 
@@ -165,15 +170,45 @@ def refuse_other_split(trained_on: DataConfig, data: DataConfig) -> None:
 
 
 def difference(given: dict[str, Any], task: str) -> str:
-    """A folder name for what the flags that `task` reads change about it, empty where they change nothing."""
+    """A folder name for what the flags that `task` reads change about it, empty where they change nothing.
+
+    Other changes have another name, and a folder or file one name, however it was written.
+    """
     names = [] if task in _OF_WEIGHTS else [*(field.name for field in dataclasses.fields(DataConfig)), "seed"]
     names += [name for name, tasks in _TASKS_OF_FLAG.items() if task in tasks]
-    changes = [
-        f"{name}-{given[name]}"
+    changes = {
+        name: str(Path(given[name]).resolve()) if name.endswith(_PATHS) else given[name]
         for name in names
         if name not in _UNNAMED and given.get(name) not in (None, _STANDARD.get(name))
+    }
+    return _folder_name(changes)
+
+
+def _folder_name(changes: dict[str, Any]) -> str:
+    """`num-digits-3-clips-20`, with a hash after `_` where it is too long or does not tell all of the values.
+
+    Numbers and words of small letters and digits are told: some file systems take `A` for `a`.
+    """
+    words = {
+        name: [str(each) for each in (value if isinstance(value, (list, tuple)) else [value])]
+        for name, value in changes.items()
+    }
+    parts = [
+        "-".join([name, *(Path(word).name if name.endswith(_PATHS) else word for word in each)])
+        for name, each in words.items()
     ]
-    return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(changes)).strip("-.")
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")
+    if all(map(_is_told, changes.values())) and len(slug) <= _LONGEST_NAME:
+        return slug
+    told = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:10]
+    return f"{slug[: _LONGEST_NAME - 11].rstrip('-.')}_{told}"
+
+
+def _is_told(value: Any) -> bool:
+    """Whether a value can be read from its folder's name: one word or number, or several numbers."""
+    if isinstance(value, (list, tuple)):
+        return len(value) > 0 and all(isinstance(each, (int, float)) and _is_told(each) for each in value)
+    return isinstance(value, bool) or re.fullmatch(r"[a-z0-9]+(\.[a-z0-9]+)*", str(value)) is not None
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -192,18 +227,25 @@ def refuse_sharing(arguments: argparse.Namespace) -> None:
 
 def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
     from video_ae import report
+    from video_ae.results import refuse_foreign
 
     if ranks.size > 1:
         ranks.on_first(lambda: refuse_sharing(arguments))
+    if arguments.output_dir:
+        ranks.on_first(lambda: refuse_foreign(arguments.output_dir))
     if arguments.compare:
         from video_ae.report_comparison import write_comparison
         from video_ae.tasks import compare
 
         folder = arguments.output_dir or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
+        names = [f"{number}-{path.resolve().name}" for number, path in enumerate(arguments.compare)]
+        short = [os.fsencode(name)[:_LONGEST_NAME].decode(errors="ignore") for name in names]
         runs = [
-            open_run(arguments, path, ranks)._replace(folder=folder / f"{number}-{path.name}")
-            for number, path in enumerate(arguments.compare)
+            open_run(arguments, path, ranks)._replace(folder=folder / name)
+            for path, name in zip(arguments.compare, short, strict=True)
         ]
+        for opened in runs:
+            refuse_foreign(opened.folder)
         compare.run(runs, arguments, folder)
         report.try_to_write(lambda: write_comparison(folder))
         return

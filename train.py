@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -265,9 +264,10 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     from datasets.batches import consecutive_indices, load_batches, training_indices
     from datasets.division import Division
     from video_ae import report
-    from video_ae.checkpoint import WEIGHTS, load_weights, model_folder
+    from video_ae.checkpoint import load_initial_weights
     from video_ae.memory import peak_memory
     from video_ae.models import LSTMAutoencoder
+    from video_ae.restored import deterministic
     from video_ae.training import fit, uses_bf16
 
     # Everything that can be wrong shows before the first file is written.
@@ -285,12 +285,9 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     every_validation_clip = data.open("validation", frames, shortest=shortest, division=division)
     validation_clips = every_validation_clip.sample(training.validation_clips)
     torch.manual_seed(training.seed)
-    if training.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS refuses to be deterministic without it
-    torch.use_deterministic_algorithms(training.deterministic)
     model = LSTMAutoencoder(model_config)
     if resume_from is None and "init_from" in config:
-        load_weights(model, model_folder(Path(config["init_from"])) / WEIGHTS)
+        load_initial_weights(model, Path(config["init_from"]))
     elif resume_from is None:
         sample = clips.sample(_START_CLIPS)
         first_clips = sample.__getitems__(range(len(sample))).cpu()
@@ -314,19 +311,21 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
         indices = ([held_out[place] for place in batch] for batch in consecutive_indices(len(held_out), at_a_time))
         return load_batches(validation_clips, indices)
 
-    progress = fit(model, training, run, training_batches, validation_batches, ranks, resume_from)
+    with deterministic(training.deterministic):
+        progress = fit(model, training, run, training_batches, validation_batches, ranks, resume_from)
     if resume_from is not None and progress.step == int(resume_from.removeprefix("step-")):
         print("nothing was left to do: the budget is used up; raise --steps or --max-minutes to train longer")
     minutes, seconds = divmod(round(progress.seconds), 60)
     print(f"{progress.step} steps, {progress.sequences_seen} sequences in {minutes} min {seconds} s of training")
     (memory,) = ranks.largest(peak_memory(device))
-    print(f"memory   {memory / 1e9:.2f} GB at most{' of every process' if ranks.size > 1 else ''}")
+    if memory:
+        print(f"memory   {memory / 1e9:.2f} GB at most{' of every process' if ranks.size > 1 else ''}")
     print(f"model    {run.model}\ncurves   {run.curves}")
     if not model_config.features:
         print(f"samples  {run.samples}")
     if ranks.first:
         report.try_to_write(lambda: report.write_run(run))
-    print(f"next     python evaluate.py {run.path}")
+    print(f"next     python evaluate.py {cli.shell_path(run.path)}")
 
 
 def _kind(decoders: tuple[str, ...]) -> str:

@@ -40,10 +40,12 @@ def video_ae(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
     steps = itertools.count(1)
     data = DataConfig(image_size=config.frame_shape[1]).open("train", config.frames)
 
+    @torch.no_grad()
     def predict() -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             return model.predict(next(clips)[:, : config.input_frames])
 
+    @torch.no_grad()
     def encode() -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             return model.encode(next(clips)[:, : config.input_frames])

@@ -1,6 +1,7 @@
 """From a data set to batches. A batch depends on (seed, step) alone, so a resumed run needs no loader state."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -106,7 +107,11 @@ class _Sampler(Sampler[list[int]]):
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    os.setsid()  # Ctrl-C goes to a whole process group: the workers must outlive it until the step is saved
+    """Ctrl-C goes to a whole process group, or console: the workers must outlive it until the step is saved."""
+    if hasattr(os, "setsid"):
+        os.setsid()
+    else:  # Windows
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Any) -> Any:

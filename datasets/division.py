@@ -79,17 +79,7 @@ class Division:
         return self.parts
 
     @property
-    def pieces_of(cuts: Cuts, split: str) -> list[Cut]:
-    """Those of a part, in the order of the records; of both that are not for testing, for `development`."""
-    return sorted(cut for part in parts_of(split) for cut in cuts[part])
-
-
-def parts_of(split: str) -> tuple[str, ...]:
-    """The parts that a split has: `development` has both that are not for testing."""
-    return ("train", "validation") if split == "development" else (split,)
-
-
-def in_time(self) -> bool:
+    def in_time(self) -> bool:
         """Whether videos or sequences are cut, and not whole ones set aside."""
         return _overlap({piece.name for piece in pieces} for pieces in self.parts.values())
 
@@ -124,6 +114,16 @@ def cut_in_time(records: Sequence[VideoRecord]) -> dict[str, list[Cut]]:
         part: [(index, round(end * first), round(end * stop)) for index, end in enumerate(ends)]
         for part, (first, stop) in BOUNDS.items()
     }
+
+
+def pieces_of(cuts: Cuts, split: str) -> list[Cut]:
+    """Those of a part, in the order of the records; of both that are not for testing, for `development`."""
+    return sorted(cut for part in parts_of(split) for cut in cuts[part])
+
+
+def parts_of(split: str) -> tuple[str, ...]:
+    """The parts that a split has: `development` has both that are not for testing."""
+    return ("train", "validation") if split == "development" else (split,)
 
 
 def in_time(arrays: VideoArrays, cuts: Cuts) -> bool:

@@ -89,7 +89,7 @@ def load_network(name: str, weights: Path | None, stream: str = "rgb") -> nn.Mod
 
     # With weights to come, `meta` spares the seconds of drawing random ones.
     with torch.random.fork_rng(devices=[]), torch.device("cpu" if weights is None else "meta"):
-        torch.manual_seed(_SEED)
+        torch.default_generator.manual_seed(_SEED)  # not `torch.manual_seed`: it would be all GPUs
         network: Any = torchvision.models.get_model(name, weights=None)
     if weights is not None:
         _load_weights(network, weights, name)

@@ -162,7 +162,9 @@ def write_arrays(
     _claim(folder, facts)
     index = folder / _index_name(rank, world_size)
     others = {_index_name(other, world_size) for other in range(world_size) if other != rank}
-    for old in folder.glob("index-*.json"):  # an index from before, of this process or of another number of them
+    for old in folder.glob(
+        "index-[0-9]*-of-[0-9]*.json"
+    ):  # an index from before, of this process or of another number of them
         if old.name not in others:
             old.unlink(missing_ok=True)
     entries: list[dict[str, Any]] = []
@@ -453,6 +455,9 @@ def _claim(folder: Path, facts: dict[str, Any]) -> None:
     """Write down what the arrays of `folder` are made from, or compare it with what was written before."""
     path = folder / "facts.json"
     folder.mkdir(parents=True, exist_ok=True)
+    others = [one.name for one in folder.iterdir() if one.name != "arrays" and not one.name.endswith(".partial")]
+    if others and not path.exists():
+        raise ValueError(f"{folder}: holds {min(others)!r} and no arrays of ours; choose a new or an empty folder")
     if not path.exists():
         save_json(path, facts)
     found, wanted = _load_json(path), json.loads(json.dumps(facts))

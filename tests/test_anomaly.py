@@ -313,7 +313,18 @@ def test_digits_beside_other_digits(digits, tmp_path, capsys):
 
 
 def test_labels_from_a_file(digits, tmp_path, capsys):
-    words = [str(digits), "--tasks", "anomaly", "--clips", "4", "--source", "future", "--output-dir", str(tmp_path)]
+    out = tmp_path / "out"
+    words = [
+        str(digits),
+        "--tasks",
+        "anomaly",
+        "--clips",
+        "4",
+        "--source",
+        "future",
+        "--output-dir",
+        str(out),
+    ]
     labels = tmp_path / "labels.csv"
 
     def answer(text: str) -> str:
@@ -352,21 +363,22 @@ def test_flags_that_cannot_be(digits, flags, message, capsys):
 
 def test_few_normal_clips_leave_the_steps_a_threshold(tmp_path, capsys):
     """An array of 20 videos: two validate, which is too few for a quantile of clips, not of steps."""
+    out = tmp_path / "out"
     videos = np.random.default_rng(0).integers(0, 256, (20, 30, 8, 8), np.uint8)
     np.save(tmp_path / "videos.npy", videos)
     shape = ["--reconstruct", "--input-frames", "6", *TRAINING, "--output-dir", str(tmp_path / "run")]
     assert train.command(["--dataset", "array", "--data-dir", str(tmp_path / "videos.npy"), *shape]) == 0
     other = tmp_path / "other.npy"
     np.save(other, np.concatenate([videos[:2, ::-1], 255 - videos[:2, ::-1]]))
-    words = ["--tasks", "anomaly", "--data-dir", str(other), "--quantile", "0.95", "--output-dir", str(tmp_path)]
+    words = ["--tasks", "anomaly", "--data-dir", str(other), "--quantile", "0.95", "--output-dir", str(out)]
     assert evaluate.command([str(tmp_path / "run"), *words]) == 0
     printed = capsys.readouterr().out
     assert "no threshold for whole clips: found 10 normal scores, expected at least 20" in printed
-    results = json.loads((tmp_path / "anomaly.json").read_text())
+    results = json.loads((out / "anomaly.json").read_text())
     assert (results["clips"], results["steps"], results["split"]) == (20, 120, "all")
-    steps = table(tmp_path / "anomaly.csv")
+    steps = table(out / "anomaly.csv")
     assert [row["step"] for row in steps if row["id"] == "0"] == [str(step) for step in range(30)]
-    assert {row["flagged"] for row in table(tmp_path / "anomaly-clips.csv")} == {""}
+    assert {row["flagged"] for row in table(out / "anomaly-clips.csv")} == {""}
 
 
 def write_series(path: Path, steps: int, *, stuck: slice = slice(0, 0), machines: str = "ab") -> None:
@@ -383,6 +395,7 @@ def write_series(path: Path, steps: int, *, stuck: slice = slice(0, 0), machines
 
 
 def test_series_from_csv_to_csv(tmp_path, capsys):
+    out = tmp_path / "out"
     write_series(tmp_path / "normal.csv", 600)
     write_series(tmp_path / "new.csv", 130, stuck=slice(60, 70))
     shape = ["--composite", "--input-frames", "8", "--future-frames", "2", "--hidden-size", "12", "-b", "16"]
@@ -392,19 +405,26 @@ def test_series_from_csv_to_csv(tmp_path, capsys):
     labels = [f"{machine},{step},{int(60 <= step < 70)}" for machine in "ab" for step in range(130)]
     (tmp_path / "labels.csv").write_text("id,step,label\n" + "\n".join(labels))
     words = [str(tmp_path / "run"), "--tasks", "anomaly", "--data-dir", str(tmp_path / "new.csv"), "--per-series"]
-    words += ["--quantile", "0.98", "--labels-file", str(tmp_path / "labels.csv"), "--output-dir", str(tmp_path)]
+    words += [
+        "--quantile",
+        "0.98",
+        "--labels-file",
+        str(tmp_path / "labels.csv"),
+        "--output-dir",
+        str(out),
+    ]
     assert evaluate.command(words) == 0
-    results = json.loads((tmp_path / "anomaly.json").read_text())
+    results = json.loads((out / "anomaly.json").read_text())
     assert results["thresholds"]["steps"].keys() == {"a", "b"}
     assert results["detection"]["steps"]["odd"] == 20
     assert results["detection"]["steps"]["roc_auc"] > 0.9
-    steps = table(tmp_path / "anomaly.csv")
+    steps = table(out / "anomaly.csv")
     assert [(row["id"], int(row["step"])) for row in steps] == [(name, step) for name in "ab" for step in range(130)]
     for row in steps:
         assert float(row["threshold"]) == pytest.approx(results["thresholds"]["steps"][row["id"]], rel=1e-5)
     flagged = {(row["id"], int(row["step"])) for row in steps if row["flagged"] == "1"}
     assert {(name, step) for name in "ab" for step in range(61, 69)} <= flagged
-    assert not (tmp_path / "anomaly-oddest.gif").exists()
+    assert not (out / "anomaly-oddest.gif").exists()
     write_series(tmp_path / "new.csv", 130, machines="ac")
     capsys.readouterr()
     assert evaluate.command(words) == 1
@@ -413,6 +433,7 @@ def test_series_from_csv_to_csv(tmp_path, capsys):
 
 def test_sequences_longer_than_any_in_the_training_are_scored(tmp_path):
     """They were refused, although codes of them are to be had; catches steps of the future where the input ends."""
+    out = tmp_path / "out"
     rng = np.random.default_rng(0)
     usual, long = rng.normal(size=(40, 12, 2)).astype(np.float32), rng.normal(size=(1, 30, 2)).astype(np.float32)
     np.save(tmp_path / "usual.npy", usual)
@@ -430,8 +451,11 @@ def test_sequences_longer_than_any_in_the_training_are_scored(tmp_path):
         "--device",
         "cpu",
     ]
-    assert evaluate.command([*words, "--output-dir", str(tmp_path)]) == 0
-    steps, results = table(tmp_path / "anomaly.csv"), json.loads((tmp_path / "anomaly.json").read_text())
+    assert evaluate.command([*words, "--output-dir", str(out)]) == 0
+    steps, results = (
+        table(out / "anomaly.csv"),
+        json.loads((out / "anomaly.json").read_text()),
+    )
     assert [int(row["step"]) for row in steps] == list(range(30))
     errors = step_errors(LSTMAutoencoder.from_pretrained(run), torch.from_numpy(long)[..., None, None], future_frames=2)
     expected = errors[FUTURE][0] / torch.tensor(results["levels"]["future"])

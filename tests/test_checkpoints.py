@@ -86,6 +86,22 @@ def saved(tmp_path) -> tuple[Checkpoints, LSTMAutoencoder, Optimizer]:
     return run, model, optimizer
 
 
+def test_a_copy_that_somebody_put_beside_the_checkpoints_stays(saved):
+    """`step-000002-mine` was removed with the checkpoints that are no longer needed."""
+    run, model, optimizer = saved
+    mine = run.folder / "step-000002-mine"
+    shutil.copytree(run.folder / "step-000002", mine)
+    run.save(model, optimizer, Progress(step=4), best=True)
+    run.save(model, optimizer, Progress(step=5), best=False)
+    assert sorted(place.name for place in run.folder.glob("step-*")) == [
+        "step-000002-mine",
+        "step-000004",
+        "step-000005",
+    ]
+    assert len(list(mine.iterdir())) > 3
+    assert run.newest_valid() == "step-000005"
+
+
 def test_without_a_valid_checkpoint_a_run_is_refused_and_nothing_removed(saved):
     run, _, _ = saved
     places = sorted(run.folder.glob("step-*"))

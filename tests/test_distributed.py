@@ -22,7 +22,8 @@ import train
 from video_ae import LSTMAutoencoder, ModelConfig, TrainConfig
 from video_ae.distributed import Ranks
 from video_ae.metrics import MetricAccumulator
-from video_ae.training import _random_numbers_of, train_step
+from video_ae.restored import random_numbers_of
+from video_ae.training import _seed_of, train_step
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--composite", "--hidden-size", "8", "--batch-size", "5", "--device", "cpu"]  # 5 clips: 3 and 2 of them
@@ -217,7 +218,7 @@ def test_no_two_clips_of_a_batch_get_the_same_noise():
     """Catches ranks, or parts, that are seeded alike, and a step that draws other numbers when it is done again."""
 
     def draw(*where: int) -> tuple[float, ...]:
-        with _random_numbers_of(where, torch.device("cpu")):
+        with random_numbers_of(_seed_of(*where), torch.device("cpu")):
             return tuple(torch.randn(3).tolist())
 
     places = [(0, 1, 0, 0), (0, 1, 1, 0), (0, 1, 0, 1), (0, 2, 0, 0), (1, 1, 0, 0), (1, 0, 0, 0)]

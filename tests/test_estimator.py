@@ -151,7 +151,7 @@ def test_it_works_in_pipelines_searches_and_pickles(tmp_path):
     pipeline[-1].model_.save_pretrained(tmp_path)
     loaded = LSTMAutoencoder.from_pretrained(tmp_path).eval()
     codes = loaded.encode(torch.from_numpy(ROWS).float()[:, :, None])
-    np.testing.assert_allclose(codes.numpy(), pipeline.transform(ROWS), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(codes.detach().numpy(), pipeline.transform(ROWS), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

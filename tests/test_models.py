@@ -156,11 +156,20 @@ def test_the_code_is_the_top_layers_last_hidden_state():
     assert torch.equal(model.encode(frames), states[-1].hidden)
 
 
-def test_codes_can_be_learned_from():
-    """A probe on frozen codes needs gradients through itself, not through the encoder."""
-    code = small().encode(torch.rand(3, 10, 1, 8, 8))
-    torch.nn.Linear(12, 2)(code).sum().backward()
-    assert not code.requires_grad
+@pytest.mark.parametrize("call", ["encode", "decode", "reconstruct", "predict"])
+def test_what_a_model_makes_of_floats_is_differentiable(call):
+    """It came without a gradient and without a word, so that nothing learned through it."""
+    model = small(code_size=5)
+    given = torch.rand(3, 5) if call == "decode" else torch.rand(3, 10, 1, 8, 8)
+    arguments = (4,) if call == "decode" else ()
+    made = getattr(model, call)(given.requires_grad_(), *arguments)
+    weight = torch.randn_like(made)
+    (gradient,) = torch.autograd.grad((made * weight).sum(), given)
+    step = 1e-2 * torch.randn_like(given)
+    with torch.no_grad():
+        moved = [(getattr(model, call)(given + sign * step, *arguments) * weight).sum() for sign in (0.5, -0.5)]
+        torch.testing.assert_close((gradient * step).sum(), moved[0] - moved[1], rtol=1e-2, atol=1e-3)
+        assert not getattr(model, call)(given, *arguments).requires_grad
 
 
 def test_linear_outputs_are_not_squashed():

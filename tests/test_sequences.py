@@ -403,8 +403,8 @@ def test_from_a_table_of_different_lengths_to_codes_and_pictures(table, tmp_path
         inputs = steps[:, :-4]
         np.testing.assert_array_equal(one.inputs, inputs[0])
         np.testing.assert_array_equal(one.future, steps[0, -4:])
-        np.testing.assert_allclose(one.reconstruction, model.reconstruct(inputs)[0], rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(one.prediction, model.predict(inputs)[0], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(one.reconstruction, model.reconstruct(inputs).detach()[0], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(one.prediction, model.predict(inputs).detach()[0], rtol=1e-4, atol=1e-4)
 
     assert evaluate.command([str(run), "--tasks", "encode", "--out", str(out), "-b", "3", "--device", "cpu"]) == 0
     assert f"20 codes of sequences, {table} (every part of it)\ncodes    {out}" in capsys.readouterr().out
@@ -413,7 +413,7 @@ def test_from_a_table_of_different_lengths_to_codes_and_pictures(table, tmp_path
         assert (codes.dtype, archive["ids"].tolist()) == (np.float32, ids)
     for index, code in enumerate(codes):  # the whole sequence, alone and without padding
         steps = torch.from_numpy(sequences.array(index).copy())[None]
-        np.testing.assert_allclose(code, model.encode(steps)[0], atol=1e-6)
+        np.testing.assert_allclose(code, model.encode(steps).detach()[0], atol=1e-6)
 
 
 def test_codes_of_other_files_longer_sequences_and_columns_in_another_order(table, tmp_path, capsys):
@@ -433,7 +433,9 @@ def test_codes_of_other_files_longer_sequences_and_columns_in_another_order(tabl
     for name in ("a", "b"):
         with np.load(tmp_path / f"{name}.npz") as archive:
             assert archive["ids"].tolist() == ["other"]
-            np.testing.assert_allclose(archive["codes"], model.encode(torch.from_numpy(steps)[None]), atol=1e-6)
+            np.testing.assert_allclose(
+                archive["codes"], model.encode(torch.from_numpy(steps)[None]).detach(), atol=1e-6
+            )
     assert evaluate.command([str(run), "--data-dir", str(other), "--device", "cpu"]) == 0  # longer than in training
     capsys.readouterr()
     write(other, "small,huge\n1,2\n")
@@ -466,7 +468,7 @@ def test_windows_of_one_long_series(tmp_path, capsys):
     windows = torch.from_numpy(np.stack([series[first : first + 6] for first in starts])).float()
     with np.load(out) as archive:
         assert (archive["ids"].tolist(), archive["starts"].tolist()) == (["mine"] * len(starts), starts)
-        expected = LSTMAutoencoder.from_pretrained(run).encode(windows)
+        expected = LSTMAutoencoder.from_pretrained(run).encode(windows).detach()
         np.testing.assert_allclose(archive["codes"], expected, atol=1e-6)
 
 
@@ -548,7 +550,7 @@ def test_codes_of_digits_arrays_and_videos(digits_run, tmp_path, monkeypatch, ca
     codes, ids = encode("digits", "--clips", "12")
     assert ids == [(str(index), 0) for index in range(12)]
     clips = DataConfig(image_size=28, num_digits=1).open("test", 3)
-    np.testing.assert_allclose(codes, model.encode(clips.__getitems__(range(12))), atol=1e-6)
+    np.testing.assert_allclose(codes, model.encode(clips.__getitems__(range(12))).detach(), atol=1e-6)
     assert "12 codes of moving-mnist (12 test clips)" in capsys.readouterr().out
 
     videos = np.random.default_rng(0).integers(0, 256, (11, 7, 28, 28), dtype=np.uint8)
@@ -556,7 +558,7 @@ def test_codes_of_digits_arrays_and_videos(digits_run, tmp_path, monkeypatch, ca
     codes, ids = encode("array", "--dataset", "array", "--data-dir", str(tmp_path / "videos.npy"))
     assert ids == [(str(video), first) for video in range(11) for first in (0, 3, 4)]
     pieces = torch.from_numpy(np.stack([videos[v, t : t + 3, None] for v in range(11) for t in (0, 3, 4)]))
-    np.testing.assert_allclose(codes, model.encode(pieces), atol=1e-6)
+    np.testing.assert_allclose(codes, model.encode(pieces).detach(), atol=1e-6)
 
     for name in ("walk/daria_walk", "run/daria_run", "run/eli_run"):  # two groups: too few to split
         path = tmp_path / "films" / f"{name}.avi"

@@ -1,24 +1,31 @@
 """Runs from the command line: the variants, resuming, interruptions, and everything a user can get wrong."""
 
+import dataclasses
 import json
+import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import evaluate
 import train
-from video_ae import LSTMAutoencoder, TrainConfig
+from video_ae import LSTMAutoencoder, ModelConfig, TrainConfig
+from video_ae.checkpoint import Progress, load_initial_weights
+from video_ae.config import FineTuning, from_json
 from video_ae.losses import LOSSES
-from video_ae.training import budget_used, schedule, train_step
+from video_ae.training import budget_used, next_fraction, schedule, train_step
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -255,8 +262,6 @@ def test_what_is_not_finite_is_named_and_the_checkpoint_spared(site, tmp_path, m
 
 def test_gradients_are_clipped_to_the_norm():
     """The true norm over all parameters; catches clipping of single values or of the update."""
-    from video_ae import ModelConfig
-
     model = LSTMAutoencoder(ModelConfig(frame_shape=(1, 8, 8), hidden_size=8))
     optimizer = torch.optim.AdamW(model.parameters())
     clips = torch.randint(0, 256, (2, 20, 1, 8, 8), dtype=torch.uint8)
@@ -269,7 +274,6 @@ def test_gradients_are_clipped_to_the_norm():
 
 def test_gradients_whose_squares_overflow_are_clipped_all_the_same(monkeypatch):
     """Catches a training that stops at 1e20, which a constant series of 600 steps can reach in its first step."""
-    from video_ae import ModelConfig
 
     def steep(outputs, targets, lengths=None):
         return 1e24 * (outputs - targets).mean()
@@ -284,12 +288,175 @@ def test_gradients_whose_squares_overflow_are_clipped_all_the_same(monkeypatch):
 
 
 def test_the_learning_rate_follows_the_budget():
-    from video_ae.checkpoint import Progress
-
     assert [schedule(fraction, 0.1) for fraction in (0.05, 0.1, 0.55, 1.0)] == pytest.approx([0.5, 1, 0.5, 0])
     config = TrainConfig(steps=100, max_minutes=2)
     assert budget_used(config, Progress(step=25, seconds=12)) == 0.25
     assert budget_used(config, Progress(step=25, seconds=60)) == 0.5
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.9])
+@pytest.mark.parametrize("steps", [1, 2, 1000])
+def test_no_step_has_a_rate_of_zero(steps, warmup):
+    """The first one had, and was made for nothing. In the middle of the budget the rate is what it was."""
+    config = TrainConfig(steps=steps, warmup=warmup)
+    rates = [schedule(next_fraction(config, Progress(step=step)), warmup) for step in range(steps)]
+    assert min(rates) > 0
+    assert max(rates) <= 1
+    assert all(one <= other for one, other in pairwise(rates[: int(steps * warmup)]))
+    assert all(one >= other for one, other in pairwise(rates[int(steps * warmup) + 1 :]))
+    if steps == 1000:
+        assert rates[500] == pytest.approx(schedule(0.5, warmup), abs=2e-3)
+        assert rates[-1] < 1e-2 if warmup < 0.5 else rates[-1] < 0.1
+
+
+def test_a_budget_of_minutes_has_rates_from_the_first_step_on():
+    """A step of it takes as long as those before; of the first one nothing is known."""
+    config = TrainConfig(max_minutes=1)
+    first = schedule(next_fraction(config, Progress(seconds=0.0)), config.warmup)
+    assert first == pytest.approx(1 / 1001 / config.warmup)
+    second = next_fraction(config, Progress(step=1, seconds=0.1))
+    assert second == pytest.approx(0.2 / 60.1)
+    assert schedule(next_fraction(config, Progress(step=599, seconds=59.9)), config.warmup) > 0
+    both = TrainConfig(max_minutes=1, steps=10)
+    assert next_fraction(both, Progress(step=4, seconds=0.4)) == 5 / 11
+    assert next_fraction(both, Progress(step=1, seconds=50.0)) == 100 / 110
+
+
+@pytest.mark.parametrize("budget", [["--steps", "3"], ["--max-minutes", "0.01"]])
+def test_the_first_step_moves_the_weights(budget, tmp_path, monkeypatch):
+    from video_ae import training
+
+    rates, step = [], training.train_step
+    monkeypatch.setattr(training, "train_step", lambda *given: rates.append(given[3]) or step(*given))
+    assert train.command([*TINY, "--reconstruct", *budget, "--output-dir", str(tmp_path / "run")]) == 0
+    assert len(rates) >= 1
+    assert min(rates) > 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--composite", "--output", "linear"], "output logistic, not linear"),
+        (["--composite", "--hidden-size", "9"], "hidden_size 8, not 9"),
+        (["--reconstruct"], "decoders ('reconstruction', 'future'), not ('reconstruction',)"),
+        (["--composite", "--image-size", "32"], "frame_shape (1, 28, 28), not (1, 32, 32)"),
+        (["--composite", "--code-size", "4"], "code_size None, not 4"),
+    ],
+)
+def test_weights_of_another_model_are_no_start(flags, named, tmp_path, capsys):
+    """Those of logistic outputs were taken for linear ones, with a mean of 0 and a deviation of 1."""
+    words = [*TINY, "--cell", "lstm", "--steps", "1"]
+    first = tmp_path / "first"
+    assert train.command([*words, "--composite", "--output-dir", str(first)]) == 0
+    capsys.readouterr()
+    second = ["--init-from", str(first), "--output-dir", str(tmp_path / "second")]
+    assert train.command([*words, *flags, *second]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert named in error
+    assert "leave out --init-from" in error
+    assert not (tmp_path / "second").exists()
+
+
+def test_weights_of_frames_that_were_cut_otherwise_are_no_start(tmp_path):
+    """16 values may be a frame of 4x4, a patch of it or 16 features: the weights have one shape."""
+    shapes = {
+        "frame": {"frame_shape": (1, 4, 4)},
+        "patch": {"frame_shape": (1, 8, 8), "patch_size": 4},
+        "wide": {"frame_shape": (1, 2, 8)},
+        "features": {"frame_shape": (16, 1, 1)},
+    }
+    for name, shape in shapes.items():
+        LSTMAutoencoder(ModelConfig(hidden_size=3, **shape)).save_pretrained(tmp_path / name)
+    for name in shapes:
+        for other, shape in shapes.items():
+            model = LSTMAutoencoder(ModelConfig(hidden_size=3, input_frames=4, future_frames=2, **shape))
+            if name == other:
+                load_initial_weights(model, tmp_path / name)  # lengths may differ
+                continue
+            with pytest.raises(ValueError, match="weights of another model, with frame_shape"):
+                load_initial_weights(model, tmp_path / name)
+
+
+def test_convolutional_weights_start_on_larger_frames_with_the_scale_of_their_data(tmp_path):
+    choices = {"hidden_size": 3, "patch_size": 4, "cell": "conv", "output": "linear"}
+    small = LSTMAutoencoder(ModelConfig(frame_shape=(1, 8, 8), **choices))
+    small.encoder.mean.fill_(0.25)
+    small.encoder.std.fill_(2)
+    small.save_pretrained(tmp_path)
+    large = LSTMAutoencoder(ModelConfig(frame_shape=(1, 16, 12), **choices))
+    load_initial_weights(large, tmp_path)
+    assert (large.encoder.mean.item(), large.encoder.std.item()) == (0.25, 2)
+    for name, weight in small.state_dict().items():
+        assert torch.equal(large.state_dict()[name], weight)
+
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 70),
+    st.floats(),
+    st.sampled_from(["auto", "on", "x", "logistic", "linear", "lstm", "conv", "1"]),
+    st.lists(st.one_of(st.integers(-1, 9), st.floats(0, 2), st.sampled_from(["reconstruction", "future"])), max_size=3),
+    st.dictionaries(st.just("a"), st.just(1), max_size=1),
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(data=st.data(), config=st.sampled_from([TrainConfig, FineTuning, ModelConfig]))
+def test_a_config_is_valid_or_a_value_error(data, config):
+    """`FineTuning(dropout=7)`, steps of 10.5 and a batch of 3.0 clips came through, and failed far from there."""
+    names = [field.name for field in dataclasses.fields(config)]
+    chosen = data.draw(st.dictionaries(st.sampled_from(names), ANYTHING, max_size=2))
+    try:
+        made = config(**chosen)
+    except ValueError:
+        return
+    again = from_json(config, json.loads(json.dumps(dataclasses.asdict(made))), "here")
+    assert again == made
+    default = config()
+    for name in names:
+        value = getattr(made, name)
+        if isinstance(value, float):
+            assert math.isfinite(value)
+        if type(getattr(default, name)) is bool:
+            assert type(value) is bool
+        if name in ("steps", "batch_size", "clips_per_step", "layers", "seed", "recompute", "truncate", "code_size"):
+            assert value is None or (type(value) is int and value >= 0)
+    if config is FineTuning:
+        assert 0 <= made.dropout < 1
+        assert made.weight_decay >= 0
+        assert made.amp in ("auto", "on", "off")
+    if config is TrainConfig:
+        assert 0 <= made.warmup < 1
+
+
+@pytest.mark.parametrize(
+    ("config", "choices", "message"),
+    [
+        (FineTuning, {"dropout": 7}, "dropout is 7: expected 0 or more and less than 1"),
+        (FineTuning, {"weight_decay": -1.0}, "weight_decay is -1.0: expected a finite number"),
+        (FineTuning, {"amp": "x"}, "amp 'x': expected one of auto, on, off"),
+        (FineTuning, {"frozen": float("nan")}, "frozen is nan"),
+        (TrainConfig, {"steps": 10.5}, "steps is 10.5: expected a whole number"),
+        (TrainConfig, {"batch_size": 3.0}, "batch_size is 3.0: expected a whole number"),
+        (TrainConfig, {"seed": True}, "seed is True: expected a whole number"),
+        (TrainConfig, {"warmup": 1.5}, "warmup is 1.5: expected 0 or more and less than 1"),
+        (TrainConfig, {"lr": "fast"}, "lr is 'fast': expected a number"),
+        (TrainConfig, {"deterministic": 1}, "deterministic is 1: expected true or false"),
+        (ModelConfig, {"hidden_size": [8.0]}, "hidden_size is .*: expected a whole number or a list"),
+        (ModelConfig, {"decoders": "future"}, "decoders is 'future': expected a list"),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_named(config, choices, message):
+    with pytest.raises(ValueError, match=message):
+        config(**choices)
+
+
+def test_numbers_of_numpy_are_numbers():
+    made = ModelConfig(frame_shape=np.array([1, 8, 8]), hidden_size=np.int64(4))
+    assert json.loads(json.dumps(dataclasses.asdict(made)))["hidden_size"] == 4
+    assert TrainConfig(steps=np.int32(5), lr=np.float32(0.5)) == TrainConfig(steps=5, lr=0.5)
 
 
 def test_init_from_starts_with_those_weights(run, tmp_path):

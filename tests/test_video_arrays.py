@@ -1,6 +1,7 @@
 """Decoded videos on disk: what is read is what was written, whoever wrote it and however often it was interrupted."""
 
 import json
+import os
 import pickle
 import zlib
 from collections.abc import Iterator
@@ -160,6 +161,18 @@ def test_an_index_cannot_ask_for_more_than_there_is(tmp_path, change):
     index.write_text(json.dumps(json.loads(index.read_text())).replace(*change))
     with pytest.raises(ValueError, match=f"^{index}: not"):
         open_arrays(tmp_path)
+
+
+def test_a_folder_of_somebody_elses_files_gets_no_arrays(tmp_path):
+    """It got a facts.json, and lost every file called index-*.json."""
+    (tmp_path / "index-of-mine.json").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds 'index-of-mine\.json' and no arrays of ours"):
+        write_arrays(tmp_path, [], lambda video: np.zeros(1), {"a": 1})
+    assert os.listdir(tmp_path) == ["index-of-mine.json"]
+    for _ in range(2):
+        write_arrays(tmp_path / "new", [], lambda video: np.zeros(1), {"a": 1})
+        (tmp_path / "new" / "index-of-mine.json").write_text("mine")
+    assert (tmp_path / "new" / "index-of-mine.json").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["../outside", "a/../../outside", "a/link/outside"])

@@ -25,6 +25,7 @@ from .lengths import flip_time, inside, present_steps, split_clips
 from .metrics import entropy_floor, nats
 from .models import LSTMAutoencoder
 from .patches import unit_range
+from .restored import mode
 
 BOTH = "both"
 SOURCES = (*DECODERS, BOTH)
@@ -58,7 +59,6 @@ def step_errors(model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | N
     Raises ValueError for clips that are too short, and for steps that are NaN in some channels only.
     """
     config = model.config
-    model.eval()
     clips = unit_range(clips.to(model.encoder.mean.device))
     T = clips.shape[1]
     if FUTURE not in config.decoders:
@@ -73,7 +73,8 @@ def step_errors(model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | N
     inputs, future, lengths = split_clips(clips, T - future_frames)
     truth = {RECONSTRUCTION: inputs, FUTURE: future}
     steps = max(1, future_frames)
-    outputs = model(model.encoder.to_vectors(inputs), teacher_forcing=False, steps=steps, lengths=lengths)
+    with mode(model, training=False):
+        outputs = model(model.encoder.to_vectors(inputs), teacher_forcing=False, steps=steps, lengths=lengths)
     errors = {}
     for name in config.decoders:
         if not truth[name].shape[1]:

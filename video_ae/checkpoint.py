@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .config import ModelConfig, from_json
+from .restored import random_numbers_of
 from .tensor_files import SEAL, file_sum, read_metadata, read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -122,7 +123,9 @@ def load_model(cls: type[LSTMAutoencoder], folder: Path, *, download: bool = Fal
 
         folder = download_model(folder.as_posix())
     folder = model_folder(folder)
-    model = cls(from_json(ModelConfig, _read_config(folder), str(folder / CONFIG)))
+    config = from_json(ModelConfig, _read_config(folder), str(folder / CONFIG))
+    with random_numbers_of(0, torch.device("cpu")):  # fresh weights would take some from others
+        model = cls(config)
     load_weights(model, folder / WEIGHTS)
     return model
 
@@ -135,9 +138,10 @@ def load_classifier(cls: type[LSTMClassifier], folder: Path) -> LSTMClassifier:
     source, stored = str(folder / CONFIG), _read_config(folder)
     if not isinstance(stored, dict) or not isinstance(stored.get("encoder"), dict):
         raise ValueError(f"{source}: found no encoder; expected what LSTMClassifier.save_pretrained wrote")
-    model = cls(
-        from_json(ClassifierConfig, stored | {"encoder": from_json(ModelConfig, stored["encoder"], source)}, source)
-    )
+    encoder = from_json(ModelConfig, stored["encoder"], source)
+    config = from_json(ClassifierConfig, stored | {"encoder": encoder}, source)
+    with random_numbers_of(0, torch.device("cpu")):
+        model = cls(config)
     load_weights(model, folder / WEIGHTS)
     return model
 
@@ -153,6 +157,26 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     if differing:
         raise ValueError(f"{path}: weights of another model: {'; '.join(differing)}")
     model.load_state_dict(weights)
+
+
+def load_initial_weights(model: LSTMAutoencoder, folder: Path) -> None:
+    """Put the weights of a run or a saved model into a new `model`, and the scale of the data of their training.
+
+    Clips may be of other lengths and, where the model is convolutional, frames of other sizes. Raises ValueError that
+    names what else differs: weights fit that mean something else, such as those of logistic and linear outputs.
+    """
+    folder = model_folder(folder)
+    stored, config = from_json(ModelConfig, _read_config(folder), str(folder / CONFIG)), model.config
+    same = replace(stored, input_frames=config.input_frames, future_frames=config.future_frames)
+    if stored.convolutional and config.convolutional and stored.patch_size == config.patch_size:
+        same = replace(same, frame_shape=(stored.frame_shape[0], *config.frame_shape[1:]))
+    differing = _differences(same, config)
+    if differing:
+        raise ValueError(
+            f"{folder}: weights of another model, with {'; '.join(differing)}; give the flags of the run that they are"
+            " from, or leave out --init-from"
+        )
+    load_weights(model, folder / WEIGHTS)
 
 
 class Checkpoints:
@@ -171,7 +195,7 @@ class Checkpoints:
 
         None before there is one. What is damaged is told in a line each. Raises ValueError where all of them are.
         """
-        names = sorted((place.name for place in self.folder.glob("step-*")), reverse=True)
+        names = sorted((place.name for place in self._places()), reverse=True)
         if not names:
             return None
         found = [damage for damage in (self._pointer_damage("last"), self._pointer_damage("best")) if damage]
@@ -259,7 +283,7 @@ class Checkpoints:
             write_bytes(self.folder / pointer, _pointer_to(place))
         self._before = place.name
         kept.add(self._named("best"))
-        for old in self.folder.glob("step-*"):
+        for old in self._places():
             if old.name not in kept:
                 self._remove(old)
 
@@ -285,6 +309,10 @@ class Checkpoints:
         path = self.folder / name / METRICS
         return path.read_bytes() if path.is_file() else b""
 
+    def _places(self) -> list[Path]:
+        """The folders of checkpoints; `step-000100-mine` is somebody else's."""
+        return [place for place in self.folder.glob("step-*") if place.name.removeprefix("step-").isdecimal()]
+
     def _remove(self, place: Path) -> None:
         """Away from its name first, so that a kill in between leaves no half of a checkpoint under it."""
         aside = self.folder / f".{place.name}.old.partial"
@@ -307,10 +335,15 @@ def _sums(folder: Path, names: list[str]) -> bytes:
 
 def _refuse_other_model(path: Path, config: ModelConfig) -> None:
     """Raises ValueError that names what differs between the model config in `path` and `config`."""
-    stored = asdict(from_json(ModelConfig, read_json(path)["model"], str(path)))
-    differing = [f"{key} {stored[key]}, not {value}" for key, value in asdict(config).items() if stored[key] != value]
+    differing = _differences(from_json(ModelConfig, read_json(path)["model"], str(path)), config)
     if differing:
         raise ValueError(f"{path.parent}: a checkpoint of another model: {'; '.join(differing)}")
+
+
+def _differences(stored: ModelConfig, config: ModelConfig) -> list[str]:
+    """In words, field by field."""
+    before = asdict(stored)
+    return [f"{key} {before[key]}, not {value}" for key, value in asdict(config).items() if before[key] != value]
 
 
 def _random_states(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -350,8 +383,11 @@ def _shape(tensor: Tensor | None) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's entries, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Wait until a file's content, or a folder's entries, are on the disk; Windows can be asked of files alone."""
+    windows = os.name == "nt"
+    if windows and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .config import ModelConfig
+from .config import ModelConfig, check_types
 from .models import Encoder
+from .restored import mode, random_numbers_of
 
 _NEW_WEIGHTS = {"head.weight", "head.bias", "hidden_mean", "hidden_std"}  # what no encoder has
 _LEAST_STD = 1e-4  # of a mean over positions: less is rounding
@@ -31,7 +32,7 @@ class ClassifierConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "class_names", tuple(self.class_names))  # JSON gives a list
+        check_types(self)
         if len(set(self.class_names)) < 2 or len(set(self.class_names)) < len(self.class_names):
             raise ValueError(f"classes {self.class_names}: expected at least two different ones")
         if not 0 <= self.dropout < 1:
@@ -66,7 +67,9 @@ class LSTMClassifier(nn.Module):
         With patches, call `start_from` before training it.
         Raises ValueError where that is not so: where the encoder lacks a weight or has one too many.
         """
-        classifier = cls(ClassifierConfig(encoder.config, tuple(class_names), dropout=dropout))
+        config = ClassifierConfig(encoder.config, tuple(class_names), dropout=dropout)
+        with random_numbers_of(0, torch.device("cpu")):  # fresh weights would take some from others
+            classifier = cls(config)
         weights = {f"encoder.{name}": weight for name, weight in encoder.state_dict().items()}
         missing, unexpected = classifier.load_state_dict(weights, strict=False)
         if set(missing) != _NEW_WEIGHTS or unexpected:
@@ -102,11 +105,13 @@ class LSTMClassifier(nn.Module):
             hidden = alone[:, 0].unflatten(0, vectors.shape[:2])
         return hidden if hidden.ndim == 3 else hidden.mean(dim=(2, 3))
 
-    @torch.no_grad()
     def scores(self, clips: Tensor) -> Tensor:
-        """Class probabilities (B, classes), averaged over the steps, of clips as for `Encoder.to_vectors`."""
-        self.eval()
-        return self(self.encoder.to_vectors(clips)).softmax(dim=2).mean(dim=1)
+        """Class probabilities (B, classes), averaged over the steps, of clips as for `Encoder.to_vectors`.
+
+        Without dropout, whatever mode the classifier is in. Differentiable, as `Encoder.encode` is.
+        """
+        with mode(self, training=False):
+            return self(self.encoder.to_vectors(clips)).softmax(dim=2).mean(dim=1)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `config.json` and `model.safetensors` into `folder`."""

@@ -6,9 +6,11 @@ import argparse
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -68,6 +70,11 @@ def _tell_torchrun(line: str) -> None:
     if path:
         with open(path, "w") as file:
             json.dump({"message": line}, file)
+
+
+def shell_path(path: Path | str) -> str:
+    """A path as a word of a shell's, which no command takes for a flag."""
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def override(config: Config, given: dict[str, Any]) -> Config:

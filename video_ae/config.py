@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -55,10 +57,9 @@ class ModelConfig:
     variational: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("frame_shape", "decoders", "conditional"):  # JSON gives lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_types(self)
         if not isinstance(self.hidden_size, int):
-            sizes = tuple(self.hidden_size)
+            sizes = self.hidden_size
             if not sizes or (len(sizes) > 1 and self.layers not in (1, len(sizes))):
                 raise ValueError(f"hidden sizes {sizes} of {self.layers} layers: expected one size, or one per layer")
             object.__setattr__(self, "layers", max(self.layers, len(sizes)))
@@ -163,6 +164,7 @@ class TrainConfig:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.steps is None and self.max_minutes is None:
             raise ValueError("no budget: expected steps, max_minutes or both")
         for name in ("recompute", "truncate"):
@@ -178,12 +180,17 @@ class TrainConfig:
         for name in ("weight_decay", "reconstruction_weight", "future_weight", "beta", "noise"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}: expected a finite number, 0 or more")
-        if not 0 <= self.drop_frames < 1:
-            raise ValueError(f"drop_frames is {self.drop_frames}: expected 0 or more and less than 1")
+        for name in ("drop_frames", "warmup"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected 0 or more and less than 1")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}: expected 0 to 2**63 - 1")
-        if self.amp not in AMP:
-            raise ValueError(f"amp {self.amp!r}: expected one of {', '.join(AMP)}")
+        _check_amp(self.amp)
+
+
+def _check_amp(amp: str) -> None:
+    if amp not in AMP:
+        raise ValueError(f"amp {amp!r}: expected one of {', '.join(AMP)}")
 
 
 @dataclass(frozen=True)
@@ -193,6 +200,9 @@ class FineTuning:
     steps:      at least; enough for every clip to be seen once.
     encoder_lr: of a learned encoder, as a share of `lr`, which the head and a fresh encoder have.
     frozen:     fraction of the steps during which a learned encoder stays as it is: 0 fine-tunes end to end, 1 never.
+    dropout:    fraction of the inputs and of the hidden states that are missing in training.
+
+    Raises ValueError for what is out of range.
     """
 
     steps: int = 40
@@ -205,12 +215,58 @@ class FineTuning:
     amp: str = "auto"
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.steps < 1 or self.clips_per_step < 1:
             raise ValueError(f"{self.steps} steps of {self.clips_per_step} clips: expected at least one of each")
         if not (0 < self.lr < float("inf") and 0 <= self.encoder_lr < float("inf")):
             raise ValueError(f"rates {self.lr} and {self.encoder_lr}: expected finite numbers, the first above 0")
         if not 0 <= self.frozen <= 1:
             raise ValueError(f"frozen is {self.frozen}: expected a fraction, 0 to 1")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"weight_decay is {self.weight_decay}: expected a finite number, 0 or more")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}: expected 0 or more and less than 1")
+        _check_amp(self.amp)
+
+
+_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "none"}
+
+
+def check_types(config: DataclassInstance) -> None:
+    """Raises ValueError for a field of another type than its annotation says; NumPy's numbers become Python's, lists
+    tuples. JSON and other programs give what they like, and a batch of 3.0 clips fails far from here."""
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        for option in options:
+            try:
+                object.__setattr__(config, name, _converted(value, option))
+                break
+            except TypeError:
+                continue
+        else:
+            expected = " or ".join(map(_type_in_words, options))
+            raise ValueError(f"{name} is {value!r}: expected {expected}")
+
+
+def _converted(value: Any, kind: Any) -> Any:
+    """Raises TypeError where `value` is not of the type `kind`."""
+    if get_origin(kind) is tuple:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise TypeError
+        return tuple(_converted(each, get_args(kind)[0]) for each in value)
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of NumPy's
+        value = value.item()
+    right = (int, float) if kind is float else kind
+    if not isinstance(value, right) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError
+    return value
+
+
+def _type_in_words(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        return f"a list, each {_type_in_words(get_args(kind)[0])}"
+    return _TYPES.get(kind, getattr(kind, "__name__", str(kind)))
 
 
 def from_json(cls: type[Config], values: dict[str, Any], source: str) -> Config:

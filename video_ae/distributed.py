@@ -56,12 +56,19 @@ class Ranks:
             distributed.all_reduce(values)
         return values
 
+    def sums(self, *values: float) -> list[float]:
+        """The sum of each of the values over the ranks."""
+        return self._reduced(values, distributed.ReduceOp.SUM)
+
     def largest(self, *values: float) -> list[float]:
         """The largest of each of the values over the ranks."""
+        return self._reduced(values, distributed.ReduceOp.MAX)
+
+    def _reduced(self, values: Sequence[float], operation: distributed.ReduceOp.RedOpType) -> list[float]:
         if self.size == 1:
             return list(values)
         found = torch.tensor(values, dtype=torch.float64, device=self.device)
-        distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        distributed.all_reduce(found, operation)
         return found.tolist()
 
     def gather(self, value: T) -> list[T]:

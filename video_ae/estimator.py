@@ -166,6 +166,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         return self._of_clips(X, lambda batch, lengths: self.model_.encode(batch, lengths).cpu().numpy())
 
     @available_if(_has(RECONSTRUCTION))
+    @torch.no_grad()
     def inverse_transform(self, codes: Any, steps: int | None = None) -> Any:
         """Sequences (N, steps, F) from codes alone; `steps` is the longest of `fit` unless said otherwise.
 
@@ -347,6 +348,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             of_clips = torch.cat(list(errors.values()), dim=1).nanmean(dim=1)
             yield -of_clips.numpy(), -step_scores(errors, present(batch), source).numpy()
 
+    @torch.no_grad()
     def _of_clips(self, X: Any, function: Callable[[Tensor, Tensor], Floats]) -> Any:  # noqa: N803
         """What `function` makes of frames (B, T, F, 1, 1) and their lengths (B,), for all sequences of `X`."""
         given = self._read(X)

@@ -12,6 +12,7 @@ from .lengths import last_step, present_steps, split_clips
 from .metrics import MetricAccumulator, entropy_floor, frame_errors, nats, picture_errors, squared_sum
 from .models import LSTMAutoencoder
 from .patches import unit_range
+from .restored import mode
 from .visualize import Clip
 
 _OF_ANY_RANGE = ("copy_last", "mean_frame")  # baselines that need no probabilities
@@ -35,12 +36,12 @@ def evaluate(
     config = model.config
     read = config.input_frames if input_frames is None else input_frames
     accumulators = {name: MetricAccumulator() for name in model.decoders}
-    model.eval()
     for clips in batches:
         inputs, future, lengths = split_clips(unit_range(clips.to(device)), read)
         truth, ends = {RECONSTRUCTION: inputs, FUTURE: future}, {RECONSTRUCTION: lengths, FUTURE: None}
         vectors = model.encoder.to_vectors(inputs)
-        outputs = model(vectors, teacher_forcing=False, steps=future.shape[1], lengths=lengths)
+        with mode(model, training=False):
+            outputs = model(vectors, teacher_forcing=False, steps=future.shape[1], lengths=lengths)
         for name, accumulator in accumulators.items():
             values = errors(model, model.outputs_to_frames(outputs[name]), truth[name])
             if config.output == LOGISTIC:
@@ -76,8 +77,8 @@ def predict_clips(model: LSTMAutoencoder, clips: Tensor, device: torch.device) -
     """What the model makes of clips (B, T, C, H, W), as pictures beside the truth."""
     frames = unit_range(clips)
     inputs, future = frames[:, : model.config.input_frames], frames[:, model.config.input_frames :]
-    model.eval()
-    outputs = model(model.encoder.to_vectors(inputs.to(device)), teacher_forcing=False, steps=future.shape[1])
+    with mode(model, training=False):
+        outputs = model(model.encoder.to_vectors(inputs.to(device)), teacher_forcing=False, steps=future.shape[1])
     made = {name: model.outputs_to_frames(output).clamp(0, 1).cpu().numpy() for name, output in outputs.items()}
     return [
         Clip(
@@ -130,7 +131,7 @@ def mean_frame(batches: Iterable[Tensor], ranks: Ranks = ALONE) -> Tensor:
     total, count = torch.zeros(()), 0
     for clips in batches:
         frames = present_steps(unit_range(clips))  # (N, C, H, W)
-        total = total + frames.double().sum(dim=0)
+        total = total + frames.cpu().double().sum(dim=0)
         count += len(frames)
     parts = [part for part in ranks.gather((total.tolist(), count)) if part[1]]  # fewer clips than ranks: some had none
     totals = torch.tensor([total for total, _ in parts], dtype=torch.float64)

@@ -95,7 +95,7 @@ def encoder_program(model: LSTMAutoencoder, frames: int) -> torch.export.Exporte
 
 
 class _Encode(nn.Module):
-    """`Encoder.encode` of clips of one length, without the switch of gradients that an export cannot follow."""
+    """`Encoder.encode` of any number of clips, all of one length."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

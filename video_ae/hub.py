@@ -189,7 +189,7 @@ def _results(run: Any, seen: int | None) -> dict[str, Any] | None:
     differing = [name for name in data if not _is_path(name) and results.get(name) not in (None, data[name])]
     if results.get("sequences_seen") != seen or differing:
         of = f"other {', '.join(differing)}" if differing else f"{results.get('sequences_seen')} sequences, not {seen}"
-        raise ValueError(f"{path}: an evaluation of {of}; say evaluate.py {run.path} again")
+        raise ValueError(f"{path}: an evaluation of {of}; say evaluate.py {cli.shell_path(run.path)} again")
     return results
 
 

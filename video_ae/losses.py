@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .config import LINEAR, LOGISTIC
+from .first_order import first_order
 from .lengths import inside
 
 _IN_CACHE = 2**17  # values of each of the few tensors that a loss needs at a time: half a megabyte
@@ -72,8 +73,13 @@ class _MeanOverFrames(torch.autograd.Function):
         return total / frames
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         gradient, ctx.gradient = ctx.gradient, None  # scaled in place: it can be had once
+        if gradient is None:
+            raise RuntimeError(
+                "a second backward pass through one loss, whose gradient is kept for one: compute it again"
+            )
         return None, gradient.mul_(grad_output), None, None
 
 

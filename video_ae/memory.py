@@ -50,12 +50,14 @@ def peak_memory(device: torch.device) -> int:
 
 
 def resident_peak() -> int:
-    """The most bytes of memory that this process has had so far."""
+    """The most bytes of memory that this process has had so far; 0 on Windows, where nobody is asked."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux, where `getrusage` counts what the process had that this one was started from
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return 1024 * int(line.split()[1])
-    import resource  # which Windows has not
-
+    try:
+        import resource
+    except ImportError:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

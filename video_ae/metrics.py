@@ -89,10 +89,10 @@ class MetricAccumulator:
     def add(self, values: dict[str, Tensor], lengths: Tensor | None = None) -> None:
         """Add per-frame values (B, T) of one batch, of each clip as many as `lengths` (B,) says."""
         some = next(iter(values.values()))
-        there = torch.ones_like(some, dtype=torch.bool) if lengths is None else inside(lengths, some.shape[1])
-        self._frames = _add(self._frames, there.sum(dim=0).cpu())
+        there = torch.ones(some.shape, dtype=torch.bool) if lengths is None else inside(lengths, some.shape[1]).cpu()
+        self._frames = _add(self._frames, there.sum(dim=0))
         for name, value in values.items():
-            summed = value.double().where(there, 0).sum(dim=0).cpu()
+            summed = value.cpu().double().where(there, 0).sum(dim=0)  # not on the device: MPS has no float64
             self._sums[name] = _add(self._sums.get(name, summed.new_zeros(0)), summed)
         self.clips += len(some)
 

@@ -78,9 +78,10 @@ class Encoder(nn.Module):
         hidden = states[-1].hidden
         return hidden if self.bottleneck is None else self.bottleneck(hidden)
 
-    @torch.no_grad()
     def encode(self, clips: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The fixed-length code of every clip, (B, code_size): the top layer's last hidden state, or the bottleneck.
+
+        Gradients go back to the weights and to float clips; `with torch.no_grad():` saves the memory that this takes.
 
         clips: as for `to_vectors`. With patches, the positions' codes are concatenated; those of a convolutional LSTM
         are averaged, whatever the size of the frames. `lengths` (B,) says where each sequence ends, if not at T; what
@@ -323,14 +324,14 @@ class LSTMAutoencoder(nn.Module):
             decoder.readout.bias.copy_(start)
 
     def encode(self, clips: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The fixed-length code of every clip, (B, code_size); see `Encoder.encode`."""
+        """The fixed-length code of every clip, (B, code_size), differentiable; see `Encoder.encode`."""
         return self.encoder.encode(clips, lengths)
 
-    @torch.no_grad()
     def decode(self, codes: Tensor, steps: int) -> Tensor:
         """Float frames (B, steps, C, H, W) rebuilt from what `encode` gave, (B, code_size), without the clips.
 
-        Raises ValueError for models whose decoders start from more than the code, and for patches.
+        Differentiable, as `encode` is. Raises ValueError for models whose decoders start from more than the code, and
+        for patches.
         """
         self._require(RECONSTRUCTION)
         config = self.config
@@ -350,7 +351,8 @@ class LSTMAutoencoder(nn.Module):
     def reconstruct(self, clips: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The clips as rebuilt from their code, in time order and of the same kind as `clips` (see `predict`).
 
-        With `lengths` (B,), what comes after the end of a sequence is zero.
+        With `lengths` (B,), what comes after the end of a sequence is zero. Float frames are differentiable, as codes
+        are.
         """
         self._require(RECONSTRUCTION)
         return clear_padding(self._decode(RECONSTRUCTION, clips, 1, lengths), lengths)
@@ -359,8 +361,8 @@ class LSTMAutoencoder(nn.Module):
         """The `steps` frames that follow (default: as many as in training), free running.
 
         clips: frames or vectors, as for `Encoder.to_vectors`; `lengths` (B,) says where each sequence ends, if not at
-        T. What comes back is of the same kind and in the range of the data. Raises ValueError for other shapes and
-        where there is no future decoder.
+        T. What comes back is of the same kind and in the range of the data; float frames are differentiable, as
+        codes are. Raises ValueError for other shapes and where there is no future decoder.
         """
         self._require(FUTURE)
         return self._decode(FUTURE, clips, steps, lengths)
@@ -405,7 +407,6 @@ class LSTMAutoencoder(nn.Module):
                 f"this model has no {decoder} decoder, only {', '.join(self.decoders)}; train a composite one"
             )
 
-    @torch.no_grad()
     def _decode(self, decoder: str, clips: Tensor, steps: int | None, lengths: Tensor | None) -> Tensor:
         if steps is not None and steps < 1:
             raise ValueError(f"{steps} steps to predict: expected at least 1")

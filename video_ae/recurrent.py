@@ -6,7 +6,8 @@ Sequences of different lengths are sorted, longest first: those still running ar
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 from torch.utils.checkpoint import checkpoint
+
+from .first_order import first_order
 
 
 class State(NamedTuple):
@@ -86,9 +89,6 @@ class LSTM(nn.Module):
     truncate:  steps at most that gradients go back (truncated back-propagation through time).
     """
 
-    recompute: int | None = None
-    truncate: int | None = None
-
     def __init__(
         self,
         input_size: int,
@@ -103,6 +103,8 @@ class LSTM(nn.Module):
             for size, hidden_size in zip([input_size, *hidden_sizes], hidden_sizes, strict=False)
         )
         self.hidden_sizes = list(hidden_sizes)
+        self.recompute: int | None = None
+        self.truncate: int | None = None
 
     def expect_inputs_of(self, scale: Tensor) -> None:
         """Adapt fresh weights to inputs whose root mean square is `scale` instead of 1."""
@@ -172,6 +174,20 @@ class LSTM(nn.Module):
         return hidden, last_states
 
 
+@contextmanager
+def segmented(model: nn.Module, *, recompute: int | None, truncate: int | None) -> Iterator[None]:
+    """Within it, the LSTMs of `model` go back as is said here, whatever their own attributes say."""
+    lstms = [module for module in model.modules() if isinstance(module, LSTM)]
+    before = [(lstm.recompute, lstm.truncate) for lstm in lstms]
+    for lstm in lstms:
+        lstm.recompute, lstm.truncate = recompute, truncate
+    try:
+        yield
+    finally:
+        for lstm, own in zip(lstms, before, strict=True):
+            lstm.recompute, lstm.truncate = own
+
+
 def compile_steps() -> None:
     """From now on, compile what is done to the gates in a step into one kernel forward and one back."""
     global _step, _step_back
@@ -232,7 +248,7 @@ class _Convolution:
 
 
 class _Recurrence(torch.autograd.Function):
-    """All steps of one layer with a hand-written backward pass.
+    """All steps of one layer with a hand-written backward pass, which cannot be differentiated itself.
 
     Time lies in the matrix products: each step has one, forward and back, and everything that does not wait for the
     step before, the inputs' product and the gradients of the weights, is one product over all steps. Gates and hidden
@@ -277,6 +293,7 @@ class _Recurrence(torch.autograd.Function):
         return hiddens[1:], cells[steps]
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, grad_hiddens: Tensor, grad_last_cell: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight_input, weight, peephole, gates, hiddens, cells = ctx.saved_tensors
         grad_gates = torch.empty_like(gates)  # before activation

@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from .charts import Line, line_chart, short
 from .checkpoint import WEIGHTS, read_json
+from .cli import shell_path
 from .config import FUTURE, RECONSTRUCTION
 from .markup import Markup, element
 from .page import (
@@ -25,6 +26,7 @@ from .page import (
     write_page,
 )
 from .report_tasks import loss_name, task_order, task_section, tasks_in, where
+from .results import replace_results
 from .run_folder import RunFolder
 from .tables import METRICS, metric_text
 
@@ -59,11 +61,20 @@ def write_run(run: RunFolder, results: Path | None = None) -> Path:
         sections.append(guarded(_samples, run))
     sections += [guarded(_training, run), guarded(_repeat, run, config)]
     head = [element("h1", name), guarded(_summary, run, config), guarded(_key_numbers, folders)]
-    return write_page(place / REPORT, name, head, sections)
+    return replace_report(place, name, head, sections)
+
+
+def replace_report(folder: Path, title: str, head: Sequence[Markup], sections: Sequence[Markup]) -> Path:
+    """The page in `folder`, in place of the last one. Raises FileExistsError where another file has its name."""
+    with replace_results(folder, "report") as place:
+        write_page(place / REPORT, title, head, sections)
+    return folder / REPORT
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _summary(run: RunFolder, config: dict[str, Any]) -> Markup:
@@ -131,7 +142,7 @@ def _key_numbers(folders: Sequence[Path]) -> Markup:
 def _samples(run: RunFolder) -> Markup:
     """The last GIF of the training, where nothing was evaluated yet."""
     samples = sorted(run.samples.glob("*.gif"))
-    advice = element("p", f"Not evaluated yet: python evaluate.py {run.path}", class_="note")
+    advice = element("p", f"Not evaluated yet: python evaluate.py {shell_path(run.path)}", class_="note")
     alt = "A validation clip: truth, model, error"
     return section("A validation clip", advice, *(embed_animation(path, alt) for path in samples[-1:]))
 

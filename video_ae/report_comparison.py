@@ -10,8 +10,8 @@ from .charts import line_chart
 from .checkpoint import read_json
 from .config import FUTURE, RECONSTRUCTION
 from .markup import Markup, element
-from .page import as_text, data_table, guarded, player, read_sheet, section, spaced, write_page
-from .report import REPORT, duration
+from .page import as_text, data_table, guarded, player, read_sheet, section, spaced
+from .report import duration, replace_report
 from .report_tasks import accuracy, label_line, step_line, where
 from .run_folder import RunFolder
 from .tables import METRICS, metric_text
@@ -31,7 +31,7 @@ def write_comparison(folder: Path) -> Path:
     ]
     about = f"{len(rows)} runs, side by side, on {where(results)}."
     head = [element("h1", folder.resolve().name), element("p", about, class_="lede")]
-    return write_page(folder / REPORT, f"{folder.resolve().name}: comparison", head, [guarded(*part) for part in parts])
+    return replace_report(folder, f"{folder.resolve().name}: comparison", head, [guarded(*part) for part in parts])
 
 
 def _compared_metrics(results: dict[str, Any]) -> Markup:

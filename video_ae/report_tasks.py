@@ -25,6 +25,7 @@ from .page import (
     section,
     spaced,
 )
+from .results import result_files
 from .tables import METRICS, metric_cells, metric_text
 
 _DOTS = 40  # more of them in one line are a thick line
@@ -87,10 +88,11 @@ def _task_of(path: Path) -> str:
 def task_section(folder: Path, task: str, changes: str) -> Markup:
     path = folder / f"{task}.json"
     parts: list[Markup] = []
+    own = result_files(folder, task)
     pictures = [
         picture
         for picture in sorted((*folder.glob("*.png"), *folder.glob("*.gif")))
-        if _task_of(picture) == task and picture.stem not in _DRAWN_HERE
+        if (picture.name in own if own is not None else _task_of(picture) == task) and picture.stem not in _DRAWN_HERE
     ]
     sheets = [sheet for picture in pictures if picture.suffix == ".png" and (sheet := read_sheet(picture))]
     parts += [player([sheet]) for sheet in sheets if task not in _PLAYED_TOGETHER]

@@ -7,8 +7,10 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import sys
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from .checkpoint import CONFIG, METRICS, Checkpoints, read_json, write_bytes, wr
 
 _LOCK, _SEAL = ".lock", "sha256"
 _DIVISION = "division.json"
+_LOCKED_BYTE = 2**20  # far behind the number of the process in the file
 
 
 class RunFolder:
@@ -64,11 +67,12 @@ class RunFolder:
         Raises BlockingIOError where another one does. The system takes the lock from a process that ends, however it
         ends, and processes that read data for this one have no part in it.
         """
-        import fcntl  # which Windows has not
-
         self._lock = descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_file(descriptor)
+        except ImportError:
+            print(f"note: {self.path}: no file locks on this system; start no second run in it", file=sys.stderr)
+            return
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 return  # a file system without locks
@@ -127,7 +131,7 @@ class RunFolder:
         import torch
 
         environment = {
-            "command": " ".join(sys.argv),
+            "command": shlex.join(sys.argv),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -169,6 +173,21 @@ class RunFolder:
             print(f"warning: {path}: not what it was at the last checkpoint; restored from there", file=sys.stderr)
         if found != stored:
             write_bytes(path, stored)
+
+
+def _lock_file(descriptor: int) -> None:
+    """Raises OSError where another process has locked the file, ImportError where the system has no such thing."""
+    try:
+        import fcntl
+    except ImportError:
+        msvcrt: Any = import_module("msvcrt")  # Windows, where others cannot read the byte that is locked
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _sum(config: Any) -> str:

@@ -28,11 +28,13 @@ from .memory import peak_memory
 from .models import LSTMAutoencoder
 from .not_finite import first_cause
 from .optimizer import Optimizer
-from .recurrent import LSTM
+from .recurrent import segmented
+from .restored import mode, random_numbers_of, same_gradients
 from .run_folder import RunFolder
 from .visualize import save_clip_gif, save_sheet, save_training_curves
 
 _LOG_EVERY = 10  # steps between two rows of metrics.jsonl
+_STEPS = 1000  # in a budget of minutes, as far as is known before the first one
 _GO_ON = "the last checkpoint is intact: go on with --resume"
 _WAY_OUT = (
     "the last checkpoint is intact: begin a new run with a smaller --lr, from the best weights so far with --init-from"
@@ -61,15 +63,17 @@ def fit(
     The last checkpoint stays as it is.
     """
     model.to(ranks.device)
-    for module in model.modules():
-        if isinstance(module, LSTM):
-            module.recompute, module.truncate = config.recompute, config.truncate
     optimizer = Optimizer(model, config.lr, config.weight_decay)
     progress = _begin(model, optimizer, run, ranks, resume_from)
     parallel = ranks.parallel(model)
     saved_step = progress.step
     before, started = progress.seconds, time.monotonic()
-    with _stop_signals() as received, _progress_bar(config, progress, shown=ranks.first) as bar, _way_out():
+    with (
+        _stop_signals() as received,
+        _progress_bar(config, progress, shown=ranks.first) as bar,
+        _way_out(),
+        same_gradients(model),
+    ):
 
         def look_up() -> int:
             """Sets the time, and returns the signal to stop at, 0 if none: on all ranks the same, or some would wait
@@ -80,13 +84,13 @@ def fit(
 
         stop = look_up()
         batches = training_batches(progress.step)
-        while (fraction := budget_used(config, progress)) < 1 and not stop:
+        while budget_used(config, progress) < 1 and not stop:
             if progress.step % config.checkpoint_every == 0 and progress.step > progress.judged_step:
                 validate_and_save(model, optimizer, progress, run, validation_batches, ranks)
                 saved_step = progress.step
                 stop = look_up()
                 continue
-            lr = config.lr * schedule(fraction, config.warmup)
+            lr = config.lr * schedule(next_fraction(config, progress), config.warmup)
             clips = next(batches).to(ranks.device)
             row = train_step(parallel, optimizer, clips, lr, config, progress.step + 1, ranks)
             progress.step += 1
@@ -153,7 +157,6 @@ def train_step(
     finite can reach the weights.
     """
     trained = model.module if isinstance(model, DistributedDataParallel) else model
-    trained.train()
     parts = [split_clips(part, trained.config.input_frames) for part in clips.tensor_split(config.accumulate)]
     weights = {RECONSTRUCTION: config.reconstruction_weight, FUTURE: config.future_weight, "kl": config.beta}
     optimizer.zero_grad()
@@ -163,7 +166,9 @@ def train_step(
         with model.no_sync() if more and isinstance(model, DistributedDataParallel) else nullcontext():
             with (
                 torch.autocast(clips.device.type, torch.bfloat16, enabled=uses_bf16(config.amp, clips.device)),
-                _random_numbers_of((config.seed, step, ranks.rank, number), clips.device),
+                random_numbers_of(_seed_of(config.seed, step, ranks.rank, number), clips.device),
+                segmented(trained, recompute=config.recompute, truncate=config.truncate),
+                mode(trained, training=True),
             ):
                 terms = {name: share[name] * term for name, term in _losses(trained, model, part, config).items()}
                 loss = total_loss(terms, weights)
@@ -174,13 +179,14 @@ def train_step(
     found = ranks.total(torch.stack(losses).sum(dim=0))
     *values, gradient_norm = torch.cat([found, norm[None]]).tolist()  # the one time that the step waits for a GPU
     if math.isinf(gradient_norm):  # squares overflow long before gradients do, and these can still be clipped
-        norm = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients])
-        gradient_norm = norm.item()
+        largest = torch.stack([gradient.abs().max() for gradient in gradients]).max()
+        norm = torch.nn.utils.get_total_norm([gradient / largest for gradient in gradients])
+        gradient_norm = largest.item() * norm.item()  # not on the device: MPS has no float64
     row = dict(zip([*terms, "loss"], values, strict=True))
     if not math.isfinite(row["loss"]) or not math.isfinite(gradient_norm):
         raise FloatingPointError(f"step {step}: {_cause(trained, parts, row, config, ranks)}")
     if gradient_norm > config.clip_grad:
-        torch.nn.utils.clip_grads_with_norm_(trained.parameters(), config.clip_grad, norm)
+        torch._foreach_mul_(gradients, config.clip_grad / gradient_norm)
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()
@@ -190,14 +196,14 @@ def train_step(
 Part = tuple[Tensor, Tensor, Tensor | None]  # what `split_clips` returns
 
 
-def _shares(parts: list[Part], ranks: Ranks) -> list[dict[str, Tensor]]:
+def _shares(parts: list[Part], ranks: Ranks) -> list[dict[str, float]]:
     """What each part's mean of a loss weighs in the mean over the parts of all ranks."""
     counts = [
         (inputs.shape[0] * inputs.shape[1] if lengths is None else int(lengths.sum()), len(inputs))
         for inputs, _, lengths in parts
     ]
-    frames_and_clips = torch.tensor(counts, dtype=torch.float64, device=parts[0][0].device)  # (parts, 2)
-    shares = (frames_and_clips / ranks.total(frames_and_clips.sum(dim=0))).float()
+    all_frames, all_clips = ranks.sums(*(sum(column) for column in zip(*counts, strict=True)))
+    shares = [(frames / all_frames, clips / all_clips) for frames, clips in counts]
     return [{RECONSTRUCTION: of_frames, FUTURE: of_clips, "kl": of_frames} for of_frames, of_clips in shares]
 
 
@@ -229,13 +235,10 @@ def _corrupted(vectors: Tensor, config: TrainConfig) -> Tensor:
     return vectors
 
 
-@contextmanager
-def _random_numbers_of(where: tuple[int, ...], device: torch.device) -> Iterator[None]:
-    """Within it, random numbers are a function of (seed, step, rank, part): a resumed run draws what it would have
-    drawn, and no two clips of a batch get the same ones."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence(where).generate_state(1, np.uint64)[0] >> 1))
-        yield
+def _seed_of(*where: int) -> int:
+    """A seed for (seed, step, rank, part): a resumed run draws what it would have drawn, and no two clips of a batch
+    get the same random numbers."""
+    return int(np.random.SeedSequence(where).generate_state(1, np.uint64)[0] >> 1)
 
 
 def validate_and_save(
@@ -298,6 +301,22 @@ def budget_used(config: TrainConfig, progress: Progress) -> float:
     by_steps = progress.step / config.steps if config.steps else 0.0
     by_time = progress.seconds / (60 * config.max_minutes) if config.max_minutes else 0.0
     return max(by_steps, by_time)
+
+
+def fraction_at(done: float, budget: float, step: float = 1) -> float:
+    """Where in a schedule the next step lies, which takes `step` of the budget: it counts itself, so that neither the
+    first nor the last one has a rate of zero."""
+    return (done + step) / (budget + step)
+
+
+def next_fraction(config: TrainConfig, progress: Progress) -> float:
+    """Where in the schedule the next step lies; of a budget of minutes, a step takes as long as those before it did."""
+    by_steps = fraction_at(progress.step, config.steps) if config.steps else 0.0
+    if not config.max_minutes:
+        return by_steps
+    budget = 60 * config.max_minutes
+    step = progress.seconds / progress.step if progress.step else budget / _STEPS
+    return max(by_steps, fraction_at(progress.seconds, budget, step))
 
 
 def schedule(fraction: float, warmup: float) -> float:

@@ -17,7 +17,8 @@ from torch.nn import functional
 from .classifier import ClassifierConfig, LSTMClassifier
 from .config import FineTuning
 from .models import Encoder
-from .training import schedule, uses_bf16
+from .restored import mode, random_numbers_of, same_gradients
+from .training import fraction_at, schedule, uses_bf16
 
 Labels = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
@@ -54,25 +55,42 @@ class LabelledVideos(Protocol):
 def fine_tune(
     classifier: LSTMClassifier, data: LabelledVideos, chosen: Labels, recipe: FineTuning, *, seed: int
 ) -> LSTMClassifier:
-    """Train `classifier` on the clips of the videos `chosen`, in place. The same seed gives the same result.
+    """Train the weights of `classifier` on the clips of the videos `chosen`. The same seed gives the same result.
 
+    Parameters that need no gradient stay as they are. Nothing but the weights changes, nor do random numbers outside.
     The loss is the cross-entropy of the softmax at every step, averaged over steps and clips (paper, section 4.4).
     """
     device = next(classifier.parameters()).device
-    torch.manual_seed(seed)  # of the dropout
+    with (
+        mode(classifier, training=True),
+        same_gradients(classifier),
+        random_numbers_of(seed, device),  # of the dropout
+    ):
+        _train(classifier, data, chosen, recipe, seed, device)
+    return classifier
+
+
+def _train(
+    classifier: LSTMClassifier,
+    data: LabelledVideos,
+    chosen: Labels,
+    recipe: FineTuning,
+    seed: int,
+    device: torch.device,
+) -> None:
     clips = np.flatnonzero(np.isin(data.videos, chosen))
     encoder = list(classifier.encoder.parameters())
+    learning = [parameter for parameter in encoder if parameter.requires_grad]
     groups = [
         {"params": encoder, "share": recipe.encoder_lr},
         {"params": list(classifier.head.parameters()), "share": 1.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    classifier.train()
     batches = _shuffled(clips, recipe.clips_per_step, seed)
     steps = max(recipe.steps, -(-len(clips) // recipe.clips_per_step))
     for step in range(steps):
-        fraction = (step + 1) / (steps + 1)  # so that no step has a rate of zero
-        for parameter in encoder:
+        fraction = fraction_at(step, steps)
+        for parameter in learning:
             parameter.requires_grad_(fraction > recipe.frozen)
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * group["share"] * schedule(fraction, warmup=0.1)
@@ -87,9 +105,9 @@ def fine_tune(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
         optimizer.step()
-    return classifier
 
 
+@torch.no_grad()
 def video_scores(judge: Judge, data: LabelledVideos, batch_size: int = 50) -> Scores:
     """The class scores (V, classes) of every video, the mean over its clips (paper, section 4.4)."""
     totals = np.zeros((len(data.labels), len(data.class_names)), np.float32)
@@ -202,14 +220,14 @@ def fewest_videos(data: LabelledVideos) -> int:
 
 def build(arm: str, encoder: Encoder, train: LabelledVideos, recipe: FineTuning, *, seed: int) -> LSTMClassifier:
     """The classifier of an arm before its first step: from `encoder`, or fresh and fitted to the scale of the data."""
-    torch.manual_seed(seed)
     sample = np.random.default_rng(seed).permutation(len(train.videos))[:_SCALE_CLIPS]
     clips = train.clips.__getitems__(sample.tolist())
     if arm in ("encoder_init", "frozen"):
         classifier = LSTMClassifier.from_encoder(encoder, train.class_names, dropout=recipe.dropout)
     else:
-        memory = arm != "single_frame"
-        classifier = LSTMClassifier(ClassifierConfig(encoder.config, train.class_names, memory, recipe.dropout))
+        config = ClassifierConfig(encoder.config, train.class_names, arm != "single_frame", recipe.dropout)
+        with random_numbers_of(seed, torch.device("cpu")):
+            classifier = LSTMClassifier(config)
         classifier.encoder.start_from(clips)
     classifier.to(encoder.mean.device).start_from(clips.to(encoder.mean.device))
     return classifier

@@ -30,8 +30,9 @@ from ..anomaly import (
 from ..checkpoint import write_json
 from ..config import FUTURE
 from ..evaluation import predict_clips
+from ..results import replace_results
 from ..visualize import ScoredSeries, save_clip_gif, save_detection_curves, save_scored_series, save_sheet, save_strip
-from .opened import GENERATED_CLIPS, Clips, Data, Opened, batches, start_folder
+from .opened import GENERATED_CLIPS, Clips, Data, Opened, batches
 
 _DRAWN = 4
 _FEW = 30  # normal clips, whose steps go up and down together
@@ -109,28 +110,28 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     times = opened.data.times()
     series += [one._replace(id=_NORMAL + one.id) for one in beside]
     places = places[:anomalous] + [place._replace(id=_NORMAL + place.id) for place in places[anomalous:]]
-    start_folder(folder, "anomaly")
-    flagged = {
-        "clips_flagged": _write_clips(folder / "anomaly-clips.csv", places, scores, of_clips, times),
-        "steps_flagged": _write_steps(folder / "anomaly.csv", series, of_steps, times),
-    }
-    results = opened.facts(arguments) | {"source": source, "quantile": quantile, "split": clips.split}
-    results |= {"thresholds": {level: fitted.values for level, fitted in thresholds.items()}}
-    results |= {"normal_clips": len(normal.places), "clips": len(places)}
-    results |= {"steps": sum(len(one.steps) for one in series)} | flagged
-    results |= {"detection": {level: {name: curve[name] for name in _NUMBERS} for level, curve in curves.items()}}
-    results |= {"levels": {name: level.tolist() for name, level in normal.scorer.levels.items()}}
-    results |= {"moved_constants": _moved(opened, constants, moved, places, times)}
-    write_json(folder / "anomaly.json", results)
-    _print(opened, results, lacking)
-    _draw(opened, series, of_steps, places, scores)
-    if curves:
-        save_detection_curves(folder / "anomaly-curves.png", curves)
-        print(f"curves   {folder / 'anomaly-curves.png'}")
-    if not opened.model.config.features:
-        _draw_clips(opened, clips, scores.sequences[:count])
-    print(f"by step  {folder / 'anomaly.csv'}\nby clip  {folder / 'anomaly-clips.csv'}")
-    print(f"metrics  {folder / 'anomaly.json'}")
+    with replace_results(folder, "anomaly") as place:
+        flagged = {
+            "clips_flagged": _write_clips(place / "anomaly-clips.csv", places, scores, of_clips, times),
+            "steps_flagged": _write_steps(place / "anomaly.csv", series, of_steps, times),
+        }
+        results = opened.facts(arguments) | {"source": source, "quantile": quantile, "split": clips.split}
+        results |= {"thresholds": {level: fitted.values for level, fitted in thresholds.items()}}
+        results |= {"normal_clips": len(normal.places), "clips": len(places)}
+        results |= {"steps": sum(len(one.steps) for one in series)} | flagged
+        results |= {"detection": {level: {name: curve[name] for name in _NUMBERS} for level, curve in curves.items()}}
+        results |= {"levels": {name: level.tolist() for name, level in normal.scorer.levels.items()}}
+        results |= {"moved_constants": _moved(opened, constants, moved, places, times)}
+        write_json(place / "anomaly.json", results)
+        _print(opened, results, lacking)
+        _draw(opened, place, series, of_steps, places, scores)
+        if curves:
+            save_detection_curves(place / "anomaly-curves.png", curves)
+            print(f"curves   {folder / 'anomaly-curves.png'}")
+        if not opened.model.config.features:
+            _draw_clips(opened, place, clips, scores.sequences[:count])
+        print(f"by step  {folder / 'anomaly.csv'}\nby clip  {folder / 'anomaly-clips.csv'}")
+        print(f"metrics  {folder / 'anomaly.json'}")
     return results
 
 
@@ -395,6 +396,7 @@ def _print(opened: Opened, results: dict[str, Any], lacking: str) -> None:
 
 def _draw(
     opened: Opened,
+    place: Path,
     series: Sequence[Series],
     thresholds: npt.NDArray[np.float64],
     clips: Sequence[Place],
@@ -405,15 +407,15 @@ def _draw(
     places = {one.id: place for place, one in enumerate(series)}
     chosen = [places[name] for name in list(by_oddness)[:_DRAWN]]
     drawn = [ScoredSeries(*series[place], float(thresholds[place])) for place in chosen]
-    save_scored_series(opened.folder / "anomaly.png", drawn)
+    save_scored_series(place / "anomaly.png", drawn)
     print(f"plot     {opened.folder / 'anomaly.png'}")
 
 
-def _draw_clips(opened: Opened, clips: Clips, scores: torch.Tensor) -> None:
+def _draw_clips(opened: Opened, place: Path, clips: Clips, scores: torch.Tensor) -> None:
     """A GIF of the oddest clip, and a strip of the first few."""
     oddest = scores.argsort(descending=True)[:_DRAWN].tolist()
     drawn = predict_clips(opened.model, clips.__getitems__(oddest), opened.device)
-    save_clip_gif(opened.folder / "anomaly-oddest.gif", drawn[0])
-    save_strip(opened.folder / "anomaly-strip.png", drawn)
-    save_sheet(opened.folder / "anomaly-sheet.png", drawn)
+    save_clip_gif(place / "anomaly-oddest.gif", drawn[0])
+    save_strip(place / "anomaly-strip.png", drawn)
+    save_sheet(place / "anomaly-sheet.png", drawn)
     print(f"oddest   {opened.folder / 'anomaly-oddest.gif'} and, with others, {opened.folder / 'anomaly-strip.png'}")

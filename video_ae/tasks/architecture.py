@@ -9,20 +9,21 @@ from ..checkpoint import write_json
 from ..config import RECONSTRUCTION, ModelConfig
 from ..models import Decoder, LSTMAutoencoder
 from ..recurrent import LSTMLayer
+from ..results import replace_results
 from ..visualize import save_architecture
-from .opened import Opened, start_folder
+from .opened import Opened
 
 
 def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write `architecture.png`, and `architecture.json` with the parameters of every part; print both paths."""
     model, folder = opened.model, opened.folder
-    start_folder(folder, "architecture")
     encoder, code, decoders = describe(model)
-    save_architecture(folder / "architecture.png", encoder, code, decoders)
     parameters = {name: _count(part) for name, part in model.named_children() if name != "decoders"}
     parameters |= {name: _count(decoder) for name, decoder in model.decoders.items()}
     results = {"parameters": parameters | {"all": _count(model)}}
-    write_json(folder / "architecture.json", results)
+    with replace_results(folder, "architecture") as place:
+        save_architecture(place / "architecture.png", encoder, code, decoders)
+        write_json(place / "architecture.json", results)
     print("".join(f"{name:<16}{count:>14,} parameters\n" for name, count in results["parameters"].items()))
     print(f"picture  {folder / 'architecture.png'}\nsizes    {folder / 'architecture.json'}")
     return results

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from .. import cli
 from ..checkpoint import write_json
 from ..config import FineTuning
+from ..results import replace_results
 from ..run_folder import RunFolder
 from ..tables import curve_lines, curve_table
 from ..transfer import (
@@ -28,7 +29,7 @@ from ..transfer import (
 )
 from ..visualize import save_label_curves
 from .labelled import labelled_facts, open_labelled
-from .opened import SEEDS, Opened, start_folder
+from .opened import SEEDS, Opened
 
 _SMALL_SET = 50  # videos per class, up to which the curve ends with all of them
 
@@ -63,13 +64,17 @@ def run(opened: Opened, arguments: argparse.Namespace, arms: Sequence[str] = tup
     results |= {"labelled_videos": len(train.labels), "test_videos": len(test.labels)}
     results |= {"arms": {arm: ARMS[arm] for arm in arms}, "recipe": dataclasses.asdict(recipe)}
     results |= labelled_facts(opened, arguments)
-    start_folder(folder, "classify")
-    write_json(folder / "classify.json", results)
-    np.savez_compressed(folder / "classify-scores.npz", scores=scores, **about)
-    save_label_curves(folder / "classify.png", curve_lines(curve, arms))
     classifier = build("encoder_init", model.encoder, train, recipe, seed=0)
     fine_tune(classifier, train, choose_videos(train, labels[-1], 0), recipe, seed=0)
-    classifier.save_pretrained(folder / "classifier")
+    with replace_results(folder, "classify") as place:
+        write_json(place / "classify.json", results)
+        np.savez_compressed(place / "classify-scores.npz", scores=scores, **about)
+        save_label_curves(place / "classify.png", curve_lines(curve, arms))
+        classifier.save_pretrained(place / "classifier")
+        if other_stream is not None:
+            fused = curve_of(np.add(scores, other_stream), test.labels, labels, arms)
+            about_both = {"curve": fused, "other": str(arguments.two_stream)}
+            write_json(place / "classify-two-stream.json", about_both)
 
     print(curve_table(curve, arms))
     print(f"\n{len(test.labels)} test videos of {len(train.class_names)} classes ({task}), {seeds} seeds")
@@ -77,8 +82,6 @@ def run(opened: Opened, arguments: argparse.Namespace, arms: Sequence[str] = tup
     print(f"plot       {folder / 'classify.png'}\nmetrics    {folder / 'classify.json'}")
     print(f"classifier {folder / 'classifier'} ({labels[-1]} labels per class, seed 0)")
     if other_stream is not None:
-        fused = curve_of(np.add(scores, other_stream), test.labels, labels, arms)
-        write_json(folder / "classify-two-stream.json", {"curve": fused, "other": str(arguments.two_stream)})
         print(f"\nscores averaged with those of {arguments.two_stream}:\n{curve_table(fused, arms)}")
     return results
 

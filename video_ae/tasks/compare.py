@@ -8,6 +8,7 @@ from typing import Any
 
 from ..checkpoint import write_json
 from ..config import FUTURE, LOSS_NAMES
+from ..results import replace_results
 from ..tables import compare_table, curve_lines
 from ..transfer import ARMS
 from ..visualize import save_label_curves
@@ -30,7 +31,7 @@ def run(runs: Sequence[Opened], arguments: argparse.Namespace, folder: Path) -> 
         kind = " + ".join(f"conditional {name}" if name in model.conditional else name for name in model.decoders)
         shape = dataclasses.replace(model, decoders=(FUTURE,), conditional=(), future_frames=1), opened.data
         known = shape in controls
-        name = f"{len(rows)} {path.name}"  # as the folder of its own results; two runs may have one name
+        name = opened.folder.name.replace("-", " ", 1)  # two runs may have one name; the report finds the folder by it
         classified = classify.run(opened, arguments, ("encoder_init", "frozen") if known else tuple(ARMS))["curve"]
         predicted = predict.run(opened, arguments)
         controls.setdefault(shape, classified)
@@ -40,8 +41,9 @@ def run(runs: Sequence[Opened], arguments: argparse.Namespace, folder: Path) -> 
         if not known:
             curves[f"{name}: from scratch"] = curve_lines(classified, ("scratch",))["scratch"]
     loss = LOSS_NAMES[runs[0].model.config.output]
-    write_json(folder / "compare.json", {"runs": rows, "loss": loss} | runs[0].data.facts())
-    save_label_curves(folder / "compare.png", curves)
+    with replace_results(folder, "compare") as place:
+        write_json(place / "compare.json", {"runs": rows, "loss": loss} | runs[0].data.facts())
+        save_label_curves(place / "compare.png", curves)
     print(f"\n{compare_table(rows, list(controls.values()), loss)}")
     print(f"plot     {folder / 'compare.png'}\nmetrics  {folder / 'compare.json'}")
 

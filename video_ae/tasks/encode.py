@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ..lengths import split_clips
 from .opened import Clips, Opened, batches
@@ -52,7 +53,9 @@ def _codes(opened: Opened, clips: Clips, count: int, batch_size: int) -> Iterato
     """The codes of the first `count` clips, (B, code_size) at a time."""
     for batch in batches(clips, range(count), batch_size, "encoding"):
         inputs, _, lengths = split_clips(batch.to(opened.device), batch.shape[1])
-        yield opened.model.encode(inputs, lengths).float().cpu().numpy()
+        with torch.no_grad():
+            codes = opened.model.encode(inputs, lengths)
+        yield codes.float().cpu().numpy()
 
 
 def _write_npz(path: Path, codes: Iterable[npt.NDArray[np.float32]], clips: Clips, count: int) -> None:

@@ -13,7 +13,8 @@ from ..extras import import_extra
 from ..lengths import split_clips
 from ..models import LSTMAutoencoder
 from ..patches import unit_range
-from .opened import Opened, start_folder
+from ..results import replace_results
+from .opened import Opened
 
 _CHECKED_CLIPS = 4
 _TOLERANCE = 1e-4  # of the largest value, or of 1 where values are smaller
@@ -28,16 +29,16 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     import_extra("onnxruntime", "export")  # what is missing is said before the old files are gone
     frames, lengths = _inputs(opened, arguments)
     expected = _expected(model, frames.to(opened.device), lengths.to(opened.device))
-    start_folder(folder, "export")
-    results: dict[str, Any] = {"tolerance": _TOLERANCE, "clips": len(frames), "lengths": lengths.tolist()}
-    rows = []
-    for name in ("encoder", "model"):
-        path = folder / f"export-{name}.onnx"
-        export_onnx(model, path, encoder_only=name == "encoder")
-        found = run_onnx(path, frames, lengths, model.config.future_frames)
-        results[name] = {output: _difference(value, expected[output]) for output, value in found.items()}
-        rows += [(path, output, values) for output, values in results[name].items()]
-    write_json(folder / "export.json", results | opened.facts(arguments))
+    with replace_results(folder, "export") as place:
+        results: dict[str, Any] = {"tolerance": _TOLERANCE, "clips": len(frames), "lengths": lengths.tolist()}
+        rows = []
+        for name in ("encoder", "model"):
+            path = place / f"export-{name}.onnx"
+            export_onnx(model, path, encoder_only=name == "encoder")
+            found = run_onnx(path, frames, lengths, model.config.future_frames)
+            results[name] = {output: _difference(value, expected[output]) for output, value in found.items()}
+            rows += [(folder / path.name, output, values) for output, values in results[name].items()]
+        write_json(place / "export.json", results | opened.facts(arguments))
 
     print(f"{'largest difference to PyTorch':<31}{'absolute':>12}{'largest value':>15}")
     for path, output, values in rows:

@@ -12,9 +12,10 @@ from ..config import ModelConfig
 from ..models import Decoder, Encoder
 from ..patches import vectors_to_frames
 from ..recurrent import LSTMLayer
+from ..results import replace_results
 from ..tables import norms_table
 from ..visualize import save_weights
-from .opened import Opened, start_folder
+from .opened import Opened
 
 _UNITS = 200  # as in the paper's figures
 _ROWS = {
@@ -53,10 +54,10 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
         },
         "pictures": shapes,
     }
-    start_folder(folder, "features")
-    write_json(folder / "features.json", results | {"sequences_seen": sequences_seen(opened.run.path)})
-    for what, weights in (("input", ordered), ("output", painted)):
-        save_weights(folder / f"features-{what}.png", {name: some[:_UNITS] for name, some in weights.items()})
+    with replace_results(folder, "features") as place:
+        write_json(place / "features.json", results | {"sequences_seen": sequences_seen(opened.run.path)})
+        for what, weights in (("input", ordered), ("output", painted)):
+            save_weights(place / f"features-{what}.png", {name: some[:_UNITS] for name, some in weights.items()})
 
     norms = {f"encoder, {gate}": values for gate, values in results["encoder"]["norms"].items()}
     print(norms_table(norms | {f"{name}, output": values["norms"] for name, values in results["decoders"].items()}))

@@ -9,9 +9,10 @@ from torch import Tensor
 from ..checkpoint import write_json
 from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION, ModelConfig
 from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
+from ..results import replace_results
 from ..tables import ood_table
 from ..visualize import save_clip_gif, save_sheet, save_strip
-from .opened import FEW_CLIPS, Clips, Data, Opened, batches, start_folder
+from .opened import FEW_CLIPS, Clips, Data, Opened, batches
 
 _DRAWN = 2  # clips in a strip
 _PLAYED = 4  # in a sheet
@@ -33,17 +34,17 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     judged = FUTURE if FUTURE in model.decoders else RECONSTRUCTION
     chosen = settings(opened.trained_on, opened.data, model.config)
     clips = {name: data.open("test", model.config.frames, seed=arguments.seed) for name, data in chosen.items()}
-    start_folder(folder, "ood")
-    rows: dict[str, dict[str, Any]] = {}
-    for name in chosen:
-        judgement = _judge(opened, clips[name], count, arguments.batch_size, judged, name)
-        rows[name] = judgement | {"data": chosen[name].facts()}
-        drawn = predict_clips(model, clips[name].__getitems__(range(min(count, _PLAYED))), opened.device)
-        save_strip(folder / f"{file_name(name)}.png", drawn[:_DRAWN])
-        save_clip_gif(folder / f"{file_name(name)}.gif", drawn[0])
-        save_sheet(folder / f"{file_name(name)}-sheet.png", drawn)
-    results = {"settings": rows, "judged": judged, "split": "test"} | opened.facts(arguments)
-    write_json(folder / "ood.json", results)
+    with replace_results(folder, "ood") as place:
+        rows: dict[str, dict[str, Any]] = {}
+        for name in chosen:
+            judgement = _judge(opened, clips[name], count, arguments.batch_size, judged, name)
+            rows[name] = judgement | {"data": chosen[name].facts()}
+            drawn = predict_clips(model, clips[name].__getitems__(range(min(count, _PLAYED))), opened.device)
+            save_strip(place / f"{file_name(name)}.png", drawn[:_DRAWN])
+            save_clip_gif(place / f"{file_name(name)}.gif", drawn[0])
+            save_sheet(place / f"{file_name(name)}-sheet.png", drawn)
+        results = {"settings": rows, "judged": judged, "split": "test"} | opened.facts(arguments)
+        write_json(place / "ood.json", results)
 
     print(ood_table(rows, judged, tuple(dict.fromkeys([LOSS_NAMES[model.config.output], "mse"]))))
     print(f"\n{count} test clips of each setting, the {judged} frames of each")

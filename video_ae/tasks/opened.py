@@ -149,10 +149,3 @@ def batches(clips: transfer.Clips, indices: Sequence[int], batch_size: int, what
 
     for first in tqdm(range(0, len(indices), batch_size), desc=what, leave=False, disable=None if what else True):
         yield clips.__getitems__(indices[first : first + batch_size])
-
-
-def start_folder(folder: Path, task: str) -> None:
-    """Make the folder and remove what this task wrote into it before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in (*folder.glob(f"{task}.*"), *folder.glob(f"{task}-*")):
-        old.unlink()

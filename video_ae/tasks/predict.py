@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from ..checkpoint import write_json
 from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION
 from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
 from ..lengths import split_clips
+from ..results import replace_results
 from ..tables import table
 from ..visualize import Series, save_clip_gif, save_error_curves, save_series, save_sheet, save_strip
-from .opened import DRAWN_CLIPS, Clips, Opened, batches, start_folder
+from .opened import DRAWN_CLIPS, Clips, Opened, batches
 
 _DRAWN_SERIES = 4
 
@@ -45,12 +47,16 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     baselines = evaluate_baselines(model, loaded("baselines"), mean, judged, device, ranks, input_frames=input_frames)
     if not ranks.first:
         return results
-    start_folder(folder, "predict")
     facts = {"baselines": baselines, "split": clips.split, "frames": frames, "clips_available": clips.available}
     results |= facts | opened.facts(arguments)
-    write_json(folder / "predict.json", results)
     metric = LOSS_NAMES[model.config.output]
-    save_error_curves(folder / "predict-steps.png", results, baselines, input_frames, metric)
+    with replace_results(folder, "predict") as place:
+        write_json(place / "predict.json", results)
+        save_error_curves(place / "predict-steps.png", results, baselines, input_frames, metric)
+        if model.config.features:
+            pictures = _draw_series(opened, place, clips, count, input_frames)
+        else:
+            pictures = _draw(opened, place, clips, count)
 
     models = {name: results[name] for name in model.decoders}
     print(table(models | {name.replace("_", " "): values for name, values in baselines.items()}))
@@ -58,30 +64,30 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     clips_of = "clip" if count == 1 else "clips"
     where = f"{opened.data.dataset} ({clips.split})"
     print(f"\n{count}{of_all} {clips_of} of {where}; the baselines are judged on the {judged} frames")
-    if model.config.features:
-        _draw_series(opened, clips, count, input_frames)
-    else:
-        _draw(opened, clips, count)
+    print(pictures)
     print(f"by step  {folder / 'predict-steps.png'}\nmetrics  {folder / 'predict.json'}")
     return results
 
 
-def _draw(opened: Opened, clips: Clips, count: int) -> None:
-    """GIFs of a few of the first `count` clips, evenly spread, and a strip of some of these."""
+def _draw(opened: Opened, place: Path, clips: Clips, count: int) -> str:
+    """GIFs of a few of the first `count` clips, evenly spread, and a strip of some of these; returns where they are."""
     shown = min(count, DRAWN_CLIPS)
     spread = [index * count // shown for index in range(shown)]
     drawn = predict_clips(opened.model, clips.__getitems__(spread), opened.device)
     for number, clip in enumerate(drawn):
-        save_clip_gif(opened.folder / f"predict-{number:02d}.gif", clip)
-    save_strip(opened.folder / "predict-strip.png", drawn[::2])
-    save_sheet(opened.folder / "predict-sheet.png", drawn)
-    print(f"GIFs     {opened.folder / 'predict-00.gif'} to {shown - 1:02d}")
-    print(f"strip    {opened.folder / 'predict-strip.png'}")
+        save_clip_gif(place / f"predict-{number:02d}.gif", clip)
+    save_strip(place / "predict-strip.png", drawn[::2])
+    save_sheet(place / "predict-sheet.png", drawn)
+    gifs = f"GIFs     {opened.folder / 'predict-00.gif'} to {shown - 1:02d}"
+    return f"{gifs}\nstrip    {opened.folder / 'predict-strip.png'}"
 
 
 @torch.inference_mode()
-def _draw_series(opened: Opened, clips: Clips, count: int, input_frames: int) -> None:
-    """A few of the first `count` sequences, evenly spread, and what the model made of them, in the data's units."""
+def _draw_series(opened: Opened, place: Path, clips: Clips, count: int, input_frames: int) -> str:
+    """A few of the first `count` sequences, evenly spread, and what the model made of them, in the data's units.
+
+    Returns where they are.
+    """
     model, shown = opened.model, min(count, _DRAWN_SERIES)
     indices = [index * count // shown for index in range(shown)]
     batch = clips.__getitems__(indices).to(opened.device)
@@ -101,10 +107,10 @@ def _draw_series(opened: Opened, clips: Clips, count: int, input_frames: int) ->
         )
         for row, index in enumerate(indices)
     ]
-    save_series(opened.folder / "predict-series.png", drawn, opened.data.columns)
-    print(f"series   {opened.folder / 'predict-series.png'}")
+    save_series(place / "predict-series.png", drawn, opened.data.columns)
+    return f"series   {opened.folder / 'predict-series.png'}"
 
 
 def _vectors(frames: Tensor) -> npt.NDArray[np.float64]:
     """Frames (B, T, D, 1, 1) as (B, T, D)."""
-    return frames.flatten(2).double().cpu().numpy()
+    return frames.flatten(2).cpu().double().numpy()

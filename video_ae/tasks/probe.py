@@ -14,11 +14,12 @@ from ..config import FineTuning
 from ..models import Encoder
 from ..patches import unit_range
 from ..probes import nearest, probe
+from ..results import replace_results
 from ..tables import probe_table
 from ..transfer import build
 from ..visualize import save_retrieval
 from .labelled import LABELLED_CLIPS, LabelledVideos, labelled_facts, open_labelled
-from .opened import DRAWN_CLIPS, GENERATED_CLIPS, Opened, batches, start_folder
+from .opened import DRAWN_CLIPS, GENERATED_CLIPS, Opened, batches
 
 _NEIGHBOURS = 5
 _GRIDS = ("grid", "untrained grid")
@@ -38,6 +39,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     test_clips = _spread(len(test.videos), arguments.clips or GENERATED_CLIPS)
     train_truth, test_truth = _truth(train, train_clips), _truth(test, test_clips)
 
+    @torch.no_grad()
     def features(what: str, videos: LabelledVideos, clips: Indices) -> npt.NDArray[np.float32]:
         rows = []
         for batch in batches(videos.clips, clips.tolist(), arguments.batch_size, what):
@@ -60,22 +62,22 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     results |= {"retrieval": {f"precision_at_{_NEIGHBOURS}": float(agree.mean())}, "task": task}
     results |= {"train_clips": len(train_clips), "test_clips": len(test_clips)}
     results |= labelled_facts(opened, arguments)
-    start_folder(folder, "probe")
-    write_json(folder / "probe.json", results)
+    with replace_results(folder, "probe") as place:
+        write_json(place / "probe.json", results)
+        if not model.config.features:
+            drawn = _spread(len(test_clips), DRAWN_CLIPS)
+            rows = _retrieved(train, test, test_clips[drawn], train_clips[neighbours[drawn]])
+            save_retrieval(place / "probe-retrieval.png", rows)
     print(probe_table(results, kinds))
     counts = f"{len(train_clips)} training, {len(test_clips)} test clips"
     print(f"\nclasses: accuracy; values: R2; clustering: NMI; {counts}")
     print(f"of the {_NEIGHBOURS} nearest codes, {agree.mean():.3f} are of the same class")
     if not model.config.features:
-        drawn = _spread(len(test_clips), DRAWN_CLIPS)
-        rows = _retrieved(train, test, test_clips[drawn], train_clips[neighbours[drawn]])
-        save_retrieval(folder / "probe-retrieval.png", rows)
         print(f"retrieval {folder / 'probe-retrieval.png'}")
     print(f"metrics   {folder / 'probe.json'}")
     return results
 
 
-@torch.no_grad()
 def _grid(encoder: Encoder, clips: Tensor) -> Tensor:
     """The codes of every position of a convolutional encoder side by side, (B, rows * columns * code_size)."""
     _, states = encoder(encoder.to_vectors(clips))

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from ..config import FUTURE, LOSS_NAMES
 from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
 from ..lengths import split_clips
 from ..models import Decoder, LSTMAutoencoder
+from ..restored import random_numbers_of
+from ..results import replace_results
 from ..tables import rollout_table
 from ..visualize import save_clip_gif, save_error_curves, save_sheet, save_traces
-from .opened import FEW_CLIPS, Clips, Opened, batches, start_folder
+from .opened import FEW_CLIPS, Clips, Opened, batches
 
 STEPS = 100  # as in the paper
 _UNITS = 200  # as in the paper's figure
@@ -59,20 +62,21 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     results: dict[str, Any] = {FUTURE: future, "baselines": baselines, "steps": steps, "clips": count}
     results |= {"trained_steps": model.config.future_frames, "no_better_than_mean_frame_from": lost_from}
     results |= {"change_of_hidden_units": {name: _changes(traces) for name, traces in hidden.items()}}
-    start_folder(folder, "rollout")
-    write_json(folder / "rollout.json", results | {"split": clips.split} | opened.facts(arguments))
-    for metric in metrics:
-        curves = folder / f"rollout-{metric.replace('_', '-')}.png"
-        save_error_curves(curves, {FUTURE: future}, baselines, 0, metric)
-    save_traces(folder / "rollout-units.png", {name: _most_active(traces) for name, traces in hidden.items()})
+    with replace_results(folder, "rollout") as place:
+        write_json(place / "rollout.json", results | {"split": clips.split} | opened.facts(arguments))
+        for metric in metrics:
+            curves = place / f"rollout-{metric.replace('_', '-')}.png"
+            save_error_curves(curves, {FUTURE: future}, baselines, 0, metric)
+        save_traces(place / "rollout-units.png", {name: _most_active(traces) for name, traces in hidden.items()})
+        animations = [] if model.config.features else _animate(opened, place, clips, count)
 
     print(rollout_table(results, metrics))
     print(f"\n{count} clips of {opened.data.dataset} ({clips.split})", end="")
     if not arguments.rollout_steps and not opened.data.generated:
         print(f"; {steps} steps as in training: --rollout-steps N opens longer clips, as far as the data go", end="")
     print()
-    if not model.config.features:
-        _animate(opened, clips, count)
+    for name in animations:
+        print(f"GIF      {folder / name}")
     names = " and ".join(str(folder / f"rollout-{metric.replace('_', '-')}.png") for metric in metrics)
     print(f"by step  {names}\nunits    {folder / 'rollout-units.png'}\nmetrics  {folder / 'rollout.json'}")
     return results
@@ -105,8 +109,8 @@ def hidden_units(model: LSTMAutoencoder, clip: Tensor, steps: int) -> npt.NDArra
 
 def _untrained(model: LSTMAutoencoder, clips: Clips, count: int) -> LSTMAutoencoder:
     """A model of the same shape before its first step of training."""
-    torch.manual_seed(0)
-    fresh = LSTMAutoencoder(model.config)
+    with random_numbers_of(0, torch.device("cpu")):
+        fresh = LSTMAutoencoder(model.config)
     fresh.start_from(clips.__getitems__(range(count)))
     return fresh.to(model.encoder.mean.device).eval()
 
@@ -122,11 +126,11 @@ def _most_active(traces: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return traces[:, order[:_UNITS]]
 
 
-def _animate(opened: Opened, clips: Clips, count: int) -> None:
-    """The truth beside the prediction, of the first of the clips."""
+def _animate(opened: Opened, place: Path, clips: Clips, count: int) -> list[str]:
+    """The truth beside the prediction, of the first of the clips; returns the names of the GIFs."""
     drawn = predict_clips(opened.model, clips.__getitems__(range(min(count, _GIFS))), opened.device)
-    for number, clip in enumerate(drawn):
-        path = opened.folder / f"rollout-{number:02d}.gif"
-        save_clip_gif(path, clip, milliseconds=120)
-        print(f"GIF      {path}")
-    save_sheet(opened.folder / "rollout-sheet.png", drawn)
+    names = [f"rollout-{number:02d}.gif" for number in range(len(drawn))]
+    for name, clip in zip(names, drawn, strict=True):
+        save_clip_gif(place / name, clip, milliseconds=120)
+    save_sheet(place / "rollout-sheet.png", drawn)
+    return names
