@@ -507,19 +507,19 @@ def test_ids_and_times_stay_as_they_are(hosts, tmp_path, capsys):
     )
     labels.to_csv(tmp_path / "labels.csv", index=False)
     words = [str(hosts), "--tasks", "anomaly", "--data-dir", str(tmp_path / "new.csv"), "--per-series"]
-    words += ["--quantile", "0.9", "--labels-file", str(tmp_path / "labels.csv"), "--output-dir", str(tmp_path)]
+    words += ["--quantile", "0.9", "--labels-file", str(tmp_path / "labels.csv"), "--output-dir", str(tmp_path / "out")]
     capsys.readouterr()
     assert evaluate.command([*words, "--device", "cpu"]) == 0
     said = capsys.readouterr().err
     assert "new.csv: 8 holes in the time of 8 series (largest 12 hours in" in said
     assert "no window crosses one" in said
     expected = {(row.id, row.step): str(row.time) for row in table_of.itertuples()}
-    found = {(row["id"], int(row["step"])): row["time"] for row in table(tmp_path / "anomaly.csv")}
+    found = {(row["id"], int(row["step"])): row["time"] for row in table(tmp_path / "out" / "anomaly.csv")}
     assert found == expected
-    clips = table(tmp_path / "anomaly-clips.csv")
+    clips = table(tmp_path / "out" / "anomaly-clips.csv")
     assert {row["id"] for row in clips} == set(HOSTS)
     assert all(row["time"] == expected[row["id"], int(row["step"])] for row in clips)
-    results = json.loads((tmp_path / "anomaly.json").read_text())
+    results = json.loads((tmp_path / "out" / "anomaly.json").read_text())
     assert results["thresholds"]["steps"].keys() == set(HOSTS)
     assert results["detection"]["steps"]["odd"] == 1
     covering = sum(row["id"] == "host@9" and int(row["step"]) <= 20 < int(row["step"]) + 8 for row in clips)
@@ -530,11 +530,19 @@ def test_ids_and_times_stay_as_they_are(hosts, tmp_path, capsys):
 def test_a_constant_sensor_that_moves_is_named(hosts, tmp_path, capsys):
     valve = np.where(np.arange(48) < 30, 5, 5.01)
     table_of = write_hosts(tmp_path / "new.csv", 48, valve)
-    words = [str(hosts), "--tasks", "anomaly", "--data-dir", str(tmp_path / "new.csv"), "--output-dir", str(tmp_path)]
+    words = [
+        str(hosts),
+        "--tasks",
+        "anomaly",
+        "--data-dir",
+        str(tmp_path / "new.csv"),
+        "--output-dir",
+        str(tmp_path / "out"),
+    ]
     assert evaluate.command([*words, "--quantile", "0.9", "--device", "cpu"]) == 0
     first = table(tmp_path / "new.csv")[0]["id"]  # series are in the order of the file
     moved = table_of[(table_of["id"] == first) & (table_of["step"] == 30)].iloc[0]
-    assert json.loads((tmp_path / "anomaly.json").read_text())["moved_constants"] == [
+    assert json.loads((tmp_path / "out" / "anomaly.json").read_text())["moved_constants"] == [
         {"feature": "valve", "value": 5, "steps": 18 * len(HOSTS), "id": first, "step": 30, "time": str(moved.time)}
     ]
     expected = (
@@ -553,7 +561,7 @@ def test_values_beyond_float32_are_centred_and_shown_as_they_are(hosts, tmp_path
     monkeypatch.setattr("video_ae.tasks.predict.save_series", lambda path, series, names: drawn.extend(series))
     series = write_hosts(tmp_path / "new.csv", 48)
     np.save(tmp_path / "new.npy", series[series["id"] == "001"][["total", "valve", "noise"]].to_numpy())
-    words = ["--output-dir", str(tmp_path), "--device", "cpu"]
+    words = ["--output-dir", str(tmp_path / "out"), "--device", "cpu"]
     for name in ("new.csv", "new.npy"):
         assert evaluate.command([str(hosts), "--data-dir", str(tmp_path / name), *words]) == 0
         for one in drawn:
@@ -564,7 +572,7 @@ def test_values_beyond_float32_are_centred_and_shown_as_they_are(hosts, tmp_path
     capsys.readouterr()
     assert evaluate.command([str(hosts), "--tasks", "export", *words]) == 0
     assert "offsets  subtract those in export.json" in capsys.readouterr().out
-    assert json.loads((tmp_path / "export.json").read_text())["offsets"] == [10**9, 0, 0]
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["offsets"] == [10**9, 0, 0]
     np.save(tmp_path / "new.npy", np.ones((48, 2)))
     assert evaluate.command([str(hosts), "--data-dir", str(tmp_path / "new.npy"), *words]) == 1
     assert "found 2 features, expected 3, as in training" in capsys.readouterr().err

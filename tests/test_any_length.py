@@ -54,23 +54,31 @@ def test_every_task_takes_any_lengths(runs, kind, lengths, tmp_path):
         lengths = [1, *lengths]
     other = [] if lengths is None else ["--data-dir", str(write(tmp_path / "other.csv", lengths))]
     words = [str(run), "--tasks", *tasks, "--quantile", "0.5", "-b", "3", "--device", "cpu", *other]
-    assert evaluate.command([*words, "--out", str(tmp_path / "codes.npz"), "--output-dir", str(tmp_path)]) == 0
+    assert evaluate.command([*words, "--out", str(tmp_path / "codes.npz"), "--output-dir", str(tmp_path / "out")]) == 0
     judged = {f"m@{n}": length for n, length in enumerate(lengths or TRAINED)}
     with np.load(tmp_path / "codes.npz") as codes:
         assert (codes["ids"].tolist(), codes["starts"].tolist()) == (list(judged), [0] * len(judged))
     if lengths is None:
         judged = {name: judged[name] for name in ("m@9", "m@19")}
-    with (tmp_path / "anomaly.csv").open(newline="") as file:
+    with (tmp_path / "out" / "anomaly.csv").open(newline="") as file:
         steps = [(row["id"], int(row["step"])) for row in csv.DictReader(file)]
     first = {name: max(0, length - FOLLOW) if kind == "predict" else 0 for name, length in judged.items()}
     assert steps == [(name, step) for name, length in judged.items() for step in range(first[name], length)]
-    assert json.loads((tmp_path / "predict.json").read_text())["clips"] == len(judged)
+    assert json.loads((tmp_path / "out" / "predict.json").read_text())["clips"] == len(judged)
 
 
 def test_sequences_too_short_to_predict_are_named(runs, tmp_path, capsys):
     other = write(tmp_path / "other.csv", [9, 2, 2])
     for task in ("predict", "anomaly", "export", "rollout"):
-        words = [str(runs["composite"]), "--tasks", task, "--data-dir", str(other), "--output-dir", str(tmp_path)]
+        words = [
+            str(runs["composite"]),
+            "--tasks",
+            task,
+            "--data-dir",
+            str(other),
+            "--output-dir",
+            str(tmp_path / "out"),
+        ]
         assert evaluate.command(words) == 1
         expected = "m@1: found 2 steps, expected at least 3 (input + future); 2 of 3 are too short: leave them out"
         assert expected in capsys.readouterr().err

@@ -23,6 +23,7 @@ from .clips import Clips, hold_out_ends, hold_out_sequences, warn_of_holes, whol
 from .config import DECODERS, FUTURE, LINEAR, RECONSTRUCTION, ModelConfig, TrainConfig
 from .evaluation import evaluate
 from .models import LSTMAutoencoder
+from .restored import random_numbers_of
 from .series_input import ROWS, Labels, Sequences, named, read_sequences, sign_of_one_series
 from .training import schedule, train_step
 
@@ -149,8 +150,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         train, validation = self._divide(clips, random)
         model_config = self._model_config(clips)
         training = self._training(model_config, len(train), seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with random_numbers_of(seed, torch.device("cpu")):
             model = LSTMAutoencoder(model_config)
         model.start_from(train.covered()[None, :, :, None, None], least_std=0.0)
         self.model_ = model.to(self.device)
@@ -348,13 +348,13 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             of_clips = torch.cat(list(errors.values()), dim=1).nanmean(dim=1)
             yield -of_clips.numpy(), -step_scores(errors, present(batch), source).numpy()
 
-    @torch.no_grad()
     def _of_clips(self, X: Any, function: Callable[[Tensor, Tensor], Floats]) -> Any:  # noqa: N803
         """What `function` makes of frames (B, T, F, 1, 1) and their lengths (B,), for all sequences of `X`."""
         given = self._read(X)
         clips = self._clips(given)
         return self._per_sequence(given, clips, self._gathered(clips, function))
 
+    @torch.no_grad()
     def _gathered(self, clips: Clips, function: Callable[[Tensor, Tensor], Floats]) -> Floats:
         found: Floats | None = None
         for chosen, batch in zip(clips.slices(), clips.batches(), strict=True):
