@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from .decoders import Frame, Picture
 from .notes import note
@@ -109,6 +108,8 @@ def _note_gaps(paths: Sequence[Path]) -> None:
 
 def _stated_size(path: Path) -> tuple[int, int]:
     """Width and height by the header of an image."""
+    from PIL import Image  # not at the top: who has no images needs no Pillow
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused by our own bound
