@@ -36,6 +36,7 @@ MODELS = {
     "features, repeated code": {"frame_shape": (8, 1, 1), "output": LINEAR, "code_size": 3, "repeat_code": True},
     "patches of one pixel": {"frame_shape": (3, 1, 1), "patch_size": 1},
     "convolutional": {"cell": "conv", "patch_size": 2, "layers": 2},
+    "convolutional, matching": {"cell": "conv", "patch_size": 2, "matching": True},
     "convolutional, conditional, peepholes": {
         "cell": "conv",
         "patch_size": 2,
@@ -143,7 +144,12 @@ def test_too_many_weights_and_a_missing_package_are_one_line(tmp_path, monkeypat
 
 @pytest.mark.parametrize(
     "choices",
-    [MODELS["conditional, peepholes, two layers"], MODELS["variational"], MODELS["patches"], MODELS["convolutional"]],
+    [
+        MODELS["conditional, peepholes, two layers"],
+        MODELS["variational"],
+        MODELS["patches"],
+        MODELS["convolutional, matching"],
+    ],
 )
 def test_torch_export_of_the_encoder(choices, tmp_path):
     """Any number of clips, stored and loaded; the number of frames is fixed."""
@@ -159,7 +165,7 @@ def test_torch_export_of_the_encoder(choices, tmp_path):
 @pytest.mark.parametrize("height", [2, 4, 10])
 def test_a_convolutional_model_reads_frames_of_any_size(height, tmp_path):
     """Catches rows and columns that are mixed up, and the configured size where that of the frames is meant."""
-    model = build(MODELS["convolutional, conditional, peepholes"])
+    model = build(MODELS["convolutional, conditional, peepholes"] | {"matching": True})
     export_onnx(model, tmp_path / "model.onnx")
     clips, lengths = torch.rand(2, 3, 2, height, 8), torch.tensor([3, 1])
     found = run_onnx(tmp_path / "model.onnx", clips, lengths, 4)

@@ -6,12 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .config import ModelConfig, TrainConfig
+from .threads import settle_threads
 
 if TYPE_CHECKING:
     from .classifier import LSTMClassifier
     from .estimator import SequenceAutoencoder
     from .models import LSTMAutoencoder
 
+settle_threads()  # before torch is loaded
 __version__ = "0.1.0"
 __all__ = ["LSTMAutoencoder", "LSTMClassifier", "ModelConfig", "SequenceAutoencoder", "TrainConfig"]
 _HOMES = {"LSTMAutoencoder": "models", "LSTMClassifier": "classifier", "SequenceAutoencoder": "estimator"}

@@ -33,6 +33,7 @@ class ModelConfig:
     patch_size:  None reads a frame as one vector; P cuts it into P x P patches.
     cell:        `lstm`, in which every patch position is a sequence of its own, or `conv`, a convolutional LSTM over
                  the grid of patches, in which neighbours see each other.
+    matching:    the encoder also reads how well each patch matches the frame before, at every shift (`matching.py`).
     hidden_size: LSTM units of every layer, or one number per layer; of `conv` at every patch position.
     code_size:   None hands the encoder's whole last state over to the decoders. A number squeezes it through a linear
                  layer of so many units, from which each decoder's first state is made.
@@ -46,6 +47,7 @@ class ModelConfig:
     future_frames: int = 10
     patch_size: int | None = None
     cell: str = DENSE
+    matching: bool = False
     hidden_size: int | tuple[int, ...] = 512
     layers: int = 1
     peephole: bool = False
@@ -74,6 +76,8 @@ class ModelConfig:
             raise ValueError(f"cell {self.cell!r}: expected one of {', '.join(CELLS)}")
         if self.cell == CONVOLUTIONAL and self.patch_size is None:
             raise ValueError("a convolutional LSTM needs a grid of patches: say patch_size (--patch-size 8)")
+        if self.matching and self.cell != CONVOLUTIONAL:
+            raise ValueError("matching is for convolutional LSTMs (--cell conv), which know where their patches are")
         if self.output not in LOSS_NAMES:
             raise ValueError(f"output {self.output!r}: expected one of {', '.join(LOSS_NAMES)}")
         for name in ("input_frames", "future_frames", "layers"):
@@ -131,7 +135,7 @@ class ModelConfig:
 # Unless a preset is asked for, pictures get `conv` and features `dense`, both chosen in docs/results.md; the others are
 # the paper's sizes (its section 4.1).
 PRESETS: dict[str, dict[str, Any]] = {
-    "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "hidden_size": 64, "layers": 1},
+    "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "matching": True, "hidden_size": 64, "layers": 1},
     "dense": {"hidden_size": 512, "layers": 1},
     "paper": {"hidden_size": 2048, "layers": 1},
     "paper-2layer": {"hidden_size": 2048, "layers": 2},
@@ -322,6 +326,11 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="P",
         help="read PxP patches (default: of conv 8 or less, of lstm whole frames)",
+    )
+    group.add_argument(
+        "--matching",
+        action=argparse.BooleanOptionalAction,
+        help="let the encoder read how patches match the frame before (default: with --preset conv)",
     )
     group.add_argument(
         "--hidden-size",

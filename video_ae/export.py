@@ -21,7 +21,7 @@ from .checkpoint import write_bytes
 from .config import FUTURE, LOGISTIC, RECONSTRUCTION, ModelConfig
 from .extras import import_extra
 from .models import Decoder, Encoder, LSTMAutoencoder
-from .onnx_layers import Graph, Grid, State, convolution, inside, linear, motion, recurrence, zeros
+from .onnx_layers import Graph, Grid, State, convolution, inside, linear, matching, motion, recurrence, zeros
 from .recurrent import LSTM
 
 _OPSET, _IR_VERSION = 17, 8  # of 2022: nothing here needs newer ones, and older runtimes read the file too
@@ -175,7 +175,12 @@ class _Clips(NamedTuple):
     def encode(self, graph: Graph, encoder: Encoder) -> tuple[list[State], str]:
         """Every layer's last state and the code (1, B', code_size); the graph's output `code` is made of it."""
         config, lstm = encoder.config, encoder.lstm
-        _, states = recurrence(graph, lstm, self.sequences, self.no_states(graph, lstm), self.grid, self.lengths)
+        inputs = self.sequences
+        if encoder.matching is not None:
+            _, std = _scale(graph, encoder, self.grid)
+            matches = matching(graph, encoder.matching, inputs, std, self.grid)
+            inputs = graph.add("Concat", inputs, matches, axis=2)
+        _, states = recurrence(graph, lstm, inputs, self.no_states(graph, lstm), self.grid, self.lengths)
         code = states[-1].hidden
         if encoder.bottleneck is not None:  # of a variational one the rest is the variance
             code = linear(graph, code, encoder.bottleneck, config.code_size)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .config import FUTURE, LINEAR, RECONSTRUCTION, ModelConfig
 from .lengths import check_lengths, clear_padding, flip_time, last_step, present_steps
+from .matching import Matching
 from .motion import Motion
 from .patches import fold_grid, fold_lengths, frames_to_vectors, unfold_grid, unit_range, vectors_to_frames
 from .recurrent import LSTM, State
@@ -31,7 +32,9 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.lstm = LSTM(config.vector_size, config.hidden_sizes, **_cell(config))
+        self.matching = Matching(config) if config.matching else None
+        features = 0 if self.matching is None else self.matching.features
+        self.lstm = LSTM(config.vector_size + features, config.hidden_sizes, **_cell(config))
         self.bottleneck: nn.Linear | None = None
         if config.code_size is not None:
             self.bottleneck = nn.Linear(config.hidden_sizes[-1], config.code_size * (2 if config.variational else 1))
@@ -47,7 +50,10 @@ class Encoder(nn.Module):
         hidden_size instead of D; in the last states of a dense LSTM every patch position is a row of the batch.
         """
         grid = self.positions(vectors)
-        sequences = fold_grid(clear_padding(vectors, lengths), grid)  # (B', T, ..., D)
+        vectors = clear_padding(vectors, lengths)
+        if self.matching is not None:
+            vectors = torch.cat([vectors, self.matching(vectors, self.std)], dim=-1)
+        sequences = fold_grid(vectors, grid)  # (B', T, ..., D)
         hidden, states = self.lstm(sequences.transpose(0, 1), None, sequences.shape[1], fold_lengths(lengths, grid))
         return unfold_grid(hidden.transpose(0, 1), grid), states
 
@@ -69,7 +75,7 @@ class Encoder(nn.Module):
             std = std.clamp(min=least_std * std.max())
             self.mean.copy_(mean)
             self.std.copy_(std.where(std > 1e-6 * mean.abs(), 1))  # less is rounding, not deviation
-        self.lstm.expect_inputs_of(_scale(present_steps(self.to_vectors(clips))))
+        self.lstm.expect_inputs_of(_scale(present_steps(self.to_vectors(clips))), self.config.vector_size)
 
     def code(self, states: list[State]) -> Tensor:
         """What decoders are told, (B', ..., code_size): the top layer's last hidden state, or the bottleneck's output.
@@ -128,7 +134,6 @@ class Encoder(nn.Module):
         if self.config.output == LINEAR:
             frames = (frames - self.mean[:, None, None]) / self.std[:, None, None]
         return frames_to_vectors(frames, self.config.patch_size).transpose(0, 1)
-
 
     def _refuse_unscaled(self, clips: Tensor) -> None:
         """Raises ValueError for float frames that are clearly not in 0 to 1, such as 0 to 255."""

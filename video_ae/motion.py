@@ -18,6 +18,18 @@ def reach(patch_size: int) -> int:
     return max(1, patch_size // 2)
 
 
+def around(patches: Tensor, reach: int) -> Tensor:
+    """Patches (B, rows, columns, C, P, P) with what lies `reach` pixels around them, zeros beyond the frame.
+
+    (B, rows, columns, C, Q, Q) with Q = P + 2 reach.
+    """
+    P = patches.shape[-1]
+    size = P + 2 * reach
+    frames = patches.permute(0, 3, 1, 4, 2, 5).flatten(2, 3).flatten(3)  # (B, C, H, W)
+    padded = functional.pad(frames, [reach] * 4)
+    return padded.unfold(2, size, P).unfold(3, size, P).permute(0, 2, 3, 1, 4, 5)
+
+
 class Motion(nn.Module):
     """Every pixel chooses between moved copies of the frame before and the decoder's own content.
 
@@ -80,21 +92,16 @@ class Motion(nn.Module):
 
         own (B, rows, columns, C, P, P), masks (B, rows, columns, 1 + moves, 1, P, P), moves as in `_matrices`.
         """
-        around = self._around(before)  # (B, rows, columns, C, Q, Q) with Q = P + 2 reach
+        P = self.patch_size
+        around_it = around(before.unflatten(-1, (-1, P, P)), self.reach)  # (B, rows, columns, C, Q, Q)
         of_rows, of_columns = moves.unbind(dim=-4)  # (B, rows, columns, moves, P, Q)
-        moved = of_rows.flatten(-3, -2) @ around.transpose(-3, -2).flatten(-2)  # (B, rows, columns, moves * P, C * Q)
-        moved = moved.unflatten(-1, (-1, around.shape[-1])).unflatten(-3, (MOVES, -1))  # (..., moves, P, C, Q)
+        moved = of_rows.flatten(-3, -2) @ around_it.transpose(-3, -2).flatten(
+            -2
+        )  # (B, rows, columns, moves * P, C * Q)
+        moved = moved.unflatten(-1, (-1, around_it.shape[-1])).unflatten(-3, (MOVES, -1))  # (..., moves, P, C, Q)
         moved = moved.flatten(-3, -2) @ of_columns.mT  # (..., moves, P * C, P)
         moved = moved.unflatten(-2, (self.patch_size, -1)).transpose(-3, -2)  # (..., moves, C, P, P)
         frames = (masks[..., 0, :, :, :] * own + (masks[..., 1:, :, :, :] * moved).sum(dim=-4)).flatten(-3)
         if not self.logistic:
             return frames
         return frames + (frames.clamp(LEAST, 1 - LEAST) - frames).detach()  # gradients pass, or black would stay black
-
-    def _around(self, vectors: Tensor) -> Tensor:
-        """Patches (B, rows, columns, C * P * P) with what lies `reach` pixels around them, zeros beyond the frame."""
-        P, size = self.patch_size, self.patch_size + 2 * self.reach
-        patches = vectors.unflatten(-1, (-1, P, P))  # (B, rows, columns, C, P, P)
-        frames = patches.permute(0, 3, 1, 4, 2, 5).flatten(2, 3).flatten(3)  # (B, C, H, W)
-        padded = functional.pad(frames, [self.reach] * 4)
-        return padded.unfold(2, size, P).unfold(3, size, P).permute(0, 2, 3, 1, 4, 5)

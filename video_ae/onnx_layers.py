@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .matching import Matching
 from .motion import LEAST, MOVES, Motion
 from .recurrent import LSTM, LSTMLayer
 
@@ -88,6 +89,40 @@ def linear(graph: Graph, inputs: str, layer: nn.Linear, outputs: int | None = No
 def zeros(graph: Graph, steps: str, sequences: str, size: int) -> str:
     """(steps, sequences, size) zeros; the first two are names of int64 (1)."""
     return graph.add("Expand", graph.constant(torch.zeros(1, 1, 1)), graph.shape(steps, sequences, size))
+
+
+def matching(graph: Graph, layer: Matching, vectors: str, std: str, grid: Grid) -> str:
+    """What `Matching` makes of patch vectors (T, B', D), (T, B', features)."""
+    P, reach, shifts = layer.patch_size, layer.reach, layer.shifts
+    channels = layer.channels
+    scaled = graph.add("Mul", vectors, std)
+    cut = graph.shape(0, -1, grid.rows, grid.columns, channels, P, P)
+    in_place = graph.add("Transpose", graph.add("Reshape", scaled, cut), perm=[0, 1, 4, 2, 5, 3, 6])
+    height, width = (graph.add("Mul", side, graph.constant([P])) for side in (grid.rows, grid.columns))
+    frames = graph.add("Reshape", in_place, graph.shape(0, -1, channels, height, width))  # (T, B, C, H, W)
+    one = graph.constant([1])
+    first = graph.add("Slice", frames, graph.constant([0]), one, graph.constant([0]))
+    earlier = graph.add("Slice", frames, graph.constant([0]), graph.constant([-1]), graph.constant([0]))
+    before = graph.add("Concat", first, earlier, axis=0)  # of the first frame itself, for a moment
+    as_maps = graph.shape(-1, 1, height, width)
+    kernels = torch.eye(shifts**2).unflatten(1, (1, shifts, shifts))  # one for each shift
+    moved = graph.add("Conv", graph.add("Reshape", before, as_maps), graph.constant(kernels), pads=[reach] * 4)
+    off = graph.add("Sub", moved, graph.add("Reshape", frames, as_maps))  # (T * B * C, features, H, W)
+    squares = graph.add("Mul", off, off)
+    apart = graph.add("Reshape", squares, graph.shape(-1, channels, layer.features, height, width))
+    of_pixels = graph.add("ReduceSum", apart, graph.constant([1]), keepdims=0)
+    means = graph.add("AveragePool", of_pixels, kernel_shape=[P, P], strides=[P, P])
+    costs = graph.add("Transpose", means, perm=[0, 2, 3, 1])  # (T * B, rows, columns, features)
+    shares = graph.add(
+        "Softmax", graph.add("Mul", costs, graph.constant(torch.tensor(-layer.sharpness * P**2))), axis=-1
+    )
+    centred = graph.add("Sub", shares, graph.constant(torch.tensor(1 / layer.features)))
+    found = graph.add("Mul", centred, graph.constant(torch.tensor(float(shifts))))
+    time, sequences = (graph.add("Shape", vectors, start=axis, end=axis + 1) for axis in (0, 1))
+    by_step = graph.add("Reshape", found, graph.shape(time, sequences, layer.features))
+    nothing = zeros(graph, one, sequences, layer.features)
+    later = graph.add("Slice", by_step, one, time, graph.constant([0]))
+    return graph.add("Concat", nothing, later, axis=0)
 
 
 def recurrence(
