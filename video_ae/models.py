@@ -125,8 +125,8 @@ class Encoder(nn.Module):
     def to_vectors(self, clips: Tensor) -> Tensor:
         """What `forward` reads, float32, of uint8 frames (B, T, C, H, W) in 0 to 255 or float ones in 0 to 1.
 
-        Float vectors (B, T, D) of whole frames are taken as well, in the same range. Frames of one pixel, such as features of a network,
-        may have any range. Raises ValueError for other shapes and types.
+        Float vectors (B, T, D) of whole frames are taken as well, in the same range. Frames of one pixel, such as
+        features of a network, may have any range. Raises ValueError for other shapes, types and ranges.
         """
         self._refuse_unscaled(clips)
         time_major = self.to_frames(clips).transpose(0, 1).contiguous()  # in memory as the recurrence reads it
@@ -141,7 +141,7 @@ class Encoder(nn.Module):
             return
         if clips.numel() and (highest := float(clips.detach().amax())) > _HIGHEST:
             raise ValueError(
-                f"found float frames of up to {highest:g}, expected 0 to 1: give uint8 frames, 0 to 255, or divide by 255"
+                f"found float frames of up to {highest:g}, expected 0 to 1: give uint8 frames, or divide by 255"
             )
 
 
