@@ -15,9 +15,9 @@ _SHARPNESS = 32.0  # a patch that is off by 1 in a 32nd of its values has 1 / e 
 class Matching(nn.Module):
     """A local cost volume (Dosovitskiy et al., 2015, section 3; Sun et al., 2018, section 3) as input of an encoder.
 
-    For each of the shifts of up to `reach` pixels in either direction, the sum of squared differences between a patch and
-    what was there in the frame before. A softmax over the shifts makes a distribution of the negative costs, scaled to
-    about unit variance. It has no parameters, and gradients do not go through it.
+    For each of the shifts of up to `reach` pixels in either direction, the sum of squared differences between a patch
+    and what was there in the frame before. A softmax over the shifts makes a distribution of the negative costs, scaled
+    to about unit variance. It has no parameters, and gradients do not go through it.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -46,8 +46,8 @@ class Matching(nn.Module):
         return torch.cat([nothing, scaled.unflatten(0, (B, T - 1)).to(vectors.dtype)], dim=1)
 
     def _costs(self, patches: Tensor, before: Tensor) -> Tensor:
-        """(N, rows, columns, shifts * shifts): squared differences of patches (N, rows, columns, C, P, P) to each place in
-        what was around them, (N, rows, columns, C, Q, Q), less what is the same for all shifts.
+        """Squared differences of patches (N, rows, columns, C, P, P) to each place in what was around them,
+        (N, rows, columns, C, Q, Q), less what is the same for all shifts: (N, rows, columns, shifts * shifts).
         """
         size, n = before.shape[-2:], self.shifts
         spectrum = torch.fft.rfft2(before) * torch.fft.rfft2(patches, s=size).conj()
