@@ -82,8 +82,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     loss_curve_, validation_curve_: squared error per step, in standardised units, after every pass.
     n_iter_: passes that were made. n_features_in_: columns of X (of sequences: F). n_steps_: of the longest sequence.
     feature_names_in_: names of the columns of X, where they have names.
-    offsets_: (F,), what is taken away from X, in float64, before `model_` sees it: the mean of features that are more
-        than 100 standard deviations from zero, 0 of others.
+    offsets_: (F,), what is taken away from X, in float64, before `model_` sees it: about the mean of features that
+        float32 would not hold otherwise, such as those more than 100 standard deviations from zero, 0 of others.
     """
 
     def __init__(
