@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -212,3 +213,9 @@ def test_wrong_shapes_and_missing_decoders_are_named():
 def test_models_that_cannot_be_built(choices, message):
     with pytest.raises(ValueError, match=message):
         ModelConfig(**choices)
+
+
+def test_arrays_are_told_from_tensors():
+    """They gave NumPy's words about axes."""
+    with pytest.raises(TypeError, match=r"found ndarray, expected a tensor: torch\.from_numpy"):
+        LSTMAutoencoder(ModelConfig(frame_shape=(2, 1, 1), output="linear")).encode(np.zeros((1, 3, 2, 1, 1)))
