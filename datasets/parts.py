@@ -92,6 +92,8 @@ def _say_what_changed(match: Match, split: str, place: object) -> None:
     """Raises ValueError where nothing is left of the part."""
     missing = [piece for part in parts_of(split) for piece in match.missing[part]]
     if not any(match.found[part] for part in parts_of(split)):
+        if not missing:
+            raise ValueError(f"{place}: too little for a {split} part, a tenth of it; train on more")
         raise ValueError(f"{place}: nothing is left of this run's {split} data ({_named(missing)}); put them back")
     if missing:
         note(f"{place}: {_named(missing)} of this run's {split} data {_are(missing)} missing or changed")

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -227,3 +228,9 @@ def test_float_frames_of_0_to_255_are_refused(output):
     torch.testing.assert_close(model.encode(frames.float() / 255), model.encode(frames))
     features = LSTMAutoencoder(ModelConfig(frame_shape=(64, 1, 1), hidden_size=4, input_frames=3, output="linear"))
     assert features.encode(frames.float().flatten(2)).shape == (2, 4)  # may be of any range
+
+
+def test_arrays_are_told_from_tensors():
+    """They gave NumPy's words about axes."""
+    with pytest.raises(TypeError, match=r"found ndarray, expected a tensor: torch\.from_numpy"):
+        LSTMAutoencoder(ModelConfig(frame_shape=(2, 1, 1), output="linear")).encode(np.zeros((1, 3, 2, 1, 1)))

@@ -472,6 +472,14 @@ def test_windows_of_one_long_series(tmp_path, capsys):
         np.testing.assert_allclose(archive["codes"], expected, atol=1e-6)
 
 
+def test_a_series_too_short_for_three_parts_is_said_to_be(tmp_path, capsys):
+    """It was told to put back data that it never had."""
+    np.save(tmp_path / "few.npy", np.arange(5.0))
+    words = ["--reconstruct", "--input-frames", "1", "--data-dir", str(tmp_path / "few.npy")]
+    assert train.command([*TRAINING, *words, "--output-dir", str(tmp_path / "run")]) == 1
+    assert "few.npy: too little for a validation part, a tenth of it" in capsys.readouterr().err
+
+
 def test_what_a_file_settles(tmp_path, capsys):
     """Offsets and columns are stored; what is constant in the training part is named, whatever it does later."""
     t = np.arange(100)

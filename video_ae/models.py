@@ -111,6 +111,8 @@ class Encoder(nn.Module):
         A convolutional LSTM takes frames of any height and width that the patch size divides.
         """
         shape = self.config.frame_shape
+        if not isinstance(clips, Tensor):
+            raise TypeError(f"found {type(clips).__name__}, expected a tensor: torch.from_numpy(...) of an array")
         if self.config.convolutional and clips.ndim == 5 and clips.shape[2] == shape[0]:
             return clips
         if clips.ndim == 3 and self.config.patch_size is None and clips.shape[2] == self.config.vector_size:

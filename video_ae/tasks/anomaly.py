@@ -292,7 +292,8 @@ def _read_labels(path: Path) -> Labels:
                 raise ValueError(f"{where}: found the step {text!r}, expected a whole number from 0")
             key = row["id"], int(text) if text else None
             if labels.setdefault(key, int(row["label"])) != int(row["label"]):
-                raise ValueError(f"{where}: found the labels 0 and 1 for one thing, expected one of them")
+                by_step = "" if "step" in found else "; a column step says which step each is of"
+                raise ValueError(f"{where}: found the labels 0 and 1 for one thing, expected one of them{by_step}")
     return labels
 
 
