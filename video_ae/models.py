@@ -50,12 +50,14 @@ class Encoder(nn.Module):
         hidden_size instead of D; in the last states of a dense LSTM every patch position is a row of the batch.
         """
         grid = self.positions(vectors)
-        vectors = clear_padding(vectors, lengths)
-        if self.matching is not None:
-            vectors = torch.cat([vectors, self.matching(vectors, self.std)], dim=-1)
-        sequences = fold_grid(vectors, grid)  # (B', T, ..., D)
+        parts = self._inputs(clear_padding(vectors, lengths))
+        sequences = fold_grid(torch.cat(parts, dim=-1), grid)  # (B', T, ..., input_size)
         hidden, states = self.lstm(sequences.transpose(0, 1), None, sequences.shape[1], fold_lengths(lengths, grid))
         return unfold_grid(hidden.transpose(0, 1), grid), states
+
+    def _inputs(self, vectors: Tensor) -> list[Tensor]:
+        """What the LSTM reads beside each other: the vectors and, where the encoder has matching, how they match."""
+        return [vectors] if self.matching is None else [vectors, self.matching(vectors, self.std)]
 
     def positions(self, vectors: Tensor) -> torch.Size:
         """The grid of patches (rows, columns) whose positions are sequences of their own; empty where they are not."""
@@ -75,7 +77,8 @@ class Encoder(nn.Module):
             std = std.clamp(min=least_std * std.max())
             self.mean.copy_(mean)
             self.std.copy_(std.where(std > 1e-6 * mean.abs(), 1))  # less is rounding, not deviation
-        self.lstm.expect_inputs_of(_scale(present_steps(self.to_vectors(clips))), self.config.vector_size)
+        parts = [present_steps(part) for part in self._inputs(self.to_vectors(clips))]
+        self.lstm.expect_inputs_of(torch.cat([_scale(part).expand(part.shape[-1]) for part in parts]))
 
     def code(self, states: list[State]) -> Tensor:
         """What decoders are told, (B', ..., code_size): the top layer's last hidden state, or the bottleneck's output.

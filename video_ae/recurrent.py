@@ -106,12 +106,12 @@ class LSTM(nn.Module):
         self.recompute: int | None = None
         self.truncate: int | None = None
 
-    def expect_inputs_of(self, scale: Tensor, count: int | None = None) -> None:
-        """Adapt fresh weights to inputs, the first `count` or all, whose root mean square is `scale` instead of 1."""
+    def expect_inputs_of(self, scale: Tensor) -> None:
+        """Adapt fresh weights to inputs whose root mean square is `scale` instead of 1: of all, or (input_size,)."""
         first = self.layers[0]
         assert isinstance(first, LSTMLayer)
         if first.weight_input is not None:
-            first.weight_input[:, :count].div_(scale)
+            first.weight_input.transpose(1, -1).div_(scale)
 
     def forward(
         self, inputs: Tensor | None, states: list[State] | None, steps: int, lengths: Tensor | None = None
