@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.torture import checkpoints, faults, hostile, kills, properties, soak, videos
+from benchmarks.torture import checkpoints, faults, foreign, hostile, kills, properties, soak, videos
 from benchmarks.torture.outcome import Outcome
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,6 +53,7 @@ CAMPAIGNS: list[tuple[Campaign, int]] = [  # in the order of the table, with the
     (videos.videos, 3000),
     (videos.bombs, 10),
     (properties.properties, 500),
+    (foreign.foreign, 210),
     (soak.soak, 120),  # minutes
 ]
 
