@@ -608,9 +608,11 @@ def progressive_films(random: Random, folder: Path, runs: Runs) -> str:
             ("libx265", ".mp4"), ("libvpx-vp9", ".webm"), ("libx264", ".3gp"), ("huffyuv", ".avi"),
         ],
     )  # fmt: skip
-    size = 2 * int(random.integers(12, 30)), 2 * int(random.integers(12, 40))
+    least = 40 if codec == "libx265" else 12  # smaller ones crash that encoder
+    size = 2 * int(random.integers(least, 50)), 2 * int(random.integers(least, 60))
     options = {"libx264": {"bf": str(random.integers(4))}, "libx265": {"x265-params": "log-level=0"}}.get(codec, {})
-    path = _film(folder / f"film{suffix}", codec, int(random.integers(3, 30)), size, **options)
+    frames = int(random.integers(20 if suffix == ".ts" else 1, 30))  # FFmpeg opens no shorter transport stream
+    path = _film(folder / f"film{suffix}", codec, frames, size, **options)
     expected, _ = _truth(path)
     if suffix not in (".mpg", ".ts") and _chance(random):
         path = path.rename(folder / f"renamed{_one(random, SUFFIXES[:-1])}")
@@ -650,11 +652,18 @@ def cut_films(random: Random, folder: Path, runs: Runs) -> str:
             ("mpeg2video", {"bf": "2", "g": "9", "sc_threshold": "1000000000"}),
         ],
     )
-    whole = _film(folder / "whole.mp4", codec, int(random.integers(30, 60)), (48, 64), **options)
+    suffix = _one(random, [".mkv", ".mp4", ".mov", ".ts"])
+    whole = _film(
+        folder / f"whole{'.ts' if suffix == '.ts' else '.mp4'}",
+        codec,
+        int(random.integers(30, 60)),
+        (48, 64),
+        **options,
+    )
     with av.open(str(whole)) as file:
         packets = list(file.demux(video=0))
         keys = [number for number, packet in enumerate(packets) if packet.is_keyframe]
-        path = folder / f"cut{_one(random, ['.mkv', '.mp4', '.mov', '.ts'])}"
+        path = folder / f"cut{suffix}"
         with av.open(str(path), "w") as out:
             stream = out.add_stream_from_template(file.streams.video[0])
             for packet in packets[_one(random, keys[1:]) :]:
@@ -684,7 +693,8 @@ def av1_films(random: Random, folder: Path, runs: Runs) -> str:
         line = _refusal(lambda: _same_frames(read_video(path), expected))
         if line:
             assert not decoders.has_av(), line
-            assert "damaged" not in _a_line(line, path, "AV1"), line
+            assert re.search("(?i)codec av0?1", _a_line(line, path)), line
+            assert "damaged" not in line, line
     return REFUSED if line else READ
 
 
@@ -766,8 +776,8 @@ def gifs(random: Random, folder: Path, runs: Runs) -> str:
         top, left = int(random.integers(height)), int(random.integers(width))
         layer[top : top + 9, left : left + 9] = (*random.integers(0, 256, 3), 255)
         layers.append(Image.fromarray(layer))
-    disposal = random.integers(1, 3, len(layers)).tolist()
-    layers[0].save(folder / "a.gif", save_all=True, append_images=layers[1:], disposal=disposal, duration=40)
+    disposal = {"disposal": random.integers(1, 3, len(layers)).tolist()} if layers[1:] else {}
+    layers[0].save(folder / "a.gif", save_all=True, append_images=layers[1:], duration=40, **disposal)
     expected = []
     with Image.open(folder / "a.gif") as picture:
         for number in range(getattr(picture, "n_frames", 1)):
@@ -909,7 +919,15 @@ def columns_of_tables(random: Random, folder: Path, runs: Runs) -> str:
     table[random.permutation(table.columns).tolist()].to_csv(folder / "b.csv", index=False)
     words: list[str] = []
     if more:
-        flags = [str(runs.series), "--tasks", "encode", "--data-dir", str(folder / "b.csv"), "--out", str(folder / "c")]
+        flags = [
+            str(runs.series),
+            "--tasks",
+            "encode",
+            "--data-dir",
+            str(folder / "b.csv"),
+            "--out",
+            str(folder / "c.npz"),
+        ]
         line = _command_refused(evaluate, flags, folder / "b.csv", "as in training", "--ignore-columns")
         advice = re.search(r"(--ignore-columns .*) leaves out the rest", line)
         assert advice, line
