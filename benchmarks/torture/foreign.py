@@ -631,7 +631,8 @@ def interlaced_films(random: Random, folder: Path, runs: Runs) -> str:
         ],
     )  # fmt: skip
     size = 16 * int(random.integers(2, 5)), 16 * int(random.integers(2, 6))
-    path = _film(folder / f"a{suffix}", codec, int(random.integers(3, 20)), size, flags="+ilme+ildct", **options)
+    frames = int(random.integers(20 if suffix == ".ts" else 3, 30))
+    path = _film(folder / f"a{suffix}", codec, frames, size, flags="+ilme+ildct", **options)
     expected, interlaced = _truth(path)
     with _decoder(random):
         if interlaced and not decoders.has_av():
