@@ -355,4 +355,10 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what orders its rows (default: time, timestamp, date or datetime, or date and time together, likewise)",
     )
-    group.add_argument("--ignore-columns", metavar="NAME", nargs="+", help="what to leave out of it, such as labels")
+    group.add_argument(
+        "--ignore-columns",
+        metavar="NAME",
+        nargs="+",
+        action="extend",
+        help="what to leave out of it, such as labels (=-x for a name that begins with -)",
+    )

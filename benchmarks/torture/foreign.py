@@ -98,7 +98,7 @@ def tried(kind: str, seed: tuple[int, int], folder: Path, runs: Runs) -> tuple[s
         ):
             warnings.simplefilter("ignore")
             return KINDS[kind](np.random.default_rng(seed), folder, runs), None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the latter where a command does not take what was advised
         where = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__][-1]
         words = " ".join(f"{kind} {seed}: {type(error).__name__}: {error} (line {where.lineno})".split())
         return "failed", words[:600]
@@ -930,7 +930,7 @@ def columns_of_tables(random: Random, folder: Path, runs: Runs) -> str:
             str(folder / "c.npz"),
         ]
         line = _command_refused(evaluate, flags, folder / "b.csv", "as in training", "--ignore-columns")
-        advice = re.search(r"(--ignore-columns .*) leaves out the rest", line)
+        advice = re.search(r"(--ignore-columns.*) leaves out the rest", line)
         assert advice, line
         words = shlex.split(advice[1])
     found = _codes(runs.series, folder, folder / "b.csv", *words)
