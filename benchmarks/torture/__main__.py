@@ -53,7 +53,7 @@ CAMPAIGNS: list[tuple[Campaign, int]] = [  # in the order of the table, with the
     (videos.videos, 3000),
     (videos.bombs, 10),
     (properties.properties, 500),
-    (foreign.foreign, 840),
+    (foreign.foreign, 4200),
     (soak.soak, 120),  # minutes
 ]
 
