@@ -92,6 +92,28 @@ def test_a_run_goes_on_where_its_data_moved(run, videos, tmp_path, capsys):
     assert "training and validation data are missing or changed" in error
 
 
+def test_another_division_is_refused_wherever_the_videos_are(videos, tmp_path, capsys):
+    """Catches flags that change nothing in silence where the folder moved; a list that moved with it is the same."""
+    names = sorted(path.relative_to(videos).as_posix() for path in videos.rglob("*.avi"))
+    rows = [f"{name},{('train', 'val', 'test')[number % 3]}" for number, name in enumerate(names)]
+    (tmp_path / "parts.csv").write_text("\n".join(["name,part", *rows]))
+    (tmp_path / "others.csv").write_text("\n".join(["name,part", *rows[:6]]))
+    source = ["--dataset", "video-folder", "--data-dir", str(videos), "--image-size", "16"]
+    source += ["--split-file", str(tmp_path / "parts.csv")]
+    assert train.command(["--composite", *source, *SMALL, "--output-dir", str(tmp_path / "run")]) == 0
+    other = ["--split-file", str(tmp_path / "others.csv")]
+    for place in (videos, tmp_path / "elsewhere"):
+        if place != videos:
+            videos.rename(place)
+        for flags in (other, ["--group", "."]):
+            words = [str(tmp_path / "run"), "--device", "cpu", "--data-dir", str(place), *flags]
+            assert evaluate.command(words) == 1
+            assert "divides the videos of this run otherwise" in capsys.readouterr().err.splitlines()[-1]
+    (tmp_path / "parts.csv").rename(tmp_path / "moved.csv")
+    moved = ["--data-dir", str(tmp_path / "elsewhere"), "--split-file", str(tmp_path / "moved.csv")]
+    assert scored(tmp_path / "run", tmp_path / "scores", *moved) == parts(tmp_path / "run")["test"]
+
+
 def test_missing_and_renamed_files(run, videos, tmp_path, capsys):
     """A file is known by its content: under another name it stays in its part. What is gone is named."""
     before = parts(run)
