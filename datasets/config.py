@@ -196,7 +196,7 @@ class DataConfig:
         from .parts import refuse_missing
         from .sources import open_arrays
 
-        refuse_missing(open_arrays(self, frames), division, self.data_dir)
+        refuse_missing(open_arrays(self, frames, division), division, self.data_dir)
 
     def open(
         self,
@@ -228,7 +228,7 @@ class DataConfig:
             return sources.open_digits(self, split, frames, self.num_digits, seed, device)
         if self.dataset == "moving-mnist-file" and split in ("train", "validation"):
             raise ValueError("the public Moving MNIST file is test data: train on moving-mnist, evaluate on this file")
-        everything = sources.open_arrays(self, frames)
+        everything = sources.open_arrays(self, frames, division)
         part = choose(everything, split, division, partial(sources.divide, self), self.data_dir)
         if self.dataset == "sequences":
             least = shortest or frames
@@ -274,7 +274,7 @@ class DataConfig:
             raise ValueError(
                 f"--dataset {self.dataset} has no classes; evaluate on another data set of the same frames"
             )
-        everything = sources.open_arrays(self, frames)
+        everything = sources.open_arrays(self, frames, division)
         if everything.class_names == [""]:
             raise ValueError(f"{self.data_dir}: videos without classes, expected a folder of them for each: CLASS/NAME")
         arrays = choose_labelled(everything, split, division, partial(sources.divide, self), self.data_dir)

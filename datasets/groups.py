@@ -196,7 +196,7 @@ def _shared_prefixes(names: Sequence[tuple[str, str]]) -> set[str]:
     """What comes before the first "_" of names in several classes, but for what cameras are known to use."""
     classes: defaultdict[str, set[str]] = defaultdict(set)
     for label, name in names:
-        if "_" in name.rpartition("/")[2]:
+        if "_" in name.rpartition("/")[2] and _prefix(name):
             classes[_prefix(name)].add(label)
     return {prefix for prefix, labels in classes.items() if len(labels) > 1 and not _TOOLS.fullmatch(prefix)}
 

@@ -80,6 +80,10 @@ def test_every_usual_suffix_is_found_in_any_case(tmp_path):
             },
         ),
         (["train/a.avi", "testing/b.avi"], {"testing/b": ("", "test"), "train/a": ("", "train")}),
+        (
+            ["training_videos/01.avi", "TestVideos/01.avi", "val-set/02.avi"],  # CUHK Avenue's names, and like them
+            {"TestVideos/01": ("", "test"), "training_videos/01": ("", "train"), "val-set/02": ("", "validation")},
+        ),
         (["train/walk/a.avi", "train/run/b.avi"], {"train/run/b": ("run", ""), "train/walk/a": ("walk", "")}),
         (["ped1/Train/a.avi", "ped1/Test/b.avi"], {"ped1/Test/b": ("ped1", "test"), "ped1/Train/a": ("ped1", "train")}),
         (["train/a.avi", "car/a.avi"], {"car/a": ("car", ""), "train/a": ("train", "")}),  # vehicles
