@@ -125,7 +125,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     _add_task_flags(parser)
     add_fine_tuning_flags(parser)
-    add_data_flags(parser)
+    add_data_flags(parser, "What is not given is as in training; the defaults are those of train.py.")
     arguments = parser.parse_args(words)
     if (arguments.run is None) == (arguments.compare is None):
         parser.error("name the RUN to evaluate, or several with --compare")

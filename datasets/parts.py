@@ -102,8 +102,8 @@ def _say_what_changed(match: Match, split: str, place: object) -> None:
     if match.new:
         count = len({index for index, _, _ in match.new})
         note(
-            f"{place}: {count} {'is' if count == 1 else 'are'} new, or longer than in training; what is new is in no"
-            " part of this run: a folder or file of it alone is evaluated whole (--data-dir)"
+            f"{place}: {count} {'is' if count == 1 else 'are'} new, or longer than in training, and in no part of this"
+            " run; to evaluate what is new, name a folder or file that has nothing else (--data-dir)"
         )
 
 

@@ -98,12 +98,16 @@ def divide(config: DataConfig, arrays: VideoArrays) -> dict[str, list[Cut]]:
 
 
 def place_of(config: DataConfig) -> Path:
-    """The file or folder. Raises ValueError where none is named."""
+    """The file or folder. Raises ValueError where none is named, FileNotFoundError where it is not there."""
+    files = {"array": "FILE.npy", "sequences": "FILE.npy, .npz or .csv"}
+    kind = "file" if config.dataset in files else "folder"
     if config.data_dir is None:
-        files = {"array": "FILE.npy", "sequences": "FILE.npy, .npz or .csv"}
-        kind = f"file: --data-dir {files[config.dataset]}" if config.dataset in files else "folder: --data-dir FOLDER"
-        raise ValueError(f"the data set {config.dataset!r} needs its {kind}")
-    return Path(config.data_dir)
+        example = files.get(config.dataset, "FOLDER")
+        raise ValueError(f"the data set {config.dataset!r} needs its {kind}: --data-dir {example}")
+    place = Path(config.data_dir)
+    if not place.exists() and config.dataset != "moving-mnist-file":  # which may be downloaded
+        raise FileNotFoundError(f"{place}: no such {kind}; --data-dir says where it is, or was moved to")
+    return place
 
 
 def _percepts(config: DataConfig) -> VideoArrays:
@@ -121,10 +125,10 @@ def _percepts(config: DataConfig) -> VideoArrays:
 
 def _videos(config: DataConfig) -> list[Video]:
     """The videos to decode, marked as lists say; those that a list passes over are left out."""
-    place = place_of(config)
     if config.dataset in ("ucf101", "hmdb51"):
         if config.annotation_path is None:
             raise ValueError(f"--dataset {config.dataset} needs the folder of its official lists: --annotation-path")
+        place = place_of(config)
         read_lists = ucf101_videos if config.dataset == "ucf101" else hmdb51_videos
         lists = [
             read_lists(place, config.annotation_path, config.fold, part, follow_links=config.follow_links)
@@ -134,6 +138,7 @@ def _videos(config: DataConfig) -> list[Video]:
         if missing := sum(len(part.missing) for part in lists):
             note(f"{place}: {len(videos)} of the {len(videos) + missing} listed videos are there")
         return videos
+    place = place_of(config)
     videos = find_videos(place, group=config.group, follow_links=config.follow_links)
     if config.split_file is None:
         return videos

@@ -42,7 +42,8 @@ def find_videos(root: Path | str, *, group: str = "", follow_links: bool = False
     """
     root = Path(root)
     if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder; expected one of videos, or with a folder of them per class")
+        found = "a file" if root.exists() else "no such folder"
+        raise FileNotFoundError(f"{root}: {found}; expected a folder of videos, or with a folder of them per class")
     files, others = video_files(root, follow_links=follow_links)
     files.sort(key=lambda file: str(file.path))
     if others:

@@ -129,7 +129,7 @@ def test_folders_of_numbered_images_are_videos(tmp_path, capsys):
 
 
 def test_folders_that_hold_no_data_set(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere: no such folder; expected one of videos"):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder; expected a folder of videos"):
         find_videos(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"empty: no videos; expected \.avi, .*CLASS/NAME\.avi"):
         find_videos(touch(tmp_path / "empty", "kick/1.txt"))
