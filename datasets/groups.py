@@ -13,7 +13,7 @@ from .videos import Video
 OFFICIAL_SPLITS = ("train", "validation", "development", "test")
 SPLITS = (*OFFICIAL_SPLITS, "all")
 PART_NAMES = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("test", "testing"), "test")
-PART_NAMES |= dict.fromkeys(("validation", "valid", "val"), "validation")  # what people call the parts
+PART_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation")  # what people call the parts
 _SHARES = {"test": 0.25, "validation": 0.2}  # of all groups, and of the groups that are not for testing
 _LEAST_STEPS = 10  # of a video that is split in time
 _UCF_NAME = re.compile(r"v_.+_(g\d+)_c\d+")

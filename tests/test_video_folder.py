@@ -81,6 +81,10 @@ def test_every_usual_suffix_is_found_in_any_case(tmp_path):
         ),
         (["train/a.avi", "testing/b.avi"], {"testing/b": ("", "test"), "train/a": ("", "train")}),
         (
+            ["train/a/1.avi", "eval/a/2.avi"],
+            {"eval/a/2": ("a", "validation"), "train/a/1": ("a", "train")},
+        ),
+        (
             ["training_videos/01.avi", "TestVideos/01.avi", "val-set/02.avi"],  # CUHK Avenue's names, and like them
             {"TestVideos/01": ("", "test"), "training_videos/01": ("", "train"), "val-set/02": ("", "validation")},
         ),
