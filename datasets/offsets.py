@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 _FAR = 100  # standard deviations of a feature between its mean and zero, from which on it needs an offset
 _LARGE = 1e4  # of a constant feature, what needs one: below it float32 keeps thousandths, should it move later
-_NOISE = 1e-14  # of the mean: what varies less is the rounding of float64
-_LOST = 0.01  # of how a feature changes from step to step, the most that rounding to float32 may cost
+_NOISE = 1e-15  # of the mean: what varies less is the rounding of float64
+_EXACT = 2.0**53  # up to which float64 holds all whole numbers
+_LOST = 0.01  # of how a feature changes from step to step, the most that rounding may cost
 _ROWS = 2**16  # that are looked at together
 _SAMPLE = 2**22  # numbers that tell what rounding costs
 
@@ -22,7 +23,7 @@ Numbers = npt.NDArray[np.float32]
 
 
 class Rounding(NamedTuple):
-    """What rounding to float32 costs the features, (F,) each."""
+    """What rounding to float32, and before that to float64, costs the features, (F,) each."""
 
     lost: Floats  # what nine of ten values lose at most
     change: Floats  # from step to step, the median of those that change; 0 of a constant feature
@@ -54,9 +55,12 @@ def rounding(arrays: Collection[npt.NDArray[Any]], offsets: Floats) -> Rounding:
         followed = rows[: np.searchsorted(rows, len(array) - 1)]
         changes.append(np.abs(np.asarray(array[followed + 1], np.float64) - array[followed]))
     sample, moves = np.concatenate(values), np.concatenate(changes)
-    mean, std = np.abs(sample.mean(axis=0)), sample.std(axis=0)
+    std = (sample - sample[0]).std(axis=0)  # near zero, where it is exact
+    mean = np.abs(sample.mean(axis=0))
+    largest = np.abs(sample).max(axis=0)
     sample -= offsets
     lost = np.quantile(np.abs(sample.astype(np.float32) - sample), 0.9, axis=0)
+    lost = np.where(largest < _EXACT, lost, np.maximum(lost, np.spacing(largest) / 4))
     medians = [np.median(feature[feature > 0]) if feature.any() else 0.0 for feature in moves.T]
     change = np.where(np.array(medians) > 0, medians, std)
     return Rounding(lost, change, (lost > _LOST * change) & (std > _NOISE * mean))

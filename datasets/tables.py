@@ -23,18 +23,34 @@ _TIMES = (_TIME, "timestamp", _DATE, "datetime", "ds", "ts", "time_stamp", "date
 _LARGEST = float(np.finfo(np.float32).max)
 _MAX_LINE = 2**20  # characters of a line
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "|", " ": "spaces"}
-_NO_NUMBERS = {"", "nan", "na", "n/a", "null", "none", "-", "?"}  # what programs write where there is none
+_NO_NUMBERS = {
+    "",
+    "nan",
+    "na",
+    "n/a",
+    "null",
+    "none",
+    "-",
+    "?",
+    "inf",
+    "-inf",
+    "+inf",
+    "infinity",
+}  # what programs write where there is none
 _LIKE_AN_ID = re.compile(  # sensor_id, machineID, unit_nr, but not humid or grid
-    r"(?i:(?:.*[^a-z])?(?:id|ids|uid|uuid|nr)|id[_ ].*|unit|unit[_ ]number|machine|device|sensor|series|engine|station"
-    r"|host|asset|subject|patient|vehicle|turbine|node|symbol|ticker)|.*[a-z](?:Id|ID)"
+    r"(?i:(?:.*[^a-z])?(?:id|ids|uid|uuid|nr|no)|id[_ ].*|.*[_ ]number|name|tag|group|unit|machine|device|sensor|series"
+    r"|engine|robot|station|site|plant|well|pump|meter|store|shop|host|asset|item|batch|lot|wafer|trial|subject|patient"
+    r"|customer|user|vehicle|turbine|node|symbol|ticker)|.*[a-z](?:Id|ID)"
 )
-_LABELS = {
-    *("label", "labels", "anomaly", "anomalies", "is_anomaly", "anomalous", "is_anomalous", "outlier", "is_outlier"),
-    *("target", "class", "attack", "fault", "failure", "ground_truth", "changepoint", "y", "y_true"),
-}
+_LIKE_LABELS = re.compile(
+    r"(?:.*[^a-z])?(?:labels?|target|class|gt|events?|alarms?|y)|is[_ ].*|y_true"
+    r"|.*(?:anomal|outlier|attack|fault|failure|defect|ground.?truth|change.?point).*",
+    re.IGNORECASE,
+)
 _SHARED = 0.25  # of all rows, that have a time that was there before, where several series are in one table
 _MOST_LABELS = 10  # different ones
 _MOST_NAMED = 5  # columns in a message
+_ROW_NUMBERS = {"index", "level_0", "row", "no", "nr", "number", "#"}
 _ROW_NUMBER_NAMES = ("", "Unnamed: 0")  # what pandas calls its index, and that of a file with one
 
 Numbers = npt.NDArray[np.float64]
@@ -94,7 +110,7 @@ def read_table(path: Path, choice: Choice, limit: int) -> Table:
         if len(row) != len(columns.header):
             raise ValueError(
                 f"{path}: found {len(row)} cells in line {line}, expected {len(columns.header)} as in the header"
-                + _other_delimiter(columns, ",".join(row))
+                + (_other_delimiter(columns, ",".join(row)) or "; is line 1 the header?" * (count == 1))
             )
         if columns.counts_rows and row[0].strip() != str(count - 1):
             name_it = "index_label='time'" if is_date(row[0]) else "index=False"
@@ -134,7 +150,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                     yield reader.line_num, row
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(
-                f"{path}: not a table with commas in UTF-8 after line {reader.line_num} ({error}); export it as CSV"
+                f"{path}: not a table with commas in UTF-8 after line {reader.line_num} ({error}); save it as CSV UTF-8"
             ) from error
 
 
@@ -190,8 +206,10 @@ def _find_columns(path: Path, header: list[str], choice: Choice) -> _Columns:
         end = "; do its lines end with a comma too many?" if named[-1:] == [""] else ""
         raise ValueError(f"{path}: found the header {header}, expected a different name for every column{end}")
     numbered = header == [str(column) for column in range(len(header))]
-    if named and not numbered and not any(math.isnan(_number(name)) for name in named):
-        raise ValueError(f"{path}: found numbers in line 1, expected a header, the names of the columns")
+    if named and not any(math.isnan(_number(name)) for name in named):
+        if not numbered:
+            raise ValueError(f"{path}: found numbers in line 1, expected a header, the names of the columns")
+        note(f"{path}: line 1 is taken for the names of the columns: {', '.join(header)}")
     settled = bool(choice.features)
     if not settled and (missing := [name for name in choice.ignored if name not in header]):
         raise _lacking(path, header, missing[0], "--ignore-columns")
@@ -272,11 +290,15 @@ def _about(cell: str, name: str, columns: _Columns, *, first: bool) -> str:
     """What to do about a cell that is no number; its whole column is no feature where the first row has such a cell."""
     if cell.casefold() in _NO_NUMBERS:
         return "; fill such cells in, or drop their rows (pandas: interpolate() or dropna())"
+    if re.fullmatch(r"[+-]?\d{1,3}(?:(?:,\d{3})+\.\d*|(?:,\d{3}){2,})", cell):
+        return '; write numbers without commas (pandas.read_csv(FILE, thousands=",").to_csv(NEW_FILE, index=False))'
     if re.fullmatch(r"[+-]?[\d.]*,\d+", cell):
         return '; write numbers with a point (pandas.read_csv(FILE, decimal=",").to_csv(NEW_FILE, index=False))'
     if not first or columns.settled:
         return "; mend the cell or drop the row"
     leave_out = f"{flag('--ignore-columns', name)} leaves it out"
+    if re.fullmatch(r"[+-]?\d[\d.]*e\+?\d+|[+-]?\d{39,}[\d.]*", cell, re.IGNORECASE):
+        return f"; write the column in a larger unit, or {leave_out}"
     if cell.casefold() in ("true", "false"):
         return f"; write 1 and 0, or {leave_out}"
     if is_date(cell) or _like_a_date(cell):
@@ -286,7 +308,7 @@ def _about(cell: str, name: str, columns: _Columns, *, first: bool) -> str:
         return "; line 1 seems to be no header: write the names of the columns there"
     others = [other for other in columns.names if other != name]
     says = [] if columns.sequence is not None else [f"if it says which series a row is of, {flag('--id-column', name)}"]
-    if name.casefold() in _LABELS:
+    if _LIKE_LABELS.fullmatch(name):
         says = []
     elif len(others) == 1 and columns.time:  # a row per value, and what it is of
         index = [columns.header[place] for place in (columns.sequence, *columns.time) if place is not None]
@@ -322,9 +344,9 @@ def _about_time(text: str, columns: _Columns) -> str:
         return "; fill such cells in, or drop their rows"
     if re.match(r"\d{1,2}:\d{2}", text):
         return f"; put the day before it or in a column date; {leave_out} takes the rows as they come"
-    if re.match(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}\b", text):
+    if re.match(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b", text):
         return "; write the year first (pandas.to_datetime with dayfirst=True or False)"
-    return f"; if the rows are in order, {leave_out}"
+    return f"; pandas.to_datetime reads most others; if the rows are in order, {leave_out}"
 
 
 # What is in all rows.
@@ -344,12 +366,15 @@ def _hint(path: Path, columns: _Columns, sequences: dict[str, _Rows]) -> None:
     """Say which features are likely to be something else."""
     for position, name in enumerate(columns.names):
         like_an_id = columns.sequence is None and _LIKE_AN_ID.fullmatch(name) is not None
-        like_labels = name.casefold() in _LABELS
-        if not (like_an_id or like_labels):
+        like_labels = _LIKE_LABELS.fullmatch(name) is not None
+        like_row_numbers = like_an_id or name.casefold() in _ROW_NUMBERS
+        if not (like_row_numbers or like_labels):
             continue
         values = _feature(columns, sequences, position)
-        different = len(np.unique(values)) if not (values % 1).any() else len(values)
         leave_out = flag("--ignore-columns", name)
+        if like_row_numbers and len(values) > 1 and (np.diff(values) == 1).all():
+            note(f"{path}: column {_named(name)} numbers the rows and is read as a feature: {leave_out}")
+        different = len(np.unique(values)) if not (values % 1).any() else len(values)
         if like_an_id and 2 * different <= len(values):
             note(
                 f"{path}: column {_named(name)} is read as a feature; if it says which series a row is of:"

@@ -31,7 +31,7 @@ class Times:
         self._high, self._low, self._texts = array("d"), array("d"), bytearray()
 
     def add(self, text: str) -> None:
-        """Raises ValueError for text that is neither a number nor an ISO date."""
+        """Raises ValueError for text that is neither a number nor an ISO date, perhaps with slashes."""
         high, low = parse_time(text)
         self._high.append(high)
         self._low.append(low)
@@ -100,7 +100,7 @@ def in_words(seconds: float) -> str:
 
 
 def _of_date(text: str) -> tuple[float, float]:
-    moment = datetime.fromisoformat(text)
+    moment = datetime.fromisoformat(text.replace("/", "-", 2) if text[4:5] == "/" else text)
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     seconds = float(86400 * since.days + since.seconds)
     beyond = _BEYOND_MICROSECONDS.search(text)

@@ -341,7 +341,8 @@ def test_labels_from_a_file(digits, tmp_path, capsys):
     assert "line 2: found the label 'x', expected 0 (normal) or 1 (odd)" in answer("id,label\n0,x\n")
     assert "line 3: found the step '', expected a whole number" in answer("id,step,label\n0,0,1\n0,,1\n")
     assert "found the columns name, label" in answer("name,label\n0,1\n")
-    assert "found the labels 0 and 1 for one thing" in answer("id,label\n0,1\n0,0\n")
+    assert "one thing, expected one of them; a column step says" in answer("id,label\n0,1\n0,0\n")
+    assert answer("id,step,label\n0,3,1\n0,3,0\n").rstrip().endswith("expected one of them")
     assert "found no label for '3', expected" in answer("id,label\n0,0\n1,0\n2,1\n")
     assert "found only the label 0" in answer("id,label\n0,0\n1,0\n2,0\n3,0\n")
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import evaluate
 import train
 from video_ae import LSTMAutoencoder, ModelConfig
-from video_ae.anomaly import Scorer, Thresholds
+from video_ae.anomaly import Scorer, Thresholds, detection
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
 
 FOLLOW = 2  # steps that are predicted
@@ -124,3 +124,17 @@ def test_thresholds_of_lists_are_those_of_padded_rows(lengths, seed, groups):
     assert isinstance(flags, list)
     for flag, wanted, row in zip(flags, expected, rows, strict=True):
         np.testing.assert_array_equal(flag, wanted[: len(row)])
+    by_name = {f"series {n}": row for n, row in enumerate(rows)}  # as `score_steps` gives it for a dictionary
+    objects = np.empty(len(rows), object)
+    objects[:] = rows
+    for scores in (by_name, by_name.values(), iter(rows), objects):
+        assert Thresholds.fit(scores, 0.9, names) == of_table
+    named = of_list.flag(by_name, names)
+    assert list(named) == list(by_name)
+    for flag, wanted in zip(named.values(), flags, strict=True):
+        np.testing.assert_array_equal(flag, wanted)
+    labels = [np.arange(len(row)) % 2 for row in rows]
+    wanted = detection(np.concatenate(labels), np.concatenate(rows))
+    assert detection(labels, rows)["roc_auc"] == wanted["roc_auc"]
+    of_names = dict(reversed(list(zip(by_name, labels, strict=True))))  # matched by name, not by order
+    assert detection(of_names, by_name)["roc_auc"] == wanted["roc_auc"]

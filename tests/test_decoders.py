@@ -441,6 +441,17 @@ def test_a_damaged_gif_is_refused(tmp_path):
                 read_video(path)
 
 
+def test_pictures_without_a_delay_are_no_frames(tmp_path):
+    """FFmpeg joins them to the picture before. Catches a healthy GIF that is called damaged because it has too few."""
+    pictures = [Image.fromarray(np.full((40, 50), 20 * k, np.uint8)) for k in range(8)]
+    path = tmp_path / "slides.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], optimize=False)
+    with pytest.raises(ValueError, match=r"slides\.gif: picture 1 has no delay of its own, .* give it one"):
+        read_video(path)
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], optimize=False, duration=40)
+    assert len(read_video(path)) == 8
+
+
 # Time
 
 

@@ -302,6 +302,10 @@ def test_a_second_derivative_says_that_there_is_none(cell):
         torch.testing.assert_close(gradient, once)  # the first one is right
         with pytest.raises(RuntimeError, match=r"^a second derivative: .* written by hand and have none"):
             gradient.square().sum().backward()
+        penalty = torch.autograd.grad(made.sum(), frames, create_graph=True)[0].square().sum()
+        for of in (frames, *model.encoder.parameters()):  # `grad` went past what does not lead there
+            with pytest.raises(RuntimeError, match=r"^a second derivative"):
+                torch.autograd.grad(made.sum() + penalty, of, retain_graph=True)
 
 
 @pytest.mark.parametrize("output", ["logistic", "linear"])

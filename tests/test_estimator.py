@@ -312,7 +312,7 @@ def test_windows_do_not_cross_a_hole_in_time():
     frame = sensors(104).set_axis(minutes).drop(minutes[60:64])  # 40, 20 and 40 rows
     parts = [frame.iloc[:40].reset_index(drop=True), frame.iloc[60:].reset_index(drop=True)]
     hole = pytest.warns(
-        UserWarning, match="2 holes in the times, the largest 120 days.*do not cross them; 20 steps are in"
+        UserWarning, match="2 holes in the times .*, the largest 120 days.*do not cross them; 20 steps are in"
     )
     with hole:
         model = SequenceAutoencoder("composite", window=25, **SMALL).fit(frame)

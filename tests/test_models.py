@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -212,3 +213,24 @@ def test_wrong_shapes_and_missing_decoders_are_named():
 def test_models_that_cannot_be_built(choices, message):
     with pytest.raises(ValueError, match=message):
         ModelConfig(**choices)
+
+
+@pytest.mark.parametrize("output", ["logistic", "linear"])
+def test_float_frames_of_0_to_255_are_refused(output):
+    """Catches frames that nobody divided: their codes are those of saturated units, and nothing says so."""
+    model = LSTMAutoencoder(ModelConfig(frame_shape=(1, 8, 8), hidden_size=4, input_frames=3, output=output))
+    frames = torch.randint(0, 256, (2, 3, 1, 8, 8), dtype=torch.uint8)
+    for method in (model.encode, model.reconstruct, model.predict):
+        with pytest.raises(ValueError, match=r"found float frames of up to 2\d\d, expected 0 to 1: give uint8 frames"):
+            method(frames.float())
+        with pytest.raises(ValueError, match="or divide by 255"):
+            method(frames.float().flatten(2))
+    torch.testing.assert_close(model.encode(frames.float() / 255), model.encode(frames))
+    features = LSTMAutoencoder(ModelConfig(frame_shape=(64, 1, 1), hidden_size=4, input_frames=3, output="linear"))
+    assert features.encode(frames.float().flatten(2)).shape == (2, 4)  # may be of any range
+
+
+def test_arrays_are_told_from_tensors():
+    """They gave NumPy's words about axes."""
+    with pytest.raises(TypeError, match=r"found ndarray, expected a tensor: torch\.from_numpy"):
+        LSTMAutoencoder(ModelConfig(frame_shape=(2, 1, 1), output="linear")).encode(np.zeros((1, 3, 2, 1, 1)))

@@ -456,7 +456,7 @@ def test_windows_of_one_long_series(tmp_path, capsys):
     run, out = tmp_path / "run", tmp_path / "codes.npz"
     frames = ["--input-frames", "6", "--future-frames", "3", "--data-dir", str(tmp_path / "mine.npy")]
     assert train.command([*TRAINING, "--composite", *frames, "--output-dir", str(run)]) == 0
-    assert "1 sequences of 302 to 302 steps; clips are windows" in capsys.readouterr().err
+    assert "1 sequence of 302 steps; clips are windows" in capsys.readouterr().err
     assert stored(run, "data")["whole"] is False
     assert evaluate.command([str(run), "--device", "cpu"]) == 0
     folder = run / "evaluation"
@@ -472,6 +472,14 @@ def test_windows_of_one_long_series(tmp_path, capsys):
         np.testing.assert_allclose(archive["codes"], expected, atol=1e-6)
 
 
+def test_a_series_too_short_for_three_parts_is_said_to_be(tmp_path, capsys):
+    """It was told to put back data that it never had."""
+    np.save(tmp_path / "few.npy", np.arange(5.0))
+    words = ["--reconstruct", "--input-frames", "1", "--data-dir", str(tmp_path / "few.npy")]
+    assert train.command([*TRAINING, *words, "--output-dir", str(tmp_path / "run")]) == 1
+    assert "few.npy: too little for a validation part, a tenth of it" in capsys.readouterr().err
+
+
 def test_what_a_file_settles(tmp_path, capsys):
     """Offsets and columns are stored; what is constant in the training part is named, whatever it does later."""
     t = np.arange(100)
@@ -481,7 +489,7 @@ def test_what_a_file_settles(tmp_path, capsys):
     data = DataConfig(dataset="sequences", data_dir=str(path)).settled(windows=False)
     assert (data.columns, data.offsets, data.whole) == (("count", "ramp", "valve", "x"), (10**9 + 2, 0, 0, 0), False)
     said = capsys.readouterr().err
-    assert "1 sequences of 100 to 100 steps; clips are windows" in said
+    assert "1 sequence of 100 steps; clips are windows" in said
     assert f"{path}: constant in training: valve; what they do later cannot be judged" in said
     clip = data.open("test", 10)[0][:, 0, 0, 0]
     assert (clip.double() + data.offsets[0]).tolist() == [10**9 + t % 7 for t in range(90, 100)]

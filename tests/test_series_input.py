@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from datasets.times import find_holes
 from video_ae.series_input import ARRAY, LIST, ROWS, SERIES, read_sequences, sign_of_one_series
 
 RANDOM = np.random.default_rng(0)
@@ -181,9 +182,60 @@ def test_holes_in_times():
     assert holes_of(seconds.delete([40]).tz_localize("Europe/Berlin")) == [40]
     assert holes_of(seconds.delete([40]).to_period("s")) == [40]
     assert holes_of(seconds.delete([40]) - seconds[0]) == [40]
-    assert holes_of(pd.Index(np.r_[0:40, 70:100])) == []  # numbers need not be times
     (hole,) = read_sequences(frame(99, seconds.delete([40])), long=True).holes[0]
-    assert (hole.duration.total_seconds(), hole.since) == (2, "2024-01-01 00:00:39")
+    assert hole == (40, 2.0, "0:00:02 after 2024-01-01 00:00:39")
+
+
+def test_holes_in_other_indexes():
+    """Epoch seconds, rows that `dropna` left, dates as Python's objects and as text; catches holes glued over because
+    nobody called `pandas.to_datetime`. Ids are no times, and rows in another order are said to be."""
+    hours = pd.date_range("2024", periods=100, freq="h").delete(range(40, 60))
+    in_berlin = hours.tz_localize("UTC").tz_convert("Europe/Berlin")
+    for index in (
+        pd.Index(hours.as_unit("s").astype(np.int64)),
+        pd.Index(np.r_[0:40, 60:100]),
+        pd.Index(np.r_[0:40, 60:100] / 10),
+        pd.Index(hours.to_pydatetime(), dtype=object),
+        hours.astype(str),
+        in_berlin.astype(str),
+        pd.CategoricalIndex(hours),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert holes_of(index) == [40], index
+            assert holes_of(index[:40]) == []
+    (hole,) = read_sequences(frame(80, np.r_[0:40, 60:100]), long=True).holes[0]
+    assert hole[:2] == (40, 21.0)
+    assert hole.words.startswith("from 39 to 60 ")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert holes_of(pd.Index([7] * 40 + [3] * 40)) == []  # ids
+        assert holes_of(pd.Index([f"row {number}" for number in range(80)])) == []
+    with pytest.warns(UserWarning, match=r"not in order.*sort_index.*reset_index"):
+        assert holes_of(pd.Index(np.r_[50:90, 0:40])) == []
+    with pytest.warns(UserWarning, match="not in order"):
+        assert holes_of(pd.concat([frame(40), frame(40)]).index) == []
+
+
+def test_the_hour_that_comes_twice_is_told_apart_as_advised():
+    hours = pd.date_range("2024-10-26", periods=60, freq="30min", tz="Europe/Berlin").tz_localize(None)
+    with pytest.raises(ValueError, match=r"not in order.*tz_localize\(ZONE, ambiguous='infer'\)"):
+        holes_of(hours)
+    assert holes_of(hours.tz_localize("Europe/Berlin", ambiguous="infer")) == []
+    with pytest.raises(ValueError, match=r"without missing ones$"):
+        holes_of(hours[::-1])
+
+
+@pytest.mark.parametrize("order", [["id", "time"], ["time", "id"]])
+def test_an_index_of_ids_and_times_is_split_by_its_ids_as_advised(order):
+    """Catches advice that makes a series of every moment."""
+    times = pd.date_range("2024", periods=5, freq="h")
+    index = pd.MultiIndex.from_product([["a", "b"], times], names=["id", "time"]).reorder_levels(order)
+    table = frame(10, index)
+    with pytest.raises(ValueError, match="index of 2 levels") as raised:
+        read_sequences(table, long=True)
+    advised = eval(str(raised.value).split("dictionary of them, ")[1], {"X": table})
+    assert read_sequences(advised, long=True).lengths.tolist() == [5, 5]
 
 
 @settings(max_examples=200, deadline=None)
@@ -197,14 +249,13 @@ def test_holes_are_where_the_rule_says(distances, unit, regular):
     if regular:
         distances = [10 if distance < 25 else 10 * distance for distance in distances]
     ordered = sorted(distances)
-    most, middle = (
-        ordered[int(0.9 * (len(ordered) - 1))],
-        (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2,
-    )
+    most, middle = ordered[int(0.9 * (len(ordered) - 1))], ordered[(len(ordered) - 1) // 2]
     limit = 1.5 * middle if most <= 1.1 * middle else 5 * most
     expected = [step + 1 for step, distance in enumerate(distances) if distance > limit]
     times = np.concatenate([[0], np.cumsum(distances)]).astype(f"datetime64[{unit}]")
-    assert holes_of(pd.DatetimeIndex(times)) == expected
+    assert holes_of(pd.DatetimeIndex(times)) == (expected if len(distances) > 1 else [])
+    # as files are read, by the other copy of the rule: neither package imports the other
+    assert holes_of(pd.DatetimeIndex(times)) == (find_holes(np.array(distances, np.float64)) + 1).tolist()
 
 
 def sign(X: object) -> str | None:  # noqa: N803

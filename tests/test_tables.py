@@ -183,6 +183,12 @@ def test_advice_helps(name, tmp_path):
     [
         ("time;a\n2024-01-01;1,5\n", r"parted by semicolons, .*read_csv\(FILE, sep=';', decimal=\",\"\)\.to_csv"),
         ('time,a\n0,"1,5"\n', r'write numbers with a point \(pandas\.read_csv\(FILE, decimal=","\)'),
+        ('time,a\n0,"1,234.5"\n', r'without commas \(pandas\.read_csv\(FILE, thousands=","\)'),
+        ("a\n1e39\n", "in a larger unit, or --ignore-columns a leaves it out"),
+        ("a\ninf\n", "fill such cells in"),
+        ("# of 2024\na,b\n1,2\n", "found 2 cells in line 2, expected 1 .*is line 1 the header"),
+        ("time,a\n2024-01-01 1:00 PM,1\n", r"pandas\.to_datetime reads most others; .*--ignore-columns time$"),
+        ("time,a\n01-Jan-2024,1\n", r"pandas\.to_datetime reads most others"),
         ("time,a\n31.01.2024,1\n", "found '31.01.2024' as time .*write the year first .*dayfirst"),
         ("date,a\n01/31/2024,1\n", "found '01/31/2024' as time .*write the year first"),
         ("time,a\n,1\n", "found '' as time in line 2, .*fill such cells in, or drop their rows"),
@@ -215,6 +221,44 @@ def test_what_is_only_likely_is_said_and_read(tmp_path, capsys):
     open_sequences(path)
     open_sequences(path, columns=("x", "kid", "target", "grid", "humid"))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        *((name, "--id-column") for name in ("engine_no", "vehicle-id", "Pump", "tag", "unit number", "stationId")),
+        *((name, "if these are labels") for name in ("Normal/Attack", "is_fault", "event", "gt", "anomaly_label")),
+        *((name, None) for name in ("humid", "status", "piano", "pressure", "normal", "tagged")),
+    ],
+)
+def test_what_is_likely_is_told_by_many_names(column, said, tmp_path, capsys):
+    values = [0, 1] * 8
+    frame(16).assign(**{column: values}).to_csv(tmp_path / f"{len(column)}.csv", index=False)
+    open_sequences(tmp_path / f"{len(column)}.csv")
+    told = capsys.readouterr().err
+    assert (said in told and f"column {column} is" in told) if said else not told
+
+
+@pytest.mark.parametrize("column", ["index", "row_id", "no"])
+def test_a_column_that_numbers_the_rows_is_pointed_out(column, tmp_path, capsys):
+    frame(16).assign(**{column: range(1, 17)}).to_csv(tmp_path / "mine.csv", index=False)
+    open_sequences(tmp_path / "mine.csv")
+    assert f"column {column} numbers the rows and is read as a feature" in capsys.readouterr().err
+
+
+def test_numbers_in_line_1_are_taken_for_names_aloud(tmp_path, capsys):
+    """As pandas names columns; or the first row of a table without a header, which is lost."""
+    assert open_sequences(write(tmp_path / "mine.csv", "0,1\n5,6\n7,8\n")).array(0).tolist() == [[5, 6], [7, 8]]
+    assert "line 1 is taken for the names of the columns: 0, 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["csv", "npy"])
+def test_whole_numbers_that_float64_rounds_are_refused(suffix, tmp_path):
+    """Catches counters beyond 2**53 that are read as constants or as every second number."""
+    path, counter = tmp_path / f"mine.{suffix}", 2**53 + np.arange(300)
+    np.save(path, counter) if suffix == "npy" else pd.DataFrame({"a": counter}).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="write its differences from step to step"):
+        open_sequences(path)
 
 
 def test_an_index_that_numbers_the_rows_is_left_out(tmp_path, capsys):

@@ -106,6 +106,12 @@ def test_one_missing_row_of_regular_ones_is_a_hole():
     assert find_holes(np.array([60.0])).tolist() == []
 
 
+def test_dates_with_slashes():
+    assert parse_time("2024/01/31 12:00:00.5") == parse_time("2024-01-31T12:00:00.5")
+    with pytest.raises(ValueError, match="31/01/2024"):
+        parse_time("31/01/2024")  # or the first of a 31st month
+
+
 def test_numbers_that_only_look_like_dates_stay_numbers():
     assert distances(["20240130", "20240131", "20240132"]) == [1, 1]
     assert distances(["20240131", "20240201"]) == [1]  # day

@@ -34,7 +34,7 @@ _ROUNDING = 1e-6  # of a value, what float32 may make of it
 _LEAST_LEVEL = 1e-3  # of the decoder's mean level: a step that is always right by luck does not make all others odd
 
 Floats = npt.NDArray[np.float64]
-SomeScores = npt.ArrayLike | Sequence[npt.ArrayLike]
+SomeScores = npt.ArrayLike | Iterable[npt.ArrayLike] | Mapping[Any, npt.ArrayLike]
 
 
 class Scores(NamedTuple):
@@ -311,17 +311,19 @@ class Thresholds:
 
     @classmethod
     def fit(cls, scores: SomeScores, quantile: float = QUANTILE, groups: Sequence[object] | None = None) -> Thresholds:
-        """From scores (N,) or (N, T) of held-out normal data, or a list of N arrays (T_i,); NaN does not count.
+        """From scores of held-out normal data, (N,) or (N, T), or a list or dictionary of N arrays (T_i,); NaN does not
+        count.
 
-        groups: N names, one per row or array. Raises ValueError where a group has too few scores to tell the quantile:
-        at least 1 / (1 - quantile), so that one of them may be expected above it.
+        groups: N names, one per row or array; of a dictionary its keys, `list(scores)`, if each is a group. Raises
+        ValueError where a group has too few scores to tell the quantile: at least 1 / (1 - quantile), so that one of
+        them may be expected above it.
         """
         check_quantile(quantile)
         rows = _rows(scores)
         needed = int(np.ceil(1 / (1 - quantile) - 1e-6))
         chosen = {}
         for name, places in _places(groups, len(rows)).items():
-            normal = np.concatenate([np.ravel(rows[place]) for place in places])
+            normal = _flat([rows[place] for place in places])
             normal = normal[~np.isnan(normal)]
             if len(normal) < needed:
                 of_group = f" of group {name!r}" if groups is not None else ""
@@ -347,27 +349,35 @@ class Thresholds:
 
     def flag(
         self, scores: SomeScores, groups: Sequence[object] | None = None
-    ) -> npt.NDArray[np.bool_] | list[npt.NDArray[np.bool_]]:
-        """Which scores are above their threshold: (N,) or (N, T), or a list of (T_i,) for a list. NaN never is."""
+    ) -> npt.NDArray[np.bool_] | list[npt.NDArray[np.bool_]] | dict[Any, npt.NDArray[np.bool_]]:
+        """Which scores are above their threshold: (N,) or (N, T), or a list or dictionary of (T_i,) for one. NaN never
+        is."""
         rows = _rows(scores)
         thresholds = self.of(len(rows), groups)
         if isinstance(rows, list):
-            return [row > threshold for row, threshold in zip(rows, thresholds, strict=True)]
+            flags = [row > threshold for row, threshold in zip(rows, thresholds, strict=True)]
+            return dict(zip(scores, flags, strict=True)) if isinstance(scores, Mapping) else flags
         return rows > thresholds.reshape(-1, *[1] * (rows.ndim - 1))
 
 
-def detection(labels: npt.ArrayLike, scores: npt.ArrayLike) -> dict[str, Any]:
+def detection(labels: SomeScores, scores: SomeScores) -> dict[str, Any]:
     """How well scores tell odd (label 1) from normal (0): numbers and the points of both curves, by scikit-learn.
 
     `roc_auc`, `average_precision`, `odd` and `count`; `roc`: false and true positive rates; `pr`: recalls and
-    precisions. Where a score is NaN there is nothing to judge. Raises ValueError unless there are both kinds.
+    precisions. Both may be lists or dictionaries of arrays (T_i,). Where a score is NaN there is nothing to judge.
+    Raises ValueError unless there are both kinds, and a label for every score.
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-    truth, values = np.asarray(labels).ravel(), np.asarray(scores, np.float64).ravel()
+    if isinstance(labels, Mapping) and isinstance(scores, Mapping):
+        labels = [labels[name] for name in scores]
+    truth, values = _flat(_rows(labels)), _flat(_rows(scores))
+    if len(truth) != len(values):
+        raise ValueError(f"found {len(truth)} labels of {len(values)} scores, expected one for each")
     truth, values = truth[~np.isnan(values)], values[~np.isnan(values)]
-    if not set(truth.tolist()) == {0, 1}:
-        raise ValueError(f"found labels {sorted(set(truth.tolist()))[:9]}, expected both 0 (normal) and 1 (odd)")
+    if set(truth.tolist()) != {0, 1}:
+        found = ", ".join(f"{label:g}" for label in sorted(set(truth.tolist()))[:9])
+        raise ValueError(f"found labels [{found}], expected both 0 (normal) and 1 (odd)")
     false_rates, true_rates, _ = roc_curve(truth, values)
     precisions, recalls, _ = precision_recall_curve(truth, values)
     return {
@@ -399,10 +409,19 @@ def _pad(values: Tensor, steps: int) -> Tensor:
 
 
 def _rows(scores: SomeScores) -> Floats | list[Floats]:
-    """Scores as one array, or as a list of arrays where that is what they are."""
-    if isinstance(scores, (list, tuple)) and any(np.ndim(row) for row in scores):
-        return [np.asarray(row, np.float64) for row in scores]
-    return np.asarray(scores, np.float64)
+    """Scores as one array, or as a list of arrays where that is what they are, or in a dictionary."""
+    if isinstance(scores, Mapping):
+        return [np.asarray(row, np.float64) for row in scores.values()]
+    rows: Any = scores if hasattr(scores, "__array__") or not isinstance(scores, Iterable) else list(scores)
+    if isinstance(rows, np.ndarray) and rows.dtype == object:
+        rows = list(rows)
+    if isinstance(rows, list) and any(np.ndim(row) for row in rows):
+        return [np.asarray(row, np.float64) for row in rows]
+    return np.asarray(rows, np.float64)
+
+
+def _flat(rows: Floats | list[Floats]) -> Floats:
+    return np.concatenate([np.ravel(row) for row in rows]) if len(rows) else np.empty(0)
 
 
 def _places(groups: Sequence[object] | None, count: int) -> dict[str, list[int]]:

@@ -99,9 +99,9 @@ def warn_of_holes(given: Sequences, width: int | None) -> None:
     holes = [(hole, index) for index, own in enumerate(given.holes) for hole in own]
     if not holes:
         return
-    largest, index = max(holes, key=lambda found: found[0].duration)
-    found = f"found {len(holes)} hole{'s' * (len(holes) > 1)} in the times, the largest {largest.duration}"
-    found += f" after {largest.since} in {given.name(index)}"
+    largest, index = max(holes, key=lambda found: found[0].size)
+    found = f"found {len(holes)} hole{'s' * (len(holes) > 1)} in the times (or numbers) of the index, the largest"
+    found += f" {largest.words} in {given.name(index)}"
     if width is None:
         comes = "sequences are read across them; give the parts as sequences of their own"
     else:

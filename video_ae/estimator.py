@@ -46,8 +46,9 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         windows, one every `stride` steps, the last one at the series' end. The encoder reads `window` steps of each;
         where `fit` and `score_samples` need what follows, windows are `future_steps` longer.
     Arrays may be DataFrames, whose features are put in the order that they had in `fit` by their names; the columns of
-    (N, T) are steps and have to be in order. Windows do not cross holes in the times of an index: a distance of more
-    than 1.5 times the median where nine of ten are within 1.1 of it, or else of more than 5 times the 0.9 quantile.
+    (N, T) are steps and have to be in order. Windows do not cross holes in the times or numbers of an index: a distance
+    of more than 1.5 times the median where nine of ten are within 1.1 of it, or else of more than 5 times the 0.9
+    quantile.
 
     For an array results are an array: (N, ...), or (windows, ...) of one long series. With `window`, of a list or
     dictionary they are a list or dictionary, an array per series. Without, codes, forecasts and scores of N sequences
@@ -82,8 +83,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     loss_curve_, validation_curve_: squared error per step, in standardised units, after every pass.
     n_iter_: passes that were made. n_features_in_: columns of X (of sequences: F). n_steps_: of the longest sequence.
     feature_names_in_: names of the columns of X, where they have names.
-    offsets_: (F,), what is taken away from X, in float64, before `model_` sees it: the mean of features that are more
-        than 100 standard deviations from zero, 0 of others.
+    offsets_: (F,), what is taken away from X, in float64, before `model_` sees it: about the mean of features that
+        float32 would not hold otherwise, such as those more than 100 standard deviations from zero, 0 of others.
     """
 
     def __init__(

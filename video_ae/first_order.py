@@ -15,7 +15,8 @@ Gradients = tuple[Tensor | None, ...]
 def first_order(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     """A backward pass that says so where its gradients, made with `create_graph=True`, are differentiated.
 
-    `torch.autograd.function.once_differentiable` takes them for constants where the gradient that comes in is one.
+    `torch.autograd.function.once_differentiable` takes them for constants where the gradient that comes in is one. So
+    does `torch.autograd.grad`, which only looks at what leads to its inputs, unless gradients depend on these.
     """
 
     @functools.wraps(backward)
@@ -24,16 +25,17 @@ def first_order(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
             found = backward(ctx, *gradients)
         if not torch.is_grad_enabled():
             return found
-        return tuple(None if gradient is None else _Last.apply(gradient.requires_grad_()) for gradient in found)
+        of = [one for one in (*gradients, *ctx.saved_tensors) if one is not None and one.requires_grad]
+        return tuple(None if gradient is None else _Last.apply(gradient.requires_grad_(), *of) for gradient in found)
 
     return run
 
 
 class _Last(torch.autograd.Function):
-    """A gradient that cannot be differentiated."""
+    """A gradient that cannot be differentiated by what it is of."""
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor) -> Tensor:
+    def forward(ctx: Any, gradient: Tensor, *of: Tensor) -> Tensor:
         return gradient.view_as(gradient)
 
     @staticmethod

@@ -15,6 +15,7 @@ from .motion import Motion
 from .patches import fold_grid, fold_lengths, frames_to_vectors, unfold_grid, unit_range, vectors_to_frames
 from .recurrent import LSTM, State
 
+_HIGHEST = 16.0  # of float frames, which may be standardised
 _KERNEL_SIZE = 3  # patches, of convolutions
 _LEAST_STD = 1e-2  # of the largest channel's: a channel that hardly changes is not blown up to unit variance
 
@@ -104,6 +105,8 @@ class Encoder(nn.Module):
         A convolutional LSTM takes frames of any height and width that the patch size divides.
         """
         shape = self.config.frame_shape
+        if not isinstance(clips, Tensor):
+            raise TypeError(f"found {type(clips).__name__}, expected a tensor: torch.from_numpy(...) of an array")
         if self.config.convolutional and clips.ndim == 5 and clips.shape[2] == shape[0]:
             return clips
         if clips.ndim == 3 and self.config.patch_size is None and clips.shape[2] == self.config.vector_size:
@@ -118,14 +121,24 @@ class Encoder(nn.Module):
     def to_vectors(self, clips: Tensor) -> Tensor:
         """What `forward` reads, float32, of uint8 frames (B, T, C, H, W) in 0 to 255 or float ones in 0 to 1.
 
-        Float vectors (B, T, D) of whole frames are taken as well. Frames of one pixel, such as features of a network,
-        may have any range. Raises ValueError for other shapes and types.
+        Float vectors (B, T, D) of whole frames are taken as well, in the same range. Frames of one pixel, such as
+        features of a network, may have any range. Raises ValueError for other shapes, types and ranges.
         """
+        self._refuse_unscaled(clips)
         time_major = self.to_frames(clips).transpose(0, 1).contiguous()  # in memory as the recurrence reads it
         frames = unit_range(time_major)
         if self.config.output == LINEAR:
             frames = (frames - self.mean[:, None, None]) / self.std[:, None, None]
         return frames_to_vectors(frames, self.config.patch_size).transpose(0, 1)
+
+    def _refuse_unscaled(self, clips: Tensor) -> None:
+        """Raises ValueError for float frames that are clearly not in 0 to 1, such as 0 to 255."""
+        if self.config.features or not clips.is_floating_point() or torch.compiler.is_compiling():
+            return
+        if clips.numel() and (highest := float(clips.detach().amax())) > _HIGHEST:
+            raise ValueError(
+                f"found float frames of up to {highest:g}, expected 0 to 1: give uint8 frames, or divide by 255"
+            )
 
 
 class Decoder(nn.Module):

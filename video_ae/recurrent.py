@@ -288,14 +288,15 @@ class _Recurrence(torch.autograd.Function):
             _step(gates[t, :n], cells[t, :n], peephole, cells[t + 1, :n], hiddens[t + 1, :n])
             if n < B:
                 hiddens[t + 1, n:], cells[t + 1, n:] = hiddens[t, n:], cells[t, n:]
-        ctx.save_for_backward(inputs, weight_input, weight, peephole, gates, hiddens, cells)
+        of_others = bias, hidden, cell  # for `first_order` alone
+        ctx.save_for_backward(inputs, weight_input, weight, peephole, gates, hiddens, cells, *of_others)
         ctx.product, ctx.running = product, running
         return hiddens[1:], cells[steps]
 
     @staticmethod
     @first_order
     def backward(ctx: Any, grad_hiddens: Tensor, grad_last_cell: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weight_input, weight, peephole, gates, hiddens, cells = ctx.saved_tensors
+        inputs, weight_input, weight, peephole, gates, hiddens, cells, *_ = ctx.saved_tensors
         grad_gates = torch.empty_like(gates)  # before activation
         grad_hidden, grad_cell = torch.zeros_like(hiddens[0]), grad_last_cell.clone()
         for t, n in reversed(list(enumerate(ctx.running))):

@@ -6,9 +6,10 @@ Nothing here imports pandas: a DataFrame is told by what it has.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -31,11 +32,12 @@ _USUAL, _LONG_HOLE = 0.9, 5.0  # a quantile of the distances, and how many times
 
 
 class Hole(NamedTuple):
-    """Where the times of a sequence jump: the first step after it, how long it is, and the time before it."""
+    """Where the times of a sequence jump: the first step after it, how many of the usual distances it is long, and what
+    it is in words."""
 
     step: int
-    duration: timedelta
-    since: str
+    size: float
+    words: str
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,8 @@ def read_sequences(X: Any, *, long: bool, rows: bool | None = None, labels: Labe
 
 
 def is_frame(X: Any) -> bool:  # noqa: N803
-    """Whether it is a DataFrame, of pandas or the like."""
-    return hasattr(X, "columns") and hasattr(X, "shape")
+    """Whether it is a DataFrame, of pandas or the like, whose columns are labels."""
+    return hasattr(X, "columns") and hasattr(X, "shape") and all(isinstance(label, Hashable) for label in X.columns)
 
 
 def named(labels: Labels | None) -> bool:
@@ -330,13 +332,37 @@ def _column(frame: Any, label: Hashable, where: str) -> Floats:
 
 
 def _times(X: Any) -> npt.NDArray[Any] | None:  # noqa: N803
-    """The times (T,) in the index of a DataFrame or Series, datetime64 or timedelta64; None where there are none."""
+    """The times (T,) in the index of a DataFrame or Series, datetime64 or timedelta64; None where there are none.
+
+    Objects and text are times where all of them are dates.
+    """
     if not hasattr(X, "iloc"):
         return None
     index = X.index.to_timestamp() if hasattr(X.index, "to_timestamp") else X.index  # of periods
     if getattr(index, "tz", None) is not None:
         index = index.tz_convert(None)
-    return index.to_numpy() if getattr(index.dtype, "kind", "") in ("m", "M") else None
+    kind = getattr(index.dtype, "kind", "")
+    if kind in ("m", "M"):
+        return index.to_numpy()
+    if kind != "O" or index.nlevels > 1:
+        return None
+    try:
+        moments = [datetime.fromisoformat(str(label)) for label in index]
+    except ValueError:
+        return None
+    in_utc = [moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment for moment in moments]
+    return np.array(in_utc, "M8[us]")
+
+
+def _numbered(X: Any) -> npt.NDArray[Any] | None:  # noqa: N803
+    """The numbers (T,) in the index of a DataFrame or Series that may be times or the places of rows in a larger table;
+    None where there are none, or where some follow themselves, as ids do."""
+    index = getattr(X, "index", None) if hasattr(X, "iloc") else None
+    if getattr(getattr(index, "dtype", None), "kind", "") not in ("i", "u", "f"):
+        return None
+    numbers: npt.NDArray[Any] = np.asarray(index)
+    numbers = numbers.astype(np.float64 if numbers.dtype.kind == "f" else np.int64)
+    return numbers if np.diff(numbers).all() else None
 
 
 def _holes(X: Any, where: str) -> tuple[Hole, ...]:  # noqa: N803
@@ -345,18 +371,22 @@ def _holes(X: Any, where: str) -> tuple[Hole, ...]:  # noqa: N803
     Where nine of ten distances are the usual one, a longer one than one and a half times that; where they vary, one of
     more than five times what nine of ten are below.
     """
-    if hasattr(X, "iloc") and X.index.nlevels > 1:
+    if hasattr(X, "iloc") and (levels := X.index.nlevels) > 1:
+        of_ids = next((level for level in range(levels) if X.index.get_level_values(level).dtype.kind != "M"), 0)
         raise ValueError(
-            f"{where} has an index of {X.index.nlevels} levels, expected one sequence: give a dictionary of them,"
-            " {name: part.droplevel(0) for name, part in X.groupby(level=0)}"
+            f"{where} has an index of {levels} levels, expected one sequence: give a dictionary of them,"
+            f" {{name: part.droplevel({of_ids}) for name, part in X.groupby(level={of_ids})}}"
         )
-    times = _times(X)
+    times, numbers = _times(X), _numbered(X)
+    if times is None and numbers is not None:
+        return _holes_in_numbers(numbers, where)
     if times is None or len(times) < 2:
         return ()
     distances = np.diff(times)
     if np.isnat(distances).any() or (distances < np.timedelta64(0)).any():
         raise ValueError(
             f"the times of {where} are not in order, or missing: give X.sort_index(), without missing ones"
+            + _about_summer_time(times)
         )
     ticks = distances.astype(np.int64)
     if not ticks.all():
@@ -364,12 +394,45 @@ def _holes(X: Any, where: str) -> tuple[Hole, ...]:  # noqa: N803
             f"{where} has several steps at {X.index[int(ticks.argmin())]}: give a list of DataFrames where these are"
             " several sequences, or leave the others out, X[~X.index.duplicated()].sort_index()"
         )
-    usual, most = np.median(ticks), np.quantile(ticks, _USUAL, method="lower")
-    longest = _HOLE * usual if most <= _REGULAR * usual else _LONG_HOLE * most
     return tuple(
-        Hole(int(step) + 1, distances[step].astype("timedelta64[us]").item(), str(X.index[step]))
-        for step in np.flatnonzero(ticks > longest)
+        Hole(step + 1, size, f"{distances[step].astype('timedelta64[us]').item()} after {X.index[step]}")
+        for step, size in _long_distances(ticks)
     )
+
+
+def _about_summer_time(times: npt.NDArray[Any]) -> str:
+    """What to add where times go back now and then, by an hour at most, as clocks do."""
+    back = np.diff(times)[np.diff(times) < np.timedelta64(0)]
+    if times.dtype.kind != "M" or not 0 < 10 * len(back) < len(times) or back.min() < -np.timedelta64(1, "h"):
+        return ""
+    return "; if that is the end of summer time, X.tz_localize(ZONE, ambiguous='infer')"
+
+
+def _holes_in_numbers(numbers: npt.NDArray[Any], where: str) -> tuple[Hole, ...]:
+    """Where the numbers of an index jump: times, or rows that were left out. Warns where they are not in order, as
+    those of shuffled rows are, and those of rows that were put in order."""
+    distances = np.diff(numbers)
+    if not (distances > 0).all():
+        warnings.warn(
+            f"the index of {where} is not in order, the rows are taken as they come: give X.sort_index(), or, if they"
+            " are in order as they are, X.reset_index(drop=True)",
+            UserWarning,
+            stacklevel=7,
+        )
+        return ()
+    return tuple(
+        Hole(step + 1, size, f"from {numbers[step]} to {numbers[step + 1]} (X.reset_index(drop=True) has none)")
+        for step, size in _long_distances(distances)
+    )
+
+
+def _long_distances(distances: npt.NDArray[Any]) -> list[tuple[int, float]]:
+    """After which steps nothing comes for longer than is usual, and how many of the usual distances."""
+    if len(distances) < 2:
+        return []
+    usual, most = np.quantile(distances, (0.5, _USUAL), method="lower")
+    longest = _HOLE * usual if most <= _REGULAR * usual else _LONG_HOLE * most
+    return [(int(step), float(distances[step] / usual)) for step in np.flatnonzero(distances > longest)]
 
 
 def _refuse_not_finite(given: Sequences) -> None:

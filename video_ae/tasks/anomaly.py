@@ -202,7 +202,8 @@ def _refuse_unknown(normal: Normal, ids: Sequence[str]) -> None:
     if unknown := [one for one in dict.fromkeys(ids) if one not in set(known)]:
         raise ValueError(
             f"--per-series: found no held-out normal data of {_listed(unknown)}, only of {_listed(known)}; leave"
-            " --per-series out for one threshold of all, or train on data that has these series"
+            " --per-series out for one threshold of all, or train on fewer than ten series, each of which is split in"
+            " time, with these among them"
         )
 
 
@@ -292,7 +293,8 @@ def _read_labels(path: Path) -> Labels:
                 raise ValueError(f"{where}: found the step {text!r}, expected a whole number from 0")
             key = row["id"], int(text) if text else None
             if labels.setdefault(key, int(row["label"])) != int(row["label"]):
-                raise ValueError(f"{where}: found the labels 0 and 1 for one thing, expected one of them")
+                by_step = "" if "step" in found else "; a column step says which step each is of"
+                raise ValueError(f"{where}: found the labels 0 and 1 for one thing, expected one of them{by_step}")
     return labels
 
 
