@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .division import Division
     from .labelled import LabelledVideos
     from .moving_mnist import MovingMNIST
-    from .video_arrays import VideoClips
+    from .video_clips import VideoClips
 
 DIGITS = ("optical", "mnist", "fashion-mnist", "kmnist")
 DIGIT_LABELS = ("identity", "direction")
@@ -224,7 +224,7 @@ class DataConfig:
         from . import sources
         from .parts import choose
         from .sequences import sequence_clips
-        from .video_arrays import VideoClips
+        from .video_clips import VideoClips
 
         if self.generated:
             return sources.open_digits(self, split, frames, self.num_digits, seed, device)

@@ -21,7 +21,8 @@ from .division import BOUNDS, TO_CUT_BY_ITEM
 from .notes import note
 from .offsets import Floats, centred, find_offsets, rounding
 from .tables import Choice, flag, read_table
-from .video_arrays import Cut, VideoArrays, VideoClips, VideoRecord
+from .video_arrays import Cut, VideoArrays, VideoRecord
+from .video_clips import VideoClips
 
 MAX_BYTES = 2**34  # of float32 numbers in memory
 _ROWS = 2**16  # that are looked at together for what is not finite

@@ -18,7 +18,8 @@ import evaluate
 import train
 from datasets.config import DataConfig
 from datasets.sequences import divide, longest, open_sequences, sequence_clips
-from datasets.video_arrays import VideoArrays, VideoClips, VideoRecord, cut_arrays
+from datasets.video_arrays import VideoArrays, VideoRecord, cut_arrays
+from datasets.video_clips import VideoClips
 from video_ae import LSTMAutoencoder
 
 TRAINING = ["-b", "4", "--steps", "3", "--hidden-size", "6", "--device", "cpu", "--dataset", "sequences"]

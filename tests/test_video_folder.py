@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from datasets.config import DataConfig
 from datasets.hmdb51 import HMDB51, hmdb51_videos
 from datasets.ucf101 import UCF101, ucf101_videos
-from datasets.video_arrays import VideoClips
+from datasets.video_clips import VideoClips
 from datasets.video_folder import VideoFolder, find_videos
 from datasets.videos import SUFFIXES, Video, read_video
 
