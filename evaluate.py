@@ -29,7 +29,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets.config import DIGIT_LABELS, DataConfig, add_data_flags
+from datasets.config import DIGIT_LABELS, PATHS, DataConfig, add_data_flags
 from video_ae import cli
 from video_ae.config import FineTuning, add_fine_tuning_flags, from_json
 from video_ae.tasks.opened import FEW_CLIPS, GENERATED_CLIPS, SEEDS, Opened
@@ -125,7 +125,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     _add_task_flags(parser)
     add_fine_tuning_flags(parser)
-    add_data_flags(parser)
+    add_data_flags(parser, "What is not given is as in training; the defaults are those of train.py.")
     arguments = parser.parse_args(words)
     if (arguments.run is None) == (arguments.compare is None):
         parser.error("name the RUN to evaluate, or several with --compare")
@@ -158,10 +158,19 @@ def open_run(arguments: argparse.Namespace, path: Path, ranks: Ranks) -> Opened:
 
 def refuse_other_split(trained_on: DataConfig, data: DataConfig) -> None:
     """Raises ValueError where what tests here may have trained there: another division of the same videos."""
-    if data.data_dir is None or data.data_dir != trained_on.data_dir or data.generated or trained_on.generated:
+    if data.data_dir is None or data.generated or trained_on.generated:
         return  # a folder of digits, such as `data`, may hold the public test file too
-    for name in ("dataset", "annotation_path", "fold", "group", "id_column", "time_column"):
-        if getattr(data, name) != getattr(trained_on, name):
+
+    def has_moved(place: str | None) -> bool:
+        return place is not None and not Path(place).exists()
+
+    if data.data_dir != trained_on.data_dir and not (
+        has_moved(trained_on.data_dir) and data.dataset == trained_on.dataset
+    ):
+        return
+    for name in ("dataset", "annotation_path", "fold", "split_file", "group", "id_column", "time_column"):
+        before = getattr(trained_on, name)
+        if getattr(data, name) != before and not (name in PATHS and has_moved(before)):
             flag = "--" + name.replace("_", "-")
             raise ValueError(
                 f"{flag} divides the videos of this run otherwise than its training did, which may have seen those that"

@@ -232,6 +232,7 @@ def choose(arguments: argparse.Namespace, processes: int) -> dict[str, Any]:
         model, data, training = inherit(stored, given, str(run.path / "config.json"))
         division = kept_division(run, data, model.frames)
     elif "decoders" in given:
+        run.refuse_used()  # before hours of decoding
         model, data, training = configure(given)
         division = data.divide(model.frames)
     else:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from .moving_mnist import MovingMNIST
-from .video_arrays import VideoClips
+from .video_clips import VideoClips
 
 _PATIENCE = 300  # seconds that a batch may take
 Clips = MovingMNIST | VideoClips

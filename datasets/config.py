@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .division import Division
     from .labelled import LabelledVideos
     from .moving_mnist import MovingMNIST
-    from .video_arrays import VideoClips
+    from .video_clips import VideoClips
 
 DIGITS = ("optical", "mnist", "fashion-mnist", "kmnist")
 DIGIT_LABELS = ("identity", "direction")
@@ -66,7 +66,7 @@ class DataConfig:
     skip_unreadable: bool = False
     follow_links: bool = False  # also out of the folder of the videos
     id_column: str | None = None  # of a .csv file of sequences, as the next two; None: `id`, if it is there
-    time_column: str | None = None  # None: the first of `time`, `timestamp`, `date`, `datetime`; or `date` and `time`
+    time_column: str | None = None  # None: `time` or another usual name, see `tables.py`
     ignore_columns: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()  # the features and their order; see `settled`
     offsets: tuple[float, ...] = ()  # subtracted from the features before they become float32; see `settled`
@@ -152,8 +152,10 @@ class DataConfig:
         columns, offsets = tuple(sequences.facts["columns"]), sequences.facts["offsets"]
         whole = not windows and not split_by_time(sequences)
         steps = sorted(sequence_lengths(sequences.videos).values())
-        cut = "each is a clip; --input-frames N cuts windows" if whole else "clips are windows"
-        note(f"{self.data_dir}: {len(steps)} sequences of {steps[0]} to {steps[-1]} steps; {cut}")
+        each = "each stretch without a hole" if sequences.facts["segmented"] else "each"
+        cut = f"{each} is a clip; --input-frames N cuts windows" if whole else "clips are windows"
+        length = " to ".join(f"{count:,}" for count in dict.fromkeys([steps[0], steps[-1]]))
+        note(f"{self.data_dir}: {len(steps):,} sequence{'s' * (len(steps) > 1)} of {length} steps; {cut}")
         if constant := constant_features(cut_arrays(sequences, divide(sequences.videos)["train"])):
             names = [columns[feature] if columns else f"feature {feature}" for feature in constant]
             note(
@@ -196,7 +198,7 @@ class DataConfig:
         from .parts import refuse_missing
         from .sources import open_arrays
 
-        refuse_missing(open_arrays(self, frames), division, self.data_dir)
+        refuse_missing(open_arrays(self, frames, division), division, self.data_dir)
 
     def open(
         self,
@@ -222,13 +224,13 @@ class DataConfig:
         from . import sources
         from .parts import choose
         from .sequences import sequence_clips
-        from .video_arrays import VideoClips
+        from .video_clips import VideoClips
 
         if self.generated:
             return sources.open_digits(self, split, frames, self.num_digits, seed, device)
         if self.dataset == "moving-mnist-file" and split in ("train", "validation"):
             raise ValueError("the public Moving MNIST file is test data: train on moving-mnist, evaluate on this file")
-        everything = sources.open_arrays(self, frames)
+        everything = sources.open_arrays(self, frames, division)
         part = choose(everything, split, division, partial(sources.divide, self), self.data_dir)
         if self.dataset == "sequences":
             least = shortest or frames
@@ -274,7 +276,7 @@ class DataConfig:
             raise ValueError(
                 f"--dataset {self.dataset} has no classes; evaluate on another data set of the same frames"
             )
-        everything = sources.open_arrays(self, frames)
+        everything = sources.open_arrays(self, frames, division)
         if everything.class_names == [""]:
             raise ValueError(f"{self.data_dir}: videos without classes, expected a folder of them for each: CLASS/NAME")
         arrays = choose_labelled(everything, split, division, partial(sources.divide, self), self.data_dir)
@@ -295,9 +297,9 @@ class _OneOrTwo(argparse.Action):
         setattr(namespace, self.dest, values[0] if len(values) == 1 else tuple(values))
 
 
-def add_data_flags(parser: argparse.ArgumentParser) -> None:
+def add_data_flags(parser: argparse.ArgumentParser, description: str | None = None) -> None:
     """The flags of `DataConfig`. A flag that is not given is absent from the namespace, so that it can be inherited."""
-    group = parser.add_argument_group("data", argument_default=argparse.SUPPRESS)
+    group = parser.add_argument_group("data", description, argument_default=argparse.SUPPRESS)
     group.add_argument("--dataset", choices=DATASETS, help="where clips come from (default: moving-mnist, generated)")
     group.add_argument("--data-dir", metavar="PATH", help="folder of MNIST/raw (default: data), of videos, or a file")
     group.add_argument("--digits", choices=DIGITS, help="images that move (default: optical, bundled, not MNIST)")
@@ -353,6 +355,13 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--time-column",
         metavar="NAME",
-        help="what orders its rows (default: time, timestamp, date or datetime, or date and time together, likewise)",
+        help="what orders its rows (default: time, timestamp, ds or another usual name, or date and time together,"
+        " likewise)",
     )
-    group.add_argument("--ignore-columns", metavar="NAME", nargs="+", help="what to leave out of it, such as labels")
+    group.add_argument(
+        "--ignore-columns",
+        metavar="NAME",
+        nargs="+",
+        action="extend",
+        help="what to leave out of it, such as labels (=-x for a name that begins with -)",
+    )

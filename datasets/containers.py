@@ -393,7 +393,7 @@ def _gif(file: _File) -> int:
     content = file.peek(0, MAX_GIF + 1)  # blocks are too many to read one by one
     if len(content) > MAX_GIF:
         raise DamagedError(f"found a GIF of {file.size:,} bytes, expected at most {MAX_GIF:,}; convert it")
-    frames = 0
+    frames, before = 0, 0
     try:
         screen = struct.unpack_from("<HH", content, 6)
         if screen[0] * screen[1] > MAX_PIXELS_PER_FRAME:
@@ -415,8 +415,11 @@ def _gif(file: _File) -> int:
                 at += 1 + length
             at += 1
             if kind == _GIF_PICTURE:
+                if before == kind:  # FFmpeg shows the two as one
+                    raise DamagedError(f"picture {frames} has no delay of its own, so that it is no frame; give it one")
                 _check_picture(content[begin:at], screen, frames)
                 frames += 1
+            before = kind
     except (IndexError, struct.error):
         raise DamagedError(f"cut off after {file.size:,} bytes, expected its end mark") from None
     return frames

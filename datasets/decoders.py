@@ -138,8 +138,8 @@ class _PyAV:
     def _decoded(self) -> Iterator[av.VideoFrame]:
         import av
 
-        first_key, number = None, -1
-        missing: set[object] = set()  # of the first packets those that gave no frame yet
+        first_key, key_time, number = None, None, -1
+        missing: dict[object, int | None] = {}  # of the first packets those that gave no frame yet, and their times
         packets = self._container.demux(self._stream)
         shown = False
         while True:
@@ -154,9 +154,9 @@ class _PyAV:
                 number += 1
                 packet.opaque = number
                 if packet.is_keyframe and first_key is None:
-                    first_key = number
+                    first_key, key_time = number, packet.pts
                 if number < _HEAD:
-                    missing.add(number)
+                    missing[number] = packet.pts
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
@@ -164,9 +164,13 @@ class _PyAV:
                 frames = []
             for frame in frames:
                 shown = True
-                missing.discard(frame.opaque)
+                missing.pop(frame.opaque, None)
                 yield frame
         if first_key is not None and first_key not in missing:
+            for number in range(first_key + 1, _HEAD):
+                time = missing.get(number)
+                if number in missing and time is not None and key_time is not None and time > key_time:
+                    del missing[number]  # shown after the key frame, so nothing from before it is needed: it is damaged
             behind = next(number for number in range(first_key + 1, _HEAD + 1) if number not in missing)
             self.leading = sum(number in missing for number in range(behind))
 

@@ -1,7 +1,7 @@
 """Which videos or sequences a run learns from, is chosen by and is tested on: decided once, stored, kept from then on.
 
-What belongs to a part is recognised by name and content. So files may be added, moved to another folder or renamed:
-what was trained on is never tested on, what is new is new, and what is missing is named.
+What belongs to a part is recognised by name and content. So files may be added, moved to another folder or renamed,
+and videos be read at another rate: what was trained on is never tested on, what is new is new, what is missing named.
 """
 
 from __future__ import annotations
@@ -83,15 +83,26 @@ class Division:
         """Whether videos or sequences are cut, and not whole ones set aside."""
         return _overlap({piece.name for piece in pieces} for pieces in self.parts.values())
 
+    def wholes(self) -> dict[str, int]:
+        """How many frames there were of what the pieces are of, by their fingerprints."""
+        ends: dict[str, int] = {}
+        for piece in (piece for pieces in self.parts.values() for piece in pieces):
+            ends[piece.fingerprint] = max(ends.get(piece.fingerprint, 0), piece.first + piece.frames)
+        return ends
+
     def match(self, arrays: VideoArrays) -> Match:
-        """Finds every piece in `arrays` by name and content or, where the name is another one now, by content alone."""
+        """Finds every piece in `arrays` by name and content or, where the name is another one now, by content alone.
+
+        A file of which more or fewer frames are read now has its pieces in proportion.
+        """
+        wholes = self.wholes()
         named: dict[str, list[int]] = {}
         for index, record in enumerate(arrays.videos):
             named.setdefault(record.name, []).append(index)
         found: dict[str, list[Cut]] = {part: [] for part in PARTS}
-        missing = _sort(self.parts, found, lambda piece: _find(arrays, named.get(piece.name, ()), piece))
+        missing = _sort(self.parts, found, lambda piece: _find(arrays, named.get(piece.name, ()), piece, wholes))
         known = {index for cuts in found.values() for index, _, _ in cuts}
-        others = _ByContent(arrays, [index for index in range(len(arrays.videos)) if index not in known])
+        others = _ByContent(arrays, [index for index in range(len(arrays.videos)) if index not in known], wholes)
         missing = _sort(missing, found, others.find)
         return Match(found, missing, list(_uncovered(arrays.videos, found)))
 
@@ -154,32 +165,38 @@ def _sort(
 class _ByContent:
     """Records of which nothing was found under its name, by what is in them."""
 
-    def __init__(self, arrays: VideoArrays, indices: list[int]) -> None:
-        self.arrays, self.indices = arrays, indices
+    def __init__(self, arrays: VideoArrays, indices: list[int], wholes: Mapping[str, int]) -> None:
+        self.arrays, self.wholes = arrays, wholes
+        self.files = {arrays.videos[index].fingerprint: index for index in indices if arrays.videos[index].fingerprint}
+        self.indices = [index for index in indices if not arrays.videos[index].fingerprint]
         self.tables: dict[tuple[int, int], dict[str, Cut]] = {}  # made when asked for: each reads all records
 
     def find(self, piece: Piece) -> Cut | None:
+        if (index := self.files.get(piece.fingerprint)) is not None:
+            return _place(self.arrays.videos[index], index, piece, self.wholes)
         where = piece.first, piece.frames
         if where not in self.tables:
-            cuts = [_place(self.arrays.videos[index], index, piece) for index in self.indices]
+            cuts = [_place(self.arrays.videos[index], index, piece, self.wholes) for index in self.indices]
             self.tables[where] = {_piece(self.arrays, cut).fingerprint: cut for cut in cuts if cut}
         return self.tables[where].get(piece.fingerprint)
 
 
-def _find(arrays: VideoArrays, indices: Iterable[int], piece: Piece) -> Cut | None:
+def _find(arrays: VideoArrays, indices: Iterable[int], piece: Piece, wholes: Mapping[str, int]) -> Cut | None:
     """The one of the records `indices` that has exactly the piece's frames, and where."""
     for index in indices:
-        cut = _place(arrays.videos[index], index, piece)
+        cut = _place(arrays.videos[index], index, piece, wholes)
         if cut and _piece(arrays, cut).fingerprint == piece.fingerprint:
             return cut
     return None
 
 
-def _place(record: VideoRecord, index: int, piece: Piece) -> Cut | None:
+def _place(record: VideoRecord, index: int, piece: Piece, wholes: Mapping[str, int]) -> Cut | None:
     """Where in a record the piece's frames would be, None where it does not reach that far."""
-    first = piece.first - record.first
-    inside = first >= 0 and first + piece.frames <= record.shape[0]
-    return (index, first, first + piece.frames) if inside else None
+    first, stop = piece.first - record.first, piece.first + piece.frames - record.first
+    if record.fingerprint == piece.fingerprint:
+        frames, whole = record.shape[0], wholes[piece.fingerprint]
+        return index, -(-first * frames // whole), -(-stop * frames // whole)
+    return (index, first, stop) if first >= 0 and stop <= record.shape[0] else None
 
 
 def _uncovered(records: Sequence[VideoRecord], found: Cuts) -> Iterable[Cut]:

@@ -82,10 +82,12 @@ def _as_uint8(array: npt.NDArray[Any]) -> str:
         return "an array of numbers"
     sample = array[:: max(1, len(array) // _SAMPLED)]
     lowest, highest = float(sample.min()), float(sample.max())
+    if not np.isfinite(highest - lowest):
+        return "an array without NaN or infinite values"
     if lowest >= 0 and highest <= 255 and (array.dtype.kind in "ui" or highest > 1):
-        return "frames.round().astype('uint8')" if array.dtype.kind == "f" else "frames.astype('uint8')"
+        return f"frames{'.round()' * (array.dtype.kind == 'f')}.clip(0, 255).astype('uint8')"
     if lowest >= 0 and highest <= 1:
-        return "(255 * frames).round().astype('uint8')"
+        return "(255 * frames).round().clip(0, 255).astype('uint8')"
     scaled = f"255 * (frames - {lowest:g}) / {highest - lowest:g}" if lowest < 0 else f"frames * (255 / {highest:g})"
     return f"({scaled}).round().clip(0, 255).astype('uint8')"
 

@@ -13,7 +13,7 @@ from .videos import Video
 OFFICIAL_SPLITS = ("train", "validation", "development", "test")
 SPLITS = (*OFFICIAL_SPLITS, "all")
 PART_NAMES = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("test", "testing"), "test")
-PART_NAMES |= dict.fromkeys(("validation", "valid", "val"), "validation")  # what people call the parts
+PART_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation")  # what people call the parts
 _SHARES = {"test": 0.25, "validation": 0.2}  # of all groups, and of the groups that are not for testing
 _LEAST_STEPS = 10  # of a video that is split in time
 _UCF_NAME = re.compile(r"v_.+_(g\d+)_c\d+")
@@ -196,7 +196,7 @@ def _shared_prefixes(names: Sequence[tuple[str, str]]) -> set[str]:
     """What comes before the first "_" of names in several classes, but for what cameras are known to use."""
     classes: defaultdict[str, set[str]] = defaultdict(set)
     for label, name in names:
-        if "_" in name.rpartition("/")[2]:
+        if "_" in name.rpartition("/")[2] and _prefix(name):
             classes[_prefix(name)].add(label)
     return {prefix for prefix, labels in classes.items() if len(labels) > 1 and not _TOOLS.fullmatch(prefix)}
 

@@ -12,7 +12,8 @@ from .config import DIGIT_LABELS
 from .moving_mnist import MovingMNIST
 
 if TYPE_CHECKING:
-    from .video_arrays import VideoArrays, VideoClips
+    from .video_arrays import VideoArrays
+    from .video_clips import VideoClips
 
 _CLIPS_PER_VIDEO = 4
 _SECTORS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")  # y grows downwards
@@ -66,7 +67,7 @@ def label_videos(arrays: VideoArrays, chosen: Sequence[int], frames: int, *, cro
 
     `crop` is the height and width of the middle of the frames that is kept, None keeps all of them.
     """
-    from .video_arrays import VideoClips
+    from .video_clips import VideoClips
 
     clips = VideoClips(arrays, chosen, frames, clips_per_video=_CLIPS_PER_VIDEO, crop=crop)
     classes = tuple(arrays.class_names)

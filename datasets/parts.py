@@ -44,10 +44,12 @@ def choose(arrays: VideoArrays, split: str, division: Division | None, rule: Rul
         raise ValueError(
             f"{place}: not the data that the run was trained on; put these back, or name their place with --data-dir"
         )
-    trained_on = match.found["train"] + match.found["validation"]
+    files = {piece.fingerprint for part in parts_of("development") for piece in division.parts[part]}
+    copies = [cut for cut in match.new if arrays.videos[cut[0]].fingerprint in files]  # under a second name
+    trained_on = sorted(match.found["train"] + match.found["validation"] + copies)
     if trained_on:
         note(f"{place}: left out {_named(cut_arrays(arrays, trained_on).videos)}: the run was trained on them")
-    untrained = sorted(match.new + match.found["test"])
+    untrained = sorted({*match.new, *match.found["test"]} - {*copies})
     if not untrained:
         raise ValueError(f"{place}: the run was trained on all of it; name other data to evaluate on")
     return Part(cut_arrays(arrays, untrained), "all", False)
@@ -100,8 +102,8 @@ def _say_what_changed(match: Match, split: str, place: object) -> None:
     if match.new:
         count = len({index for index, _, _ in match.new})
         note(
-            f"{place}: {count} {'is' if count == 1 else 'are'} new, or longer than in training; what is new is in no"
-            " part of this run: a folder or file of it alone is evaluated whole (--data-dir)"
+            f"{place}: {count} {'is' if count == 1 else 'are'} new, or longer than in training, and in no part of this"
+            " run; to evaluate what is new, name a folder or file that has nothing else (--data-dir)"
         )
 
 

@@ -8,7 +8,6 @@ series.csv   a row per step under a header, a number in every column: one long s
              and `time` together do
 """
 
-import shlex
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,8 +20,9 @@ from .arrays import open_npy, read_npz
 from .division import BOUNDS, TO_CUT_BY_ITEM
 from .notes import note
 from .offsets import Floats, centred, find_offsets, rounding
-from .tables import Choice, read_table
-from .video_arrays import Cut, VideoArrays, VideoClips, VideoRecord
+from .tables import Choice, flag, read_table
+from .video_arrays import Cut, VideoArrays, VideoRecord
+from .video_clips import VideoClips
 
 MAX_BYTES = 2**34  # of float32 numbers in memory
 _ROWS = 2**16  # that are looked at together for what is not finite
@@ -228,7 +228,7 @@ def _settle_offsets(
             raise ValueError(
                 f"{found_words}: float32 cannot hold both and would lose about {lost[feature]:.2g}; write its"
                 " differences from step to step instead, or leave it out"
-                + (f" (--ignore-columns {shlex.quote(columns[feature])})" if columns else "")
+                + (f" ({flag('--ignore-columns', columns[feature])})" if columns else "")
             )
         note(f"{found_words}: so far from those of the training, float32 loses about {lost[feature]:.2g}")
     return settled

@@ -18,7 +18,7 @@ from . import frame_arrays, groups, sequences
 from .config import DataConfig
 from .containers import frames_in_container
 from .digits import load_digits
-from .division import cut_in_blocks
+from .division import Division, cut_in_blocks
 from .frame_folders import image_files
 from .hmdb51 import hmdb51_videos, official_parts
 from .moving_mnist import MovingMNIST
@@ -63,10 +63,11 @@ def open_sequences(config: DataConfig, *, settling: bool = False) -> VideoArrays
     )
 
 
-def open_arrays(config: DataConfig, frames: int) -> VideoArrays:
+def open_arrays(config: DataConfig, frames: int, division: Division | None = None) -> VideoArrays:
     """Everything that is there, of all parts, with what says which part it is of: classes, groups, official parts.
 
-    `frames` is the length of clips: shorter videos are left out if those that cannot be used are to be skipped.
+    `frames` is the length of clips: shorter videos are left out if those that cannot be used are to be skipped. Of
+    videos in the `division` of a run as many patches are cut as then, however many videos there are now.
     """
     if config.dataset == "sequences":
         return open_sequences(config)
@@ -74,7 +75,7 @@ def open_arrays(config: DataConfig, frames: int) -> VideoArrays:
         return frame_arrays.open_frames(place_of(config), layout=config.layout)
     if config.dataset == "moving-mnist-file":
         return frame_arrays.open_moving_mnist_file(place_of(config), download=config.download)
-    arrays = _percepts(config) if config.dataset == "percepts" else _decoded(config, _videos(config), frames)
+    arrays = _percepts(config) if config.dataset == "percepts" else _decoded(config, _videos(config), frames, division)
     short = [record.name for record in arrays.videos if record.frames < frames]
     if not short or not config.skip_unreadable:
         return arrays
@@ -97,12 +98,16 @@ def divide(config: DataConfig, arrays: VideoArrays) -> dict[str, list[Cut]]:
 
 
 def place_of(config: DataConfig) -> Path:
-    """The file or folder. Raises ValueError where none is named."""
+    """The file or folder. Raises ValueError where none is named, FileNotFoundError where it is not there."""
+    files = {"array": "FILE.npy", "sequences": "FILE.npy, .npz or .csv"}
+    kind = "file" if config.dataset in files else "folder"
     if config.data_dir is None:
-        files = {"array": "FILE.npy", "sequences": "FILE.npy, .npz or .csv"}
-        kind = f"file: --data-dir {files[config.dataset]}" if config.dataset in files else "folder: --data-dir FOLDER"
-        raise ValueError(f"the data set {config.dataset!r} needs its {kind}")
-    return Path(config.data_dir)
+        example = files.get(config.dataset, "FOLDER")
+        raise ValueError(f"the data set {config.dataset!r} needs its {kind}: --data-dir {example}")
+    place = Path(config.data_dir)
+    if not place.exists() and config.dataset != "moving-mnist-file":  # which may be downloaded
+        raise FileNotFoundError(f"{place}: no such {kind}; --data-dir says where it is, or was moved to")
+    return place
 
 
 def _percepts(config: DataConfig) -> VideoArrays:
@@ -120,10 +125,10 @@ def _percepts(config: DataConfig) -> VideoArrays:
 
 def _videos(config: DataConfig) -> list[Video]:
     """The videos to decode, marked as lists say; those that a list passes over are left out."""
-    place = place_of(config)
     if config.dataset in ("ucf101", "hmdb51"):
         if config.annotation_path is None:
             raise ValueError(f"--dataset {config.dataset} needs the folder of its official lists: --annotation-path")
+        place = place_of(config)
         read_lists = ucf101_videos if config.dataset == "ucf101" else hmdb51_videos
         lists = [
             read_lists(place, config.annotation_path, config.fold, part, follow_links=config.follow_links)
@@ -133,6 +138,7 @@ def _videos(config: DataConfig) -> list[Video]:
         if missing := sum(len(part.missing) for part in lists):
             note(f"{place}: {len(videos)} of the {len(videos) + missing} listed videos are there")
         return videos
+    place = place_of(config)
     videos = find_videos(place, group=config.group, follow_links=config.follow_links)
     if config.split_file is None:
         return videos
@@ -142,41 +148,44 @@ def _videos(config: DataConfig) -> list[Video]:
     return [video._replace(official=part) for video, part in zip(videos, parts, strict=True) if part]
 
 
-def _decoded(config: DataConfig, videos: list[Video], frames: int) -> VideoArrays:
+def _decoded(config: DataConfig, videos: list[Video], frames: int, division: Division | None) -> VideoArrays:
     """The videos' frames, decoded into the cache if they are not there yet."""
     size = round(_ROOM * config.side) if config.random_crop else config.image_size
     how: dict[str, Any] = {"stride": config.frame_stride, "fps": config.fps, "grey": config.grey}
     how["max_lost_frames"] = config.max_lost_frames
     settings = {**how, "image_size": size}
-    patches = None
-    if config.dataset == "video-patches":
+    of_patches = config.dataset == "video-patches"
+    if of_patches:
         settings["patches_of_frames"] = frames
-        patches = max(1, _PATCHES // len(videos))
+    cut_then = {} if division is None else division.wholes()
+
+    def patches(content: str) -> int:
+        return cut_then.get(content, max(1, _PATCHES // len(videos)))
 
     def rows(video: Video, content: str) -> Iterator[npt.NDArray[np.uint8]]:
-        if patches is None:
-            yield from video_frames(video.path, image_size=size, **how)
-        else:
+        if of_patches:
             filmed = read_video(video.path, **how)
-            yield from cut_patches(filmed, content, frames=frames, size=config.side, count=patches)
+            yield from cut_patches(filmed, content, frames=frames, size=config.side, count=patches(content))
+        else:
+            yield from video_frames(video.path, image_size=size, **how)
 
     def expected_bytes(video: Video) -> int | None:
         height, width = (size, size) if isinstance(size, int) else size
-        count = _expected_frames(config, video) if patches is None else patches * frames
+        count = patches("") * frames if of_patches else _expected_frames(config, video)
         return None if count is None else count * height * width * (1 if config.grey else 3)
 
     arrays = VideoCache(settings).decode(
         videos,
         rows,
-        least_rows=patches or 1,
+        least_rows=patches if of_patches else lambda _: 1,
         expected_bytes=expected_bytes,
         skip_unreadable=config.skip_unreadable,
     )
     for name, error in arrays.unreadable:
         note(f"left out {name}: {error}")
-    if patches is None:
+    if not of_patches:
         return arrays
-    return cut_arrays(arrays, [(index, 0, patches) for index in range(len(arrays.videos))])
+    return cut_arrays(arrays, [(i, 0, patches(record.fingerprint)) for i, record in enumerate(arrays.videos)])
 
 
 def _expected_frames(config: DataConfig, video: Video) -> int | None:

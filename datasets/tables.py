@@ -117,7 +117,7 @@ def read_table(path: Path, choice: Choice, limit: int) -> Table:
             raise ValueError(
                 f"{path}: found {_shown(row[0])} in line {line} of the first column, which has no name, expected"
                 f" {count - 1}, the number of the row; name it in the header, or leave it out (pandas:"
-                f" to_csv(..., {name_it}), or --ignore-columns {shlex.quote(columns.header[0])})"
+                f" to_csv(..., {name_it}), or {flag('--ignore-columns', columns.header[0])})"
             )
         name = path.stem if columns.sequence is None else row[columns.sequence]
         if not name.strip():
@@ -159,6 +159,13 @@ def _lines(file: TextIO) -> Iterator[str]:
         if len(line) == _MAX_LINE:
             raise csv.Error(f"a line of {_MAX_LINE:,} characters or more")
         yield line
+
+
+def flag(name: str, *values: str) -> str:
+    """A flag for a shell; values that begin with "-" stand behind a "=", or they would be taken for flags."""
+    plain = [value for value in values if not value.startswith("-")]
+    own = [f"{name}={shlex.quote(value)}" for value in values if value.startswith("-")]
+    return " ".join([*([name, *map(shlex.quote, plain)] if plain else []), *own])
 
 
 def _shown(text: str) -> str:
@@ -230,11 +237,7 @@ def _lacking(path: Path, header: list[str], wanted: str, flag: str) -> ValueErro
 def _left_over(found: dict[str, int], wanted: tuple[str, ...]) -> str:
     """What to do about columns that training did not have, where no others lack."""
     more = [name for name in found if name not in wanted]
-    return (
-        ""
-        if set(wanted) - found.keys()
-        else f"; --ignore-columns {' '.join(map(shlex.quote, more))} leaves out the rest"
-    )
+    return "" if set(wanted) - found.keys() else f"; {flag('--ignore-columns', *more)} leaves out the rest"
 
 
 def _find_id(path: Path, header: list[str], used: dict[str, int], wanted: str | None) -> int | None:
@@ -293,19 +296,18 @@ def _about(cell: str, name: str, columns: _Columns, *, first: bool) -> str:
         return '; write numbers with a point (pandas.read_csv(FILE, decimal=",").to_csv(NEW_FILE, index=False))'
     if not first or columns.settled:
         return "; mend the cell or drop the row"
-    column = shlex.quote(name)
-    leave_out = f"--ignore-columns {column} leaves it out"
+    leave_out = f"{flag('--ignore-columns', name)} leaves it out"
     if re.fullmatch(r"[+-]?\d[\d.]*e\+?\d+|[+-]?\d{39,}[\d.]*", cell, re.IGNORECASE):
         return f"; write the column in a larger unit, or {leave_out}"
     if cell.casefold() in ("true", "false"):
         return f"; write 1 and 0, or {leave_out}"
     if is_date(cell) or _like_a_date(cell):
-        orders = "" if columns.time else f"if it orders the rows, --time-column {column}; "
+        orders = "" if columns.time else f"if it orders the rows, {flag('--time-column', name)}; "
         return f"; {orders}{leave_out}"
     if cell == name:
         return "; line 1 seems to be no header: write the names of the columns there"
     others = [other for other in columns.names if other != name]
-    says = [] if columns.sequence is not None else [f"if it says which series a row is of, --id-column {column}"]
+    says = [] if columns.sequence is not None else [f"if it says which series a row is of, {flag('--id-column', name)}"]
     if _LIKE_LABELS.fullmatch(name):
         says = []
     elif len(others) == 1 and columns.time:  # a row per value, and what it is of
@@ -334,16 +336,17 @@ def _add_time(path: Path, line: int, row: list[str], columns: _Columns, sequence
 
 def _about_time(text: str, columns: _Columns) -> str:
     if len(columns.time) == 2:
-        date, time = (shlex.quote(columns.header[column]) for column in columns.time)
-        return f"; where one column alone orders the rows: --time-column {time} --ignore-columns {date}"
-    column = shlex.quote(columns.header[columns.time[0]])
+        date, time = (columns.header[column] for column in columns.time)
+        flags = f"{flag('--time-column', time)} {flag('--ignore-columns', date)}"
+        return f"; where one column alone orders the rows: {flags}"
+    leave_out = flag("--ignore-columns", columns.header[columns.time[0]])
     if not text:
         return "; fill such cells in, or drop their rows"
     if re.match(r"\d{1,2}:\d{2}", text):
-        return f"; put the day before it or in a column date; --ignore-columns {column} takes the rows as they come"
+        return f"; put the day before it or in a column date; {leave_out} takes the rows as they come"
     if re.match(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b", text):
         return "; write the year first (pandas.to_datetime with dayfirst=True or False)"
-    return f"; pandas.to_datetime reads most others; if the rows are in order, --ignore-columns {column}"
+    return f"; pandas.to_datetime reads most others; if the rows are in order, {leave_out}"
 
 
 # What is in all rows.
@@ -355,7 +358,7 @@ def _refuse_ids_of_rows(path: Path, columns: _Columns, sequences: dict[str, _Row
         name = columns.header[columns.sequence]
         raise ValueError(
             f"{path}: found another id in each of {count} rows (column {_named(name)}), expected one for all rows of a"
-            f" series; --ignore-columns {shlex.quote(name)} reads one series"
+            f" series; {flag('--ignore-columns', name)} reads one series"
         )
 
 
@@ -368,19 +371,19 @@ def _hint(path: Path, columns: _Columns, sequences: dict[str, _Rows]) -> None:
         if not (like_row_numbers or like_labels):
             continue
         values = _feature(columns, sequences, position)
-        column = shlex.quote(name)
+        leave_out = flag("--ignore-columns", name)
         if like_row_numbers and len(values) > 1 and (np.diff(values) == 1).all():
-            note(f"{path}: column {_named(name)} numbers the rows and is read as a feature: --ignore-columns {column}")
+            note(f"{path}: column {_named(name)} numbers the rows and is read as a feature: {leave_out}")
         different = len(np.unique(values)) if not (values % 1).any() else len(values)
         if like_an_id and 2 * different <= len(values):
             note(
-                f"{path}: column {_named(name)} is read as a feature; if it says which series a row is of: --id-column"
-                f" {column}, else --ignore-columns {column} leaves it out"
+                f"{path}: column {_named(name)} is read as a feature; if it says which series a row is of:"
+                f" {flag('--id-column', name)}, else {leave_out} leaves it out"
             )
         elif like_labels and different <= min(_MOST_LABELS, len(values) / 2):
             note(
                 f"{path}: column {_named(name)} is read as a feature; if these are labels, which are not to be learnt:"
-                f" --ignore-columns {column}"
+                f" {leave_out}"
             )
 
 
@@ -433,11 +436,11 @@ def _one_time(path: Path, name: str, columns: _Columns, sequences: dict[str, _Ro
     sequence = sequences[name]
     lines = sorted(sequence.lines[row] for row in rows)
     text = sequence.times.texts(np.array(rows))[0].decode()
-    time = " ".join(shlex.quote(columns.header[column]) for column in columns.time)
-    advice = f"drop one of them, or, if the rows are in order as they are, --ignore-columns {time}"
+    leave_out = flag("--ignore-columns", *(columns.header[column] for column in columns.time))
+    advice = f"drop one of them, or, if the rows are in order as they are, {leave_out}"
     if columns.sequence is None and not columns.settled and (ids := _ids(columns, sequence)):
         others = f" (or {', '.join(map(_named, ids[1:_MOST_NAMED]))})" if ids[1:] else ""
-        advice = f"if {_named(ids[0])} says which series a row is of{others}: --id-column {shlex.quote(ids[0])}"
+        advice = f"if {_named(ids[0])} says which series a row is of{others}: {flag('--id-column', ids[0])}"
     elif is_date(text) and not _has_zone(text):
         advice += "; if this is the hour that comes twice when summer time ends, write times in UTC or as 12:00+01:00"
     return ValueError(

@@ -74,13 +74,13 @@ class VideoCache:
         videos: Sequence[Video],
         rows: Rows,
         *,
-        least_rows: int = 1,
+        least_rows: Callable[[str], int] = lambda _: 1,
         expected_bytes: ExpectedBytes = lambda _: None,
         skip_unreadable: bool = False,
     ) -> VideoArrays:
         """The arrays of `videos`, in their order; those that are not there yet are made of `rows(video, content)`.
 
-        `content` is the SHA-256 of the file. Arrays of fewer than `least_rows` rows are made anew. From what
+        `content` is the SHA-256 of the file. Arrays of fewer than `least_rows(content)` rows are made anew. From what
         `expected_bytes` knows of some videos the user is told how large all will be. What is decoded stays where this
         is interrupted or fails; several processes may do it at once.
 
@@ -92,14 +92,14 @@ class VideoCache:
             unknown = [video for video in videos if not self._is_known(video)]
             refused = self._each("reading", self._know, unknown, skip_unreadable)
             readable = [video for video in videos if video.name not in refused]
-            missing = {self._content(video): video for video in readable}  # one of those with the same content
-            missing = {content: video for content, video in missing.items() if not self._is_stored(content, least_rows)}
+            files = {self._content(video): video for video in readable}  # one of those with the same content
+            missing = {key: files[key] for key in files if not self._is_stored(key, least_rows(key))}
             if missing:
                 needed = _estimated(list(missing.values()), expected_bytes)
                 self._announce(len(missing), needed)
 
             def make(video: Video) -> None:
-                self._make(video, rows, least_rows)
+                self._make(video, rows, least_rows(self._content(video)))
 
             undecoded = self._each("decoding", make, list(missing.values()), skip_unreadable)
             errors = {self._content(video): undecoded[video.name] for video in readable if video.name in undecoded}

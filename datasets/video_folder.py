@@ -1,5 +1,6 @@
 """A folder of videos per class: which files there are, who was filmed, which part they belong to, clips of them."""
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -16,6 +17,8 @@ from .notes import note, some
 from .video_files import VideoFile, video_files
 from .videos import SUFFIXES, Video, count_frames, read_video
 
+_KIND = re.compile(r"[\W_]*(set|split|data|videos?|clips|frames|images)$")  # behind the part in a folder's name
+
 
 class ListedVideos(NamedTuple):
     """The videos of an official list that are there, and what is not."""
@@ -29,16 +32,18 @@ def find_videos(root: Path | str, *, group: str = "", follow_links: bool = False
 
     A video's name is its path below `root` without suffix, its class the first folder in that; where a video lies in
     `root` itself there are no classes, and all are "". Folders called `train`, `val` and `test`, or `training`,
-    `validation`, `valid` and `testing`, are no classes but parts (`official`), at any depth: the class is the folder
-    below, or else above them. A single one of them says nothing. See `groups_of` for the groups, `video_files` for
-    links and for what is passed over, which is counted on stderr.
+    `validation`, `valid` and `testing`, also with a word behind them (`train_set`, `TestVideos`), are no classes but
+    parts (`official`), at any depth: the class is the folder below, or else above them. A single one of them says
+    nothing. See `groups_of` for the groups, `video_files` for links and for what is passed over, which is counted on
+    stderr.
 
     Raises FileNotFoundError for a folder without videos; ValueError for links that lead out of `root`, two videos of
     one name, videos beside the parts, and where `group` is no expression or does not match.
     """
     root = Path(root)
     if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder; expected one of videos, or with a folder of them per class")
+        found = "a file" if root.exists() else "no such folder"
+        raise FileNotFoundError(f"{root}: {found}; expected a folder of videos, or with a folder of them per class")
     files, others = video_files(root, follow_links=follow_links)
     files.sort(key=lambda file: str(file.path))
     if others:
@@ -114,7 +119,8 @@ def _depth_of_parts(root: Path, files: Sequence[VideoFile]) -> tuple[int, bool]:
 
 def _part_at(file: VideoFile, depth: int) -> str:
     """The part that a folder is called after, "" where it is called otherwise or not there."""
-    return PART_NAMES.get(file.folders[depth].lower(), "") if depth < len(file.folders) else ""
+    name = file.folders[depth].lower() if depth < len(file.folders) else ""
+    return PART_NAMES.get(_KIND.sub("", name), "")
 
 
 def check_official(fold: int, split: str) -> None:

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .containers import MAX_PIXELS_PER_FRAME, DamagedError, frames_in_container
-from .decoders import Decoder, Frame, open_decoder
+from .decoders import Decoder, Frame, has_av, open_decoder
 from .frame_folders import ImageFolder, size_on_disk
+from .interlaced import EXTRA
 
 # What is looked for in folders; a file is known by its content, whatever it is called.
 SUFFIXES = (
@@ -240,9 +241,11 @@ def _decoded(video: _OpenVideo, max_lost_frames: int, *, lasting: bool = False) 
         lost = max(0, video.frames - count - video.decoder.leading)
     if lost > max_lost_frames:
         found = f"{lost} pieces of it do not" if video.frames is None else f"{count} of its {video.frames} frames"
+        allow = f" or allow for it (--max-lost-frames {lost})" if count else ""
+        other = "" if has_av() else f"; {EXTRA} tells these apart"
         raise ValueError(
-            f"{video.path}: {found} decode, expected all; it is damaged, or was cut without encoding it anew: fetch it"
-            f" again, convert it, leave it out or allow for it (--max-lost-frames {lost})"
+            f"{video.path}: {found} decode, expected all; it is damaged, or was cut without encoding it anew{other}:"
+            f" fetch it again, convert it, leave it out{allow}"
         )
 
 

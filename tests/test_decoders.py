@@ -311,6 +311,24 @@ def test_lost_frames_are_an_error_that_can_be_allowed(tmp_path, decoder):
         read_video(path, max_lost_frames=-1)
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "mjpeg"), ("a.mp4", "libx264"), ("a.mkv", "libx264")])
+def test_frames_lost_right_behind_the_first_are_no_head_of_a_cut(tmp_path, decoder, name, codec):
+    """Frames that need others from before the cut are shown before its key frame; these come after it: a shorter video
+    without an error."""
+    options = {"pix_fmt": "yuvj420p"} if codec == "mjpeg" else {"bf": "0"}
+    path = film(tmp_path / name, codec, **options)
+    with av.open(str(path)) as file:
+        packets = [bytes(packet) for packet in file.demux(video=0) if packet.size]
+    content = path.read_bytes()
+    for packet in packets[1:3]:
+        assert content.count(packet) == 1
+        content = content.replace(packet, bytes(len(packet)))
+    path.write_bytes(content)
+    assert len(truth(path)[0]) < 12
+    with pytest.raises(ValueError, match=r"of its 12 frames decode, expected all"):
+        read_video(path)
+
+
 def test_what_lies_behind_a_whole_video_is_passed_over(tmp_path, decoder):
     for name, junk in (("a.mp4", b"\0"), ("a.mkv", b"\0"), ("a.avi", b"\0"), ("b.mp4", b"\xa5"), ("b.mkv", b"\xa5")):
         path = film(tmp_path / name, "libx264")
@@ -421,6 +439,17 @@ def test_a_damaged_gif_is_refused(tmp_path):
             path.write_bytes(content[:start] + middle + content[start + 700 :])
             with pytest.raises(ValueError, match=rf"^{path}: "):
                 read_video(path)
+
+
+def test_pictures_without_a_delay_are_no_frames(tmp_path):
+    """FFmpeg joins them to the picture before. Catches a healthy GIF that is called damaged because it has too few."""
+    pictures = [Image.fromarray(np.full((40, 50), 20 * k, np.uint8)) for k in range(8)]
+    path = tmp_path / "slides.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], optimize=False)
+    with pytest.raises(ValueError, match=r"slides\.gif: picture 1 has no delay of its own, .* give it one"):
+        read_video(path)
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], optimize=False, duration=40)
+    assert len(read_video(path)) == 8
 
 
 # Time

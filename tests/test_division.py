@@ -118,3 +118,27 @@ def test_a_part_keeps_the_classes_of_the_whole():
     arrays = VideoArrays(records, [np.zeros((3, 2), "f4"), np.ones((3, 2), "f4")].__getitem__)
     part = cut_arrays(arrays, [(1, 0, None)])
     assert (part.class_names, part.videos[0].label) == (["run", "walk"], "walk")
+
+
+@settings(max_examples=200, deadline=None)
+@given(lengths=st.lists(st.integers(10, 80), min_size=1, max_size=14), strides=st.tuples(*[st.integers(1, 4)] * 2))
+def test_files_that_are_read_at_another_rate_stay_in_their_parts(lengths, strides):
+    """Against the numbers of the files' frames. Catches a division that finds nothing again, so that all would test."""
+    before, now = (
+        {f"v{k}": np.stack([np.full(n, k), np.arange(n)], 1)[::stride].astype("f4") for k, n in enumerate(lengths)}
+        for stride in strides
+    )
+    sums = {name: f"sum of {name}" for name in before}
+    arrays, there = set_of(before, sums), set_of(now, sums)
+    division = Division.of(arrays, cut_in_blocks(arrays.videos))
+    match = division.match(there)
+    assert match.same_data
+    assert not match.new
+    assert not any(match.missing.values())
+    trained = steps_of(cut_arrays(arrays, division.match(arrays).found["train"]))
+    parts = {part: steps_of(cut_arrays(there, match.found[part])) for part in PARTS}
+    assert set.union(*parts.values()) == steps_of(there)
+    assert not trained & (parts["validation"] | parts["test"])
+    if len(lengths) >= 10:
+        of = {part: {piece.name for piece in division.parts[part]} for part in PARTS}
+        assert all({f"v{int(k)}" for k, _ in parts[part]} == of[part] for part in PARTS)

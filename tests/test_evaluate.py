@@ -305,7 +305,7 @@ def test_results_lie_in_a_folder_named_after_the_flags_that_their_task_reads():
         (["--tasks", "classify", "--frozen", "2"], "frozen is 2.0: expected a fraction"),
         (["--tasks", "classify", "--dropout", "1"], "dropout is 1.0: expected 0 or more and less than 1"),
         (["--tasks", "classify", "--dataset", "video-folder", "--data-dir", "/nowhere"], "/nowhere: no such folder"),
-        (["--dataset", "percepts", "--data-dir", "/nowhere"], "/nowhere: no such folder"),
+        (["--dataset", "percepts", "--data-dir", "/nowhere"], "/nowhere: no such folder; --data-dir says where it is"),
         (["--tasks", "classify", "--num-digits", "3"], "--num-digits changes nothing for labelled clips"),
         (["--dataset", "ucf101", "--data-dir", "/nowhere"], "needs the folder of its official lists"),
         (["--dataset", "percepts", "--fold", "2"], "--fold changes nothing for --dataset percepts"),

@@ -156,6 +156,7 @@ def test_the_call_that_is_named_makes_frames_of_other_numbers(tmp_path, made):
         (np.zeros((9, 20, 8, 8), np.uint8), "NTHX", "and --layout NTHX, expected a letter for each axis"),
         (np.zeros((9, 20, 8, 8), np.uint8), "NNHW", "and --layout NNHW, expected a letter for each axis"),
         (np.array([["a"]]), "", "found <U1 values"),
+        (np.full((9, 20, 8, 8), np.nan, np.float32), "", "save an array without NaN or infinite values"),
     ],
 )
 def test_arrays_that_do_not_fit(tmp_path, array, layout, message):

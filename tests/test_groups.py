@@ -100,6 +100,13 @@ def test_other_groups():
     assert grouped(sessions) == "session0 session1 session2 session3"
     dates = [(label, f"2024010{day}_1{i:05d}") for label in "ab" for day in range(1, 6) for i in range(3)]
     assert groups_of(dates) == [name for _, name in dates]
+    ids = [
+        (label, f"{person}_{label}_{i}")
+        for label in ("walk", "run")
+        for i in range(9)
+        for person in ("", "a", "b", "c")
+    ]
+    assert set(grouped(ids).split()) == {"a", "b", "c", *(name for _, name in ids if name[0] == "_")}
     one_folder = [("walk", f"clips/IMG_{i}") for i in range(5)]
     assert groups_of(one_folder) == [name for _, name in one_folder]
     with pytest.raises(ValueError, match=r"kick_01: no group 'x' in the name"):

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -160,6 +162,37 @@ def test_a_card_without_a_run_says_what_the_model_is(choices, tmp_path):
     assert ("3 numbers, variational" in card) == ("code_size" in choices)
     assert "Training" not in card
     assert "None" not in card
+
+
+def test_the_card_of_a_series_subtracts_what_training_subtracted(tmp_path):
+    """A counter at 1e8 is rounded away in float32; the card's own code must not answer wrongly in silence."""
+    steps = np.arange(300)
+    table = pd.DataFrame({"load": np.sin(steps / 5), "count": 1e8 + 3 * np.cos(steps / 5)})
+    table.to_csv(tmp_path / "series.csv", index=False)
+    sizes = ["--hidden-size", "6", "--steps", "2", "-b", "4", "--input-frames", "8", "--future-frames", "3"]
+    data = ["--dataset", "sequences", "--data-dir", str(tmp_path / "series.csv"), "--device", "cpu"]
+    assert train.command(["--composite", *data, *sizes, "--output-dir", str(tmp_path / "run")]) == 0
+    assert evaluate.command([str(tmp_path / "run"), "--device", "cpu"]) == 0
+    card = hub.model_card(tmp_path / "run")
+    assert "- columns: load, count\n" in card
+    assert "ignore columns" not in card  # none were
+    code = card.split("```python\n")[1].split("```")[0].replace('"USER/NAME", download=True', "run")
+    given = torch.tensor(table.to_numpy()[None, :8])  # float64
+    names = {"run": tmp_path / "run", "sequences": given}
+    exec(code, names)
+    assert not torch.equal(names["codes"], names["model"].encode(given.float()))
+    assert (names["future"][..., 1] - 1e8).abs().max() < 10
+    assert names["rebuilt"].dtype == torch.float64
+
+
+def test_a_card_does_not_tell_where_the_division_lies(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    for path, part in ((folder / "config.json", "data"), (folder / "evaluation" / "predict.json", None)):
+        stored = json.loads(path.read_text())
+        (stored if part is None else stored[part])["split_file"] = "/home/somebody/parts.csv"
+        path.write_text(json.dumps(stored))
+    assert "somebody" not in hub.model_card(folder)
 
 
 def test_what_cannot_be_exported_is_one_line(run, network, tmp_path, monkeypatch, capsys):

@@ -92,6 +92,28 @@ def test_a_run_goes_on_where_its_data_moved(run, videos, tmp_path, capsys):
     assert "training and validation data are missing or changed" in error
 
 
+def test_another_division_is_refused_wherever_the_videos_are(videos, tmp_path, capsys):
+    """Catches flags that change nothing in silence where the folder moved; a list that moved with it is the same."""
+    names = sorted(path.relative_to(videos).as_posix() for path in videos.rglob("*.avi"))
+    rows = [f"{name},{('train', 'val', 'test')[number % 3]}" for number, name in enumerate(names)]
+    (tmp_path / "parts.csv").write_text("\n".join(["name,part", *rows]))
+    (tmp_path / "others.csv").write_text("\n".join(["name,part", *rows[:6]]))
+    source = ["--dataset", "video-folder", "--data-dir", str(videos), "--image-size", "16"]
+    source += ["--split-file", str(tmp_path / "parts.csv")]
+    assert train.command(["--composite", *source, *SMALL, "--output-dir", str(tmp_path / "run")]) == 0
+    other = ["--split-file", str(tmp_path / "others.csv")]
+    for place in (videos, tmp_path / "elsewhere"):
+        if place != videos:
+            videos.rename(place)
+        for flags in (other, ["--group", "."]):
+            words = [str(tmp_path / "run"), "--device", "cpu", "--data-dir", str(place), *flags]
+            assert evaluate.command(words) == 1
+            assert "divides the videos of this run otherwise" in capsys.readouterr().err.splitlines()[-1]
+    (tmp_path / "parts.csv").rename(tmp_path / "moved.csv")
+    moved = ["--data-dir", str(tmp_path / "elsewhere"), "--split-file", str(tmp_path / "moved.csv")]
+    assert scored(tmp_path / "run", tmp_path / "scores", *moved) == parts(tmp_path / "run")["test"]
+
+
 def test_missing_and_renamed_files(run, videos, tmp_path, capsys):
     """A file is known by its content: under another name it stays in its part. What is gone is named."""
     before = parts(run)
@@ -108,15 +130,45 @@ def test_missing_and_renamed_files(run, videos, tmp_path, capsys):
     assert f"1 ({trained}) of this run's training and validation data is missing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rate", [["--frame-stride", "2"], ["--fps", "12.5"], ["--fps", "50"]])
+def test_at_another_rate_the_same_videos_test(videos, tmp_path, rate):
+    """Catches a division that no video fits that has more or fewer frames now: all would be scored as other data."""
+    run, source = tmp_path / "run", ["--dataset", "video-folder", "--data-dir", str(videos), "--image-size", "16"]
+    shape = ["--input-frames", "4", "--future-frames", "2", "--output-dir", str(run)]
+    assert train.command(["--composite", *source, *SMALL, *shape]) == 0
+    assert scored(run, tmp_path / "scores", *rate) == parts(run)["test"]
+
+
+def test_patches_are_as_many_as_in_training_whatever_was_added(tmp_path, monkeypatch):
+    """Catches patches that are shared out among the videos there are now: nothing would be what it was."""
+    monkeypatch.setattr("datasets.sources._PATCHES", 60)
+    for number in range(6):
+        write_video(tmp_path / "videos" / f"m{number}.avi", number)
+    source = ["--dataset", "video-patches", "--data-dir", str(tmp_path / "videos"), "--image-size", "8"]
+    shape = ["--input-frames", "4", "--future-frames", "2", "--output-dir", str(tmp_path / "run")]
+    assert train.command(["--composite", *source, *SMALL, *shape]) == 0
+    before = scored(tmp_path / "run", tmp_path / "one")
+    assert before == {f"{name}@{patch}" for name in parts(tmp_path / "run")["test"] for patch in range(10)}
+    for number in range(6, 9):
+        write_video(tmp_path / "videos" / f"m{number}.avi", number)
+    assert train.command(["--resume", "--steps", "4", "--output-dir", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    assert scored(tmp_path / "run", tmp_path / "two") == before
+    for number in range(6, 9):
+        (tmp_path / "videos" / f"m{number}.avi").unlink()
+    (tmp_path / "videos" / "m0.avi").unlink()  # fewer videos than in training
+    assert scored(tmp_path / "run", tmp_path / "three") == before
+
+
 def test_other_videos_are_evaluated_whole_but_for_those_that_were_trained_on(run, videos, tmp_path, capsys):
     """Catches a split of the other folder, of which a quarter would be looked at, and trained videos among them."""
     trained = sorted(parts(run)["train"])[0]
     other = tmp_path / "other"
     for number in range(3):
         write_video(other / "c" / f"n{number}.avi", 400 + number)
-    shutil.copy(videos / f"{trained}.avi", other / "c" / "known.avi")
+    for name in ("known", "known again"):
+        shutil.copy(videos / f"{trained}.avi", other / "c" / f"{name}.avi")
     assert scored(run, tmp_path / "scores", "--data-dir", str(other)) == {"c/n0", "c/n1", "c/n2"}
-    assert "left out 1 (c/known): the run was trained on them" in capsys.readouterr().err
+    assert "left out 2 (c/known, c/known again): the run was trained on them" in capsys.readouterr().err
     with (tmp_path / "scores" / "anomaly.csv").open() as file:
         steps = [int(row["step"]) for row in csv.DictReader(file) if row["id"] == "c/n0"]
     assert steps == list(range(24))  # to the last frame, which no clip of 20 without overlap reaches

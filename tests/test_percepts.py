@@ -21,7 +21,7 @@ from datasets.percepts import (
     optical_flow,
     read_inputs,
 )
-from datasets.video_arrays import VideoClips
+from datasets.video_clips import VideoClips
 
 RANDOM = np.random.default_rng(0)
 

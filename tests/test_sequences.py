@@ -18,7 +18,8 @@ import evaluate
 import train
 from datasets.config import DataConfig
 from datasets.sequences import divide, longest, open_sequences, sequence_clips
-from datasets.video_arrays import VideoArrays, VideoClips, VideoRecord, cut_arrays
+from datasets.video_arrays import VideoArrays, VideoRecord, cut_arrays
+from datasets.video_clips import VideoClips
 from video_ae import LSTMAutoencoder
 
 TRAINING = ["-b", "4", "--steps", "3", "--hidden-size", "6", "--device", "cpu", "--dataset", "sequences"]
@@ -456,7 +457,7 @@ def test_windows_of_one_long_series(tmp_path, capsys):
     run, out = tmp_path / "run", tmp_path / "codes.npz"
     frames = ["--input-frames", "6", "--future-frames", "3", "--data-dir", str(tmp_path / "mine.npy")]
     assert train.command([*TRAINING, "--composite", *frames, "--output-dir", str(run)]) == 0
-    assert "1 sequences of 302 to 302 steps; clips are windows" in capsys.readouterr().err
+    assert "1 sequence of 302 steps; clips are windows" in capsys.readouterr().err
     assert stored(run, "data")["whole"] is False
     assert evaluate.command([str(run), "--device", "cpu"]) == 0
     folder = run / "evaluation"
@@ -489,7 +490,7 @@ def test_what_a_file_settles(tmp_path, capsys):
     data = DataConfig(dataset="sequences", data_dir=str(path)).settled(windows=False)
     assert (data.columns, data.offsets, data.whole) == (("count", "ramp", "valve", "x"), (10**9 + 2, 0, 0, 0), False)
     said = capsys.readouterr().err
-    assert "1 sequences of 100 to 100 steps; clips are windows" in said
+    assert "1 sequence of 100 steps; clips are windows" in said
     assert f"{path}: constant in training: valve; what they do later cannot be judged" in said
     clip = data.open("test", 10)[0][:, 0, 0, 0]
     assert (clip.double() + data.offsets[0]).tolist() == [10**9 + t % 7 for t in range(90, 100)]

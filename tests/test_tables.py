@@ -1,7 +1,9 @@
 """Tables as people and programs write them: read as they are meant, or refused with advice that helps when followed."""
 
+import argparse
 import csv
 import random
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datasets.config import add_data_flags
 from datasets.sequences import open_sequences, sequence_clips
+from datasets.tables import flag
 from datasets.video_arrays import VideoArrays
 
 
@@ -282,6 +286,18 @@ def test_times_under_usual_names(names, tmp_path, capsys):
     texts = [time.decode() for time in found.facts["times"]["mine"]]
     assert texts == [str(moment) for moment in moments]
     assert "mine.csv: the rows of 1 of 1 series were not in order of time; they are sorted" in capsys.readouterr().err
+
+
+@settings(max_examples=200, deadline=None)
+@given(names=st.lists(st.text(min_size=1, max_size=5).filter(str.strip), min_size=1, max_size=4, unique=True))
+def test_flags_that_are_advised_can_be_given(names):
+    """`--ignore-columns -dP` was advised, and refused by the command line as a flag that it does not know."""
+    parser = argparse.ArgumentParser()
+    add_data_flags(parser)
+    words = f"{flag('--ignore-columns', *names)} {flag('--id-column', names[0])}"
+    found = parser.parse_args(shlex.split(words))
+    assert sorted(found.ignore_columns) == sorted(names)
+    assert found.id_column == names[0]
 
 
 def test_pivoting_as_advised_reads_features(tmp_path):

@@ -200,6 +200,9 @@ def test_a_second_run_into_the_folder_is_refused(run, capsys):
     before = (run / "config.json").read_bytes(), (run / "metrics.jsonl").read_bytes()
     assert train_tiny(run, "--composite") == 1
     assert "not an empty folder; choose another --output-dir, or go on with --resume" in capsys.readouterr().err
+    unread = ["--composite", "--dataset", "video-folder", "--data-dir", str(run / "none")]
+    assert train.command([*unread, "--output-dir", str(run)]) == 1
+    assert "not an empty folder" in capsys.readouterr().err  # before anything is decoded
     assert before == ((run / "config.json").read_bytes(), (run / "metrics.jsonl").read_bytes())
 
 

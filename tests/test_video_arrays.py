@@ -19,7 +19,6 @@ from datasets.batches import training_indices
 from datasets.video_arrays import (
     UnwritableError,
     VideoArrays,
-    VideoClips,
     VideoRecord,
     cut_arrays,
     cut_patches,
@@ -27,6 +26,7 @@ from datasets.video_arrays import (
     save_rows,
     write_arrays,
 )
+from datasets.video_clips import VideoClips
 from datasets.videos import Video
 
 VIDEOS = [Video(Path(f"{name}.avi"), name, name.split("/")[0], name[-3:]) for name in ("b/x_g01", "a/y_g02", "a/x_g01")]

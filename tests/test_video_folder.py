@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from datasets.config import DataConfig
 from datasets.hmdb51 import HMDB51, hmdb51_videos
 from datasets.ucf101 import UCF101, ucf101_videos
-from datasets.video_arrays import VideoClips
+from datasets.video_clips import VideoClips
 from datasets.video_folder import VideoFolder, find_videos
 from datasets.videos import SUFFIXES, Video, read_video
 
@@ -80,6 +80,14 @@ def test_every_usual_suffix_is_found_in_any_case(tmp_path):
             },
         ),
         (["train/a.avi", "testing/b.avi"], {"testing/b": ("", "test"), "train/a": ("", "train")}),
+        (
+            ["train/a/1.avi", "eval/a/2.avi"],
+            {"eval/a/2": ("a", "validation"), "train/a/1": ("a", "train")},
+        ),
+        (
+            ["training_videos/01.avi", "TestVideos/01.avi", "val-set/02.avi"],  # CUHK Avenue's names, and like them
+            {"TestVideos/01": ("", "test"), "training_videos/01": ("", "train"), "val-set/02": ("", "validation")},
+        ),
         (["train/walk/a.avi", "train/run/b.avi"], {"train/run/b": ("run", ""), "train/walk/a": ("walk", "")}),
         (["ped1/Train/a.avi", "ped1/Test/b.avi"], {"ped1/Test/b": ("ped1", "test"), "ped1/Train/a": ("ped1", "train")}),
         (["train/a.avi", "car/a.avi"], {"car/a": ("car", ""), "train/a": ("train", "")}),  # vehicles
@@ -125,7 +133,7 @@ def test_folders_of_numbered_images_are_videos(tmp_path, capsys):
 
 
 def test_folders_that_hold_no_data_set(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere: no such folder; expected one of videos"):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder; expected a folder of videos"):
         find_videos(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"empty: no videos; expected \.avi, .*CLASS/NAME\.avi"):
         find_videos(touch(tmp_path / "empty", "kick/1.txt"))

@@ -121,9 +121,11 @@ def model_card(source: Path | str, repo_id: str = _NAME) -> str:
     source = Path(source)
     model, seen = LSTMAutoencoder.from_pretrained(source), sequences_seen(source)
     front_matter = _FRONT_MATTER.format(kind="time-series" if model.config.features else "video")
-    parts = [front_matter, _what_it_is(model), _how_to_load(model.config, repo_id)]
     run = RunFolder(source)
-    if run.exists() and model_folder(source) == run.model:
+    of_run = run.exists() and model_folder(source) == run.model
+    data = run.config()["data"] if of_run else {}
+    parts = [front_matter, _what_it_is(model), _how_to_load(model.config, repo_id, data.get("offsets"))]
+    if of_run:
         results = _results(run, seen)
         parts += [_training(run, seen, results), _results_table(model, results)]
     elif seen is not None:
@@ -158,19 +160,30 @@ def _what_it_is(model: LSTMAutoencoder) -> str:
     )
 
 
-def _how_to_load(config: ModelConfig, repo_id: str) -> str:
+def _how_to_load(config: ModelConfig, repo_id: str, offsets: list[float] | None) -> str:
+    """`offsets` are what was subtracted from the features in training, before they became float32."""
     features = config.features and config.patch_size is None
     kind = "float32 (B, T, D)" if features else "uint8 (B, T, C, H, W), or floats in 0 to 1"
     name = "sequences" if features else "clips"
-    lines = [
+    lines = ["import torch"] if offsets else []
+    lines += [
         "from video_ae import LSTMAutoencoder",
         "",
         f'model = LSTMAutoencoder.from_pretrained("{repo_id}", download=True)  # or a folder',
-        f"codes = model.encode({name})  # {name}: {kind}",
     ]
+    add = ""
+    if offsets:
+        lines += [
+            f"offsets = torch.tensor({offsets}, dtype=torch.float64)",
+            f"centred = ({name} - offsets).float()  # {name}: float64 (B, T, D), from which float32 takes too much",
+            "codes = model.encode(centred)",
+        ]
+        name, add = "centred", " + offsets"
+    else:
+        lines.append(f"codes = model.encode({name})  # {name}: {kind}")
     calls = {
-        "reconstruction": f"rebuilt = model.reconstruct({name})",
-        "future": f"future = model.predict({name}, steps=10)",
+        "reconstruction": f"rebuilt = model.reconstruct({name}){add}",
+        "future": f"future = model.predict({name}, steps=10){add}",
     }
     lines += [calls[name] for name in config.decoders]
     code = "\n".join(lines)
@@ -208,16 +221,16 @@ def _training(run: Any, seen: int | None, results: dict[str, Any] | None) -> str
         machine = read_json(environment)[-1]
         facts |= {"machine": machine.get("gpu") or machine.get("processor"), "torch": machine.get("torch")}
     rows = "\n".join(
-        f"- {name.replace('_', ' ')}: {' to '.join(map(str, fact)) if isinstance(fact, list) else fact}"
+        f"- {name.replace('_', ' ')}: {', '.join(map(str, fact)) if isinstance(fact, list) else fact}"
         for name, fact in facts.items()
-        if fact is not None
+        if fact not in (None, [])
     )
     return f"## Training\n\n{rows}\n\nThe weights are those of the lowest validation loss.\n"
 
 
 def _is_path(name: str) -> bool:
     """Whether a field of a data config says where files lie, which is nobody's business, or how they came there."""
-    return name.endswith(("_dir", "_path")) or name == "download"
+    return name.endswith(("_dir", "_path", "_file")) or name == "download"
 
 
 def _results_table(model: LSTMAutoencoder, results: dict[str, Any] | None) -> str:

@@ -33,20 +33,25 @@ class RunFolder:
         self.checkpoints = Checkpoints(self.path / "checkpoints")
         self._lock: int | None = None
 
+    def refuse_used(self) -> None:
+        """Raises FileExistsError where the folder holds anything, but what a kill left behind in `create`."""
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"{self.path}: not a folder; choose another --output-dir")
+        left_by_a_kill = {_LOCK, _DIVISION, f".{_DIVISION}.partial", f".{CONFIG}.partial"}
+        if self.path.exists() and {path.name for path in self.path.iterdir()} - left_by_a_kill:
+            raise FileExistsError(
+                f"{self.path}: not an empty folder; choose another --output-dir, or go on with --resume"
+            )
+
     def create(self, config: dict[str, Any], division: dict[str, Any] | None = None) -> None:
         """Start a run of `config`, with the `division` of its data into parts, if these are files.
 
         Raises FileExistsError where the folder holds anything, so that no result is overwritten.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise FileExistsError(f"{self.path}: not a folder; choose another --output-dir")
+        self.refuse_used()
         self.path.mkdir(parents=True, exist_ok=True)
         self.lock()
-        left_by_a_kill = {_LOCK, _DIVISION, f".{_DIVISION}.partial", f".{CONFIG}.partial"}  # just here
-        if {path.name for path in self.path.iterdir()} - left_by_a_kill:
-            raise FileExistsError(
-                f"{self.path}: not an empty folder; choose another --output-dir, or go on with --resume"
-            )
+        self.refuse_used()
         if division is not None:
             write_json(self.path / _DIVISION, {"parts": division, _SEAL: _sum(division)})
         self.update(config)

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.torture import checkpoints, faults, hostile, kills, properties, soak, videos
+from benchmarks.torture import checkpoints, faults, foreign, hostile, kills, properties, soak, videos
 from benchmarks.torture.outcome import Outcome
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,6 +53,7 @@ CAMPAIGNS: list[tuple[Campaign, int]] = [  # in the order of the table, with the
     (videos.videos, 3000),
     (videos.bombs, 10),
     (properties.properties, 500),
+    (foreign.foreign, 4200),
     (soak.soak, 120),  # minutes
 ]
 
@@ -81,18 +82,20 @@ def page(rows: list[dict[str, Any]]) -> str:
         "Written by `make torture` (`python -m benchmarks.torture`); the tests contain a small sample of each.",
         "A row is repeated with `python -m benchmarks.torture --only NAME --count COUNT --seed SEED`.",
         "",
-        "| campaign | tried | held | promise | measured | NAME, seed | minutes | commit |",
+        "| campaign | tried | held | promise | measured | NAME, seed | minutes | commit, machine |",
         "|---|---:|---:|---|---|---|---:|---|",
     ]
+    letters = dict(zip(sorted({row["machine"] for row in rows}), "ABCDEFGH", strict=False))
     for row in rows:
         tried, held = row["tried"], row["tried"] - len(row["failures"])
         part = "" if row["count"] >= full[row["name"]] else f" (of {full[row['name']]} in a full run: {row['count']})"
+        minutes, where = f"{row['seconds'] / 60:.1f}", f"{row['commit']}, {letters[row['machine']]}"
         cells = [row["campaign"] + part, tried, held, row["promise"], row["note"], f"`{row['name']}`, {row['seed']}"]
-        lines.append("| " + " | ".join(map(str, [*cells, f"{row['seconds'] / 60:.1f}", row["commit"]])) + " |")
+        lines.append("| " + " | ".join(map(str, [*cells, minutes, where])) + " |")
     failures = [f"- `{row['name']}`: {failure}" for row in rows for failure in row["failures"]]
     if failures:
         lines += ["", "## What did not hold", "", *failures]
-    lines += ["", *sorted({row["machine"] for row in rows}), ""]
+    lines += ["", *(f"- {letter}: {machine}" for machine, letter in letters.items()), ""]
     return "\n".join(lines)
 
 

@@ -202,7 +202,8 @@ def _refuse_unknown(normal: Normal, ids: Sequence[str]) -> None:
     if unknown := [one for one in dict.fromkeys(ids) if one not in set(known)]:
         raise ValueError(
             f"--per-series: found no held-out normal data of {_listed(unknown)}, only of {_listed(known)}; leave"
-            " --per-series out for one threshold of all, or train on data that has these series"
+            " --per-series out for one threshold of all, or train on fewer than ten series, each of which is split in"
+            " time, with these among them"
         )
 
 

@@ -73,8 +73,8 @@ def _between(decoder: Decoder) -> str:
     parameters = f"{sum(map(_count, layers)):,} parameters"
     if not _count(decoder.shape):
         return parameters
-    moving = "" if decoder.motion is None else " and the frame before, moved"
-    return f"through {decoder.readout.in_features:,} units{moving}, {parameters}"
+    moving = ", " if decoder.motion is None else " and the frame before, moved\n"
+    return f"through {decoder.readout.in_features:,} units{moving}{parameters}"
 
 
 def _vectors(config: ModelConfig) -> str:

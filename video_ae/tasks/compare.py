@@ -56,6 +56,8 @@ def _check_comparable(runs: Sequence[Opened]) -> None:
             for name, value in other.data.facts().items()
             if value != first.data.facts()[name]
         ]
+        if other.data.dataset != first.data.dataset:
+            differing = [f"dataset {other.data.dataset}, not {first.data.dataset}"]  # no field means the same there
         if other.model.config.output != first.model.config.output:
             differing.append(f"{other.model.config.output} outputs, not {first.model.config.output}")
         if differing:
