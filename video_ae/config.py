@@ -135,7 +135,7 @@ class ModelConfig:
 # Unless a preset is asked for, pictures get `conv` and features `dense`, both chosen in docs/results.md; the others are
 # the paper's sizes (its section 4.1).
 PRESETS: dict[str, dict[str, Any]] = {
-    "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "matching": True, "hidden_size": 64, "layers": 1},
+    "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "hidden_size": 64, "layers": 1},
     "dense": {"hidden_size": 512, "layers": 1},
     "paper": {"hidden_size": 2048, "layers": 1},
     "paper-2layer": {"hidden_size": 2048, "layers": 2},
@@ -329,8 +329,8 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--matching",
-        action=argparse.BooleanOptionalAction,
-        help="let the encoder read how patches match the frame before (default: with --preset conv)",
+        action="store_true",
+        help="let a convolutional encoder read how patches match the frame before",
     )
     group.add_argument(
         "--hidden-size",
