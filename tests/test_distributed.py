@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,8 @@ from safetensors.torch import load_file
 import evaluate
 import train
 from video_ae import LSTMAutoencoder, ModelConfig, TrainConfig
-from video_ae.distributed import Ranks
+from video_ae.cli import Interrupted
+from video_ae.distributed import Ranks, _take_leave, join
 from video_ae.metrics import MetricAccumulator
 from video_ae.restored import random_numbers_of
 from video_ae.training import _seed_of, train_step
@@ -90,6 +92,8 @@ def in_every_process(folder: Path) -> None:
         (folder / f"rank-{rank}.json").write_text(json.dumps(ended))
     with at_step(5, killed_by(signal.SIGKILL)) if attempt == 0 else contextlib.nullcontext():
         train_in("restarted", [*series(folder), *SIX_STEPS, "--resume"])
+    patch.stopall()
+    _take_leave()
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +208,49 @@ def test_torchrun_restarts_from_the_last_checkpoint(two_processes):
     """SIGKILL to one process in step 5; both begin again at step 3."""
     assert_same_training(two_processes / "one-series", two_processes / "restarted")
     assert len(json.loads((two_processes / "restarted" / "env.json").read_text())) == 2
+
+
+def leave_twice() -> None:
+    """What `test_no_thread_outlives_the_group` runs: a step of both that ends well, and one that does not."""
+    for port, end in zip(os.environ["PORTS"].split(), (None, Interrupted(signal.SIGTERM, "stopped")), strict=True):
+        os.environ["MASTER_PORT"] = port
+        with contextlib.suppress(Interrupted, SystemExit), join("cpu") as ranks:
+            share_a_step(ranks, end)
+        print(*(name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")), flush=True)
+
+
+def share_a_step(ranks: Ranks, end: Exception | None) -> None:
+    model = ranks.parallel(LSTMAutoencoder(ModelConfig(frame_shape=(1, 8, 8), hidden_size=4)))
+    model.cycle = [model]  # as anything may be that has hooks: `del` alone does not free it
+    sum(output.sum() for output in model(torch.rand(2, 10, 64), teacher_forcing=True).values()).backward()
+    if end is not None:
+        raise end
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the threads of a process")
+def test_no_thread_outlives_the_group():
+    """Catches SIGABRT after all work is done, on busy machines: threads of gloo that free tensors while Python ends."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        ports = " ".join(str(each.getsockname()[1]) for each in sockets)
+    both = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PORTS": ports, "MASTER_ADDR": "127.0.0.1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", "from tests.test_distributed import leave_twice; leave_twice()"],
+            cwd=ROOT,
+            env=os.environ | both | {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        threads, _ = process.communicate(timeout=120)
+        assert process.returncode == 0
+        assert len(threads.splitlines()) == 2
+        assert "gloo" not in threads
 
 
 @pytest.mark.parametrize(("items", "size"), [(7, 3), (2, 4), (6, 2), (0, 2)])

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
+import torch.distributed.nn  # before there is a group: its defaults would hold it for ever
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
@@ -151,6 +154,8 @@ def join(device_name: str) -> Iterator[Ranks]:
     try:
         yield ranks
     except (Interrupted, FloatingPointError) as end:
+        traceback.clear_frames(end.__traceback__)  # of the model whose gradients are shared, which holds the group
+        _take_leave()
         if ranks.first:
             raise
         raise SystemExit(128 + end.signal_number if isinstance(end, Interrupted) else 1) from end
@@ -158,7 +163,15 @@ def join(device_name: str) -> Iterator[Ranks]:
         if "gloo" in str(error) or isinstance(error, distributed.DistBackendError):
             raise ConnectionError(f"rank {ranks.rank} lost the others; see why the first of them ended") from error
         raise
-    # Not after an error: the others may be gone, and taking leave of them would wait for them.
+    _take_leave()  # not after an error: the others may be gone, and it would wait for them
+
+
+def _take_leave() -> None:
+    """Give up the group and end its threads, which happens once nobody holds it.
+
+    One that still put tensors away while Python ends would abort the process (seen on busy machines, with torch 2.14).
+    """
+    gc.collect()
     distributed.destroy_process_group()
 
 

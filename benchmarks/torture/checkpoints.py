@@ -152,7 +152,7 @@ def resume_on_two_ranks(count_: int, seed: int, folder: Path) -> Outcome:
     words += ["-m", "benchmarks.torture.checkpoints", str(count_), str(seed), str(folder)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"two ranks ended with {done.returncode}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"two ranks ended with {done.returncode}: {done.stderr}")
     steps = _cuts(count_, seed)
     name = f"resume at every step of a {_STEPS}-step run, {len(steps)} kinds of models, 2 ranks"
     return count(name, _EQUAL, json.loads((folder / "found.json").read_text()))
