@@ -214,14 +214,15 @@ def train(arguments: argparse.Namespace, ranks: Ranks) -> None:
     keep_freed_memory()
     if arguments.compile:
         compile_steps()
-    chosen = ranks.on_first(lambda: choose(arguments, ranks.size))
+    chosen = ranks.on_first(lambda: choose(arguments, ranks))
     with closing(RunFolder(chosen["run"])) as run:
         carry_out(chosen, run, arguments.workers, ranks)
 
 
-def choose(arguments: argparse.Namespace, processes: int) -> dict[str, Any]:
+def choose(arguments: argparse.Namespace, ranks: Ranks) -> dict[str, Any]:
     """What is going to be done, in what JSON can hold: the run's folder and configs, which of its data are in which
     part, and whether it has begun."""
+    from video_ae.precision import uses_bf16
     from video_ae.run_folder import RunFolder
 
     given = vars(arguments)
@@ -237,7 +238,10 @@ def choose(arguments: argparse.Namespace, processes: int) -> dict[str, Any]:
         division = data.divide(model.frames)
     else:
         raise FileNotFoundError(f"{run.path}: no run to resume; say what to train, such as --composite")
-    refuse_empty_parts(training, processes)
+    refuse_empty_parts(training, ranks.size)
+    clips = math.ceil(training.batch_size / ranks.size / training.accumulate)
+    bf16 = uses_bf16(training.amp, model, clips, ranks.device)  # stored, so that the run goes on as it began
+    training = dataclasses.replace(training, amp="on" if bf16 else "off")
     config: dict[str, Any] = {"model": dataclasses.asdict(model), "data": dataclasses.asdict(data)}
     config["training"] = dataclasses.asdict(training)
     init_from = (stored or given).get("init_from")  # of a run that was killed before its first checkpoint, once more
@@ -269,7 +273,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     from video_ae.memory import peak_memory
     from video_ae.models import LSTMAutoencoder
     from video_ae.restored import deterministic
-    from video_ae.training import fit, uses_bf16
+    from video_ae.training import fit
 
     # Everything that can be wrong shows before the first file is written.
     config, begun, source = chosen["config"], chosen["begun"], str(run.path / "config.json")
@@ -295,7 +299,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
         model.start_from(first_clips, **_START.get(data.dataset, {}))
     ranks.on_first(lambda: run.update(config) if begun else run.create(config, chosen["division"]))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    precision = "bf16" if uses_bf16(training.amp, device) else "float32"
+    precision = "bf16" if training.amp == "on" else "float32"
     where = f"{device.type}, {ranks.size} processes" if ranks.size > 1 else device
     print(f"{_kind(model_config.decoders)} model, {parameters / 1e6:.1f} M parameters, {precision} on {where}")
 

@@ -122,6 +122,16 @@ class ModelConfig:
         return self.cell == CONVOLUTIONAL
 
     @property
+    def kernel_size(self) -> int | None:
+        """Patches that the convolutions of the recurrence span in either direction; None where it is dense."""
+        return 3 if self.convolutional else None
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Rows and columns of patches in a frame; empty where it is read as one vector."""
+        return () if self.patch_size is None else tuple(side // self.patch_size for side in self.frame_shape[1:])
+
+    @property
     def features(self) -> bool:
         """Whether a frame is a vector of features, of no picture: many channels of one pixel."""
         return self.frame_shape[1:] == (1, 1)
@@ -374,7 +384,11 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         help=f"steps between validations, each with a GIF and a checkpoint (default: {default.checkpoint_every})",
     )
     group.add_argument("--validation-clips", type=int, metavar="N", help=f"(default: {default.validation_clips})")
-    group.add_argument("--amp", choices=AMP, help="bf16 matrix products (default: auto, where the hardware has them)")
+    group.add_argument(
+        "--amp",
+        choices=AMP,
+        help="bf16 matrix products (default: auto, timed at the start: where they are clearly faster)",
+    )
     group.add_argument(
         "--recompute",
         type=int,

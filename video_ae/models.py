@@ -17,7 +17,6 @@ from .patches import fold_grid, fold_lengths, frames_to_vectors, unfold_grid, un
 from .recurrent import LSTM, State
 
 _HIGHEST = 16.0  # of float frames, which may be standardised
-_KERNEL_SIZE = 3  # patches, of convolutions
 _LEAST_STD = 1e-2  # of the largest channel's: a channel that hardly changes is not blown up to unit variance
 
 
@@ -173,9 +172,10 @@ class Decoder(nn.Module):
         self.shape: nn.Module = nn.Identity()
         self.motion: Motion | None = None
         width = sizes[-1]
-        if config.convolutional:  # whose few units say which shape is where, and not pixel by pixel what is seen of it
+        if config.kernel_size is not None:
+            # Its few units say which shape is where, and not pixel by pixel what is seen of it.
             width *= 2
-            self.shape = nn.Sequential(_Convolution(sizes[-1], width, _KERNEL_SIZE, padding="same"), nn.SiLU())
+            self.shape = nn.Sequential(_Convolution(sizes[-1], width, config.kernel_size, padding="same"), nn.SiLU())
             self.motion = None if reverse else Motion(width, config)
         self.readout = nn.Linear(width, config.vector_size)
 
@@ -255,7 +255,7 @@ class _Convolution(nn.Conv2d):
 
 def _cell(config: ModelConfig) -> dict[str, Any]:
     """The kind of recurrence that encoder and decoders share."""
-    return {"peephole": config.peephole, "kernel_size": _KERNEL_SIZE if config.convolutional else None}
+    return {"peephole": config.peephole, "kernel_size": config.kernel_size}
 
 
 def activate(outputs: Tensor, output: str) -> Tensor:

@@ -28,6 +28,7 @@ from .memory import peak_memory
 from .models import LSTMAutoencoder
 from .not_finite import first_cause
 from .optimizer import Optimizer
+from .precision import uses_bf16
 from .recurrent import segmented
 from .restored import mode, random_numbers_of, same_gradients
 from .run_folder import RunFolder
@@ -159,13 +160,14 @@ def train_step(
     trained = model.module if isinstance(model, DistributedDataParallel) else model
     parts = [split_clips(part, trained.config.input_frames) for part in clips.tensor_split(config.accumulate)]
     weights = {RECONSTRUCTION: config.reconstruction_weight, FUTURE: config.future_weight, "kl": config.beta}
+    bf16 = uses_bf16(config.amp, trained.config, max(len(part) for part, _, _ in parts), clips.device)
     optimizer.zero_grad()
     losses = []
     for number, (part, share) in enumerate(zip(parts, _shares(parts, ranks), strict=True)):
         more = number + 1 < len(parts)
         with model.no_sync() if more and isinstance(model, DistributedDataParallel) else nullcontext():
             with (
-                torch.autocast(clips.device.type, torch.bfloat16, enabled=uses_bf16(config.amp, clips.device)),
+                torch.autocast(clips.device.type, torch.bfloat16, enabled=bf16),
                 random_numbers_of(_seed_of(config.seed, step, ranks.rank, number), clips.device),
                 segmented(trained, recompute=config.recompute, truncate=config.truncate),
                 mode(trained, training=True),
@@ -282,18 +284,6 @@ def _save_unjudged(
     run.checkpoints.save(model, optimizer, progress, best=False)
     if progress.best_loss == float("inf"):
         save_model(model, run.model, progress.sequences_seen)
-
-
-def uses_bf16(amp: str, device: torch.device) -> bool:
-    """Whether matrix products run in bf16. `auto`: where the hardware has units for whole matrix products in bf16.
-
-    AVX-512's bf16 instructions are not enough: there float32 was the faster one (docs/results.md).
-    """
-    if amp != "auto":
-        return amp == "on"
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def budget_used(config: TrainConfig, progress: Progress) -> float:

@@ -17,8 +17,9 @@ from torch.nn import functional
 from .classifier import ClassifierConfig, LSTMClassifier
 from .config import FineTuning
 from .models import Encoder
+from .precision import uses_bf16
 from .restored import mode, random_numbers_of, same_gradients
-from .training import fraction_at, schedule, uses_bf16
+from .training import fraction_at, schedule
 
 Labels = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
@@ -88,6 +89,7 @@ def _train(
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     batches = _shuffled(clips, recipe.clips_per_step, seed)
     steps = max(recipe.steps, -(-len(clips) // recipe.clips_per_step))
+    bf16 = uses_bf16(recipe.amp, classifier.encoder.config, recipe.clips_per_step, device)
     for step in range(steps):
         fraction = fraction_at(step, steps)
         for parameter in learning:
@@ -97,7 +99,7 @@ def _train(
         batch = next(batches)
         labels = torch.from_numpy(data.labels[data.videos[batch]]).to(device)
         vectors = classifier.encoder.to_vectors(data.clips.__getitems__(batch.tolist()).to(device))
-        with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(recipe.amp, device)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = classifier(vectors)  # (B, T, classes)
         targets = labels[:, None].expand(logits.shape[:2])
         loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
