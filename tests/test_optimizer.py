@@ -19,6 +19,18 @@ def test_orthogonal_matrices_keep_their_directions():
         assert diagonal.max() < 1.3
 
 
+def test_small_directions_in_float32_are_those_of_float64():
+    """Singular values from 1 to 1e-4; catches an iteration on gram matrices that loses what is small in them."""
+    torch.manual_seed(0)
+    left, right = torch.linalg.qr(torch.randn(64, 64))[0], torch.linalg.qr(torch.randn(576, 64))[0]
+    matrix = (left * torch.logspace(0, -4, 64)) @ right.mT
+    expected = matrix.double()[None] / matrix.double().norm()
+    for _ in range(5):  # as Jordan et al. write it
+        gram = expected @ expected.mT
+        expected = 3.4445 * expected + (-4.7750 * gram + 2.0315 * gram @ gram) @ expected
+    torch.testing.assert_close(orthogonal(matrix[None]).double(), expected, rtol=0, atol=1e-4)
+
+
 def test_all_but_kernels_are_stepped_by_adamw():
     """Weights and biases as AdamW steps them; kernels by as much per element as the rate says, decayed alike."""
     torch.manual_seed(0)

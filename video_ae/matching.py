@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from .config import ModelConfig
 from .motion import around, reach
@@ -28,6 +27,9 @@ class Matching(nn.Module):
         self.shifts = 2 * self.reach + 1
         self.features = self.shifts**2
         self.sharpness = _SHARPNESS / config.vector_size
+        places = torch.ones(self.shifts, self.patch_size + 2 * self.reach)
+        self.register_buffer("sums", places.triu().tril(self.patch_size - 1), persistent=False)  # of P pixels in a row
+        self.sums: Tensor
 
     @torch.no_grad()
     def forward(self, vectors: Tensor, std: Tensor) -> Tensor:
@@ -52,5 +54,5 @@ class Matching(nn.Module):
         size, n = before.shape[-2:], self.shifts
         spectrum = torch.fft.rfft2(before) * torch.fft.rfft2(patches, s=size).conj()
         products = torch.fft.irfft2(spectrum.sum(dim=-3), s=size)[..., :n, :n]
-        squares = functional.avg_pool2d(before.square().sum(dim=-3).flatten(0, 2)[:, None], self.patch_size, stride=1)
-        return (squares.view_as(products) * self.patch_size**2 - 2 * products).flatten(-2)
+        squares = self.sums @ before.square().sum(dim=-3) @ self.sums.T
+        return (squares - 2 * products).flatten(-2)

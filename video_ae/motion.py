@@ -65,43 +65,31 @@ class Motion(nn.Module):
         before:   the frame before every step (T, B, rows, columns, D), or before the first alone (1, ...), where each
                   step moves the frame that the step before has made.
         """
-        P = self.patch_size
-        masks = self.masks(features).float().unflatten(-1, (1 + MOVES, 1, P, P)).softmax(dim=-4)
-        moves = self._matrices(features)
-        own = (content.float().sigmoid() if self.logistic else content.float()).unflatten(-1, (-1, P, P))
         if len(before) == len(content):
-            frames = self._mixed(own.flatten(0, 1), masks.flatten(0, 1), moves.flatten(0, 1), before.flatten(0, 1))
-            frames = frames.unflatten(0, content.shape[:2])
+            parts = (part.flatten(0, 1) for part in (content, features, before))
+            frames = self._moved(*parts).unflatten(0, content.shape[:2])
         else:
             steps = [before[0]]
-            for parts in zip(own, masks, moves, strict=True):
-                steps.append(self._mixed(*parts, steps[-1]))
+            for parts in zip(content, features, strict=True):  # all of a step at once, while it is in the cache
+                steps.append(self._moved(*parts, steps[-1]))
             frames = torch.stack(steps[1:])
-        return frames.log() - (-frames).log1p() if self.logistic else frames
+        return frames.logit() if self.logistic else frames
 
-    def _matrices(self, features: Tensor) -> Tensor:
-        """Each move as matrices (T, B, rows, columns, 2, moves, P, P + 2 * reach), of the patch's rows and columns.
-
-        They take a patch and what lies around it to what the patch will be.
-        """
+    def _moved(self, content: Tensor, features: Tensor, before: Tensor) -> Tensor:
+        """The next frame of the one before, both (B, rows, columns, D), of `content` and `features` at one step."""
+        P, size = self.patch_size, self.bands.shape[-1]
+        own = (content.float().sigmoid() if self.logistic else content.float()).unflatten(-1, (-1, P, P))
+        masks = self.masks(features).float().unflatten(-1, (1 + MOVES, 1, P, P)).softmax(dim=-4)
         shares = self.shifts(features).float().unflatten(-1, (2, MOVES, -1)).softmax(dim=-1)
-        return (shares @ self.bands.flatten(1)).unflatten(-1, self.bands.shape[1:])
-
-    def _mixed(self, own: Tensor, masks: Tensor, moves: Tensor, before: Tensor) -> Tensor:
-        """The next frame (B, rows, columns, D) of the one before.
-
-        own (B, rows, columns, C, P, P), masks (B, rows, columns, 1 + moves, 1, P, P), moves as in `_matrices`.
-        """
-        P = self.patch_size
+        # Each move as matrices (..., moves, P, Q), of a patch's rows and columns: from what is around it to itself.
+        of_rows, of_columns = ((of @ self.bands.flatten(1)).unflatten(-1, (P, size)) for of in shares.unbind(dim=-3))
         around_it = around(before.unflatten(-1, (-1, P, P)), self.reach)  # (B, rows, columns, C, Q, Q)
-        of_rows, of_columns = moves.unbind(dim=-4)  # (B, rows, columns, moves, P, Q)
-        moved = of_rows.flatten(-3, -2) @ around_it.transpose(-3, -2).flatten(
-            -2
-        )  # (B, rows, columns, moves * P, C * Q)
-        moved = moved.unflatten(-1, (-1, around_it.shape[-1])).unflatten(-3, (MOVES, -1))  # (..., moves, P, C, Q)
+        moved = of_rows.flatten(-3, -2) @ around_it.transpose(-3, -2).flatten(-2)  # (..., moves * P, C * Q)
+        moved = moved.unflatten(-1, (-1, size)).unflatten(-3, (MOVES, -1))  # (..., moves, P, C, Q)
         moved = moved.flatten(-3, -2) @ of_columns.mT  # (..., moves, P * C, P)
-        moved = moved.unflatten(-2, (self.patch_size, -1)).transpose(-3, -2)  # (..., moves, C, P, P)
-        frames = (masks[..., 0, :, :, :] * own + (masks[..., 1:, :, :, :] * moved).sum(dim=-4)).flatten(-3)
+        moved = moved.unflatten(-2, (P, -1)).transpose(-3, -2)  # (..., moves, C, P, P)
+        of_own, of_moves = masks.split((1, MOVES), dim=-4)
+        frames = (of_own.squeeze(-4) * own + (of_moves * moved).sum(dim=-4)).flatten(-3)
         if not self.logistic:
             return frames
         return frames + (frames.clamp(LEAST, 1 - LEAST) - frames).detach()  # gradients pass, or black would stay black

@@ -50,12 +50,16 @@ class Optimizer(torch.optim.AdamW):
 def orthogonal(matrices: Tensor) -> Tensor:
     """Matrices (N, rows, columns) with their singular values brought near 1, all to between about 0.7 and 1.2.
 
-    Newton-Schulz iterations with the coefficients of Jordan et al. (2024), products only.
+    Newton-Schulz iterations with the coefficients of Jordan et al. (2024), products only. Every iterate is a polynomial
+    of the first one's gram matrix times the first: only small matrices are multiplied until the end.
     """
     if matrices.shape[1] > matrices.shape[2]:
         return orthogonal(matrices.mT).mT
     x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    gram = x @ x.mT
+    eye = torch.eye(len(gram[0]), dtype=x.dtype, device=x.device)
+    product = eye.expand_as(gram)
     for _ in range(_ITERATIONS):
-        gram = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x
+        factor = 3.4445 * eye - 4.7750 * gram + 2.0315 * gram @ gram
+        product, gram = factor @ product, factor @ gram @ factor
+    return product @ x
