@@ -278,7 +278,8 @@ class _Recurrence(torch.autograd.Function):
             gates = bias.repeat(steps, *cell.shape[:-1], 1)  # (T, B, ..., 4 * hidden)
         else:
             assert inputs is not None
-            inputs, weight_input = inputs.to(dtype), weight_input.to(dtype)
+            # Contiguous: torch multiplies bf16 batches of other strides one by one, each with a copy of the weight.
+            inputs, weight_input = inputs.to(dtype).contiguous(), weight_input.to(dtype)
             gates = product.all_steps(inputs, weight_input, bias)
         hiddens = gates.new_empty(steps + 1, *hidden.shape)  # h_0 to h_T
         cells = cell.new_empty(steps + 1, *cell.shape)  # c_0 to c_T
