@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.plain import PlainAutoencoder, loss
+from benchmarks.plain import PlainAutoencoder, PlainConvAutoencoder, loss
 from benchmarks.training import efficiency, forward_flops, product_flops, step_flops
 from video_ae import LSTMAutoencoder, ModelConfig
 from video_ae.config import DECODERS
@@ -136,3 +136,31 @@ def test_the_plain_model_is_the_same_model(conditional):
     logits = found["future"]
     by_hand = -(future * logits.sigmoid().log() + (1 - future) * (-logits).sigmoid().log()).sum(dim=2).mean()
     torch.testing.assert_close(loss(logits, future), by_hand)
+
+
+@pytest.mark.parametrize("matching", [False, True])
+@torch.no_grad()
+def test_the_plain_loop_is_the_same_convolutional_model(matching):
+    config = dataclasses.replace(_CONFIG, cell="conv", patch_size=2, hidden_size=(5, 7), matching=matching)
+    ours, plain = LSTMAutoencoder(config), PlainConvAutoencoder(config)
+    pairs = [*zip(ours.encoder.lstm.layers, plain.encoder, strict=True)]
+    for name, decoder in ours.decoders.items():
+        pairs += zip(decoder.lstm.layers, plain.decoders[name], strict=True)
+        plain.shapes[name].load_state_dict(decoder.shape[0].state_dict())
+        plain.readouts[name].load_state_dict(decoder.readout.state_dict())
+    plain.motion.load_state_dict(ours.decoders["future"].motion.state_dict())
+    for mine, theirs in pairs:
+        assert (mine.weight_input is None) == (theirs.input is None)
+        if mine.weight_input is not None:
+            theirs.input.weight.copy_(mine.weight_input)
+        theirs.recurrent.weight.copy_(mine.weight_hidden)
+        theirs.recurrent.bias.copy_(mine.bias)
+    assert sum(p.numel() for p in plain.parameters()) == sum(p.numel() for p in ours.parameters())
+    clips = torch.rand(2, 5, 1, 4, 4)
+    past, future = ours.encoder.to_vectors(clips).split([3, 2], dim=1)
+    expected, found = ours(past, future, teacher_forcing=True), plain(past, future)
+    for name in DECODERS:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(plain.code(past), ours.encode(clips[:, :3]), rtol=1e-5, atol=1e-5)
+    predicted = ours.vectors_to_frames(plain.predict(past))
+    torch.testing.assert_close(predicted, ours.predict(clips[:, :3]), rtol=1e-5, atol=1e-5)
