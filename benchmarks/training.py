@@ -167,7 +167,7 @@ def _peak_megabytes() -> float:
 def _machine() -> str:
     import torch
 
-    return f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"{_processor()}, threads: {torch.get_num_threads()}, torch {torch.__version__}"
 
 
 def _processor() -> str:
