@@ -28,7 +28,7 @@ curve: setup  ## videos to a label-efficiency curve: make curve RUN=runs/mine FL
 	$(BIN)/python train.py --composite --output-dir $(RUN) --resume $(FLAGS)
 	$(BIN)/python evaluate.py $(RUN) --tasks predict classify
 
-benchmark: setup  ## speed of training and the rest beside nn.LSTM, this machine's products and, where installed, Keras
+benchmark: setup  ## speed beside nn.LSTM, plain convolutions and, where installed, Keras, and on a shared machine
 	$(BIN)/python benchmarks/training.py
 
 paper: setup  ## the paper's four models of moving digits (needs a GPU; DATA=folder of MNIST/raw): 2.27 M sequences each

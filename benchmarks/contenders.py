@@ -6,6 +6,7 @@ All read the same uint8 clips, which none of them paints while it is timed; thei
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,21 @@ def batches(config: ModelConfig, batch: int) -> Iterator[npt.NDArray[np.uint8]]:
     return itertools.cycle(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 
 
-def video_ae(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
-    """What train.py and evaluate.py do, with the data of the default run where that is what is timed."""
+def kernel() -> str:
+    """What this package trains in here unless it is told to: `float32` or `bf16`."""
+    import torch
+
+    from video_ae import TrainConfig
+    from video_ae.training import uses_bf16
+
+    return "bf16" if uses_bf16(TrainConfig().amp, torch.device("cpu")) else "float32"
+
+
+def video_ae(config: ModelConfig, batch: int, amp: str) -> Tasks:
+    """What train.py and evaluate.py do, which chooses nothing but the precision of training.
+
+    With `amp` "on" or "off" the rest is in that precision as well, and what does not depend on it is not timed again.
+    """
     import torch
 
     from video_ae import LSTMAutoencoder, TrainConfig
@@ -35,7 +49,7 @@ def video_ae(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
 
     keep_freed_memory()
     clips = (torch.from_numpy(clips) for clips in batches(config, batch))
-    model, training = LSTMAutoencoder(config), TrainConfig(amp="on" if bf16 else "off")
+    model, training, bf16 = LSTMAutoencoder(config), TrainConfig(amp=amp), amp == "on"
     optimizer = Optimizer(model, _LR)
     steps = itertools.count(1)
     data = DataConfig(image_size=config.frame_shape[1]).open("train", config.frames)
@@ -55,7 +69,7 @@ def video_ae(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
         "encoding": encode,
         "prediction": predict,
     }
-    if bf16:
+    if amp != "auto":
         return tasks
     first = itertools.count(step=batch)
     return tasks | {
@@ -64,18 +78,28 @@ def video_ae(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
     }
 
 
-def nn_lstm(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
-    """The same model out of torch's own layers, as one would write it: see `plain.py`."""
+def plain(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
+    """The same model as one would write it, see `plain.py`: three nn.LSTM, or loops over convolutions.
+
+    AdamW steps all of it; for kernels this package takes a twentieth of a step more (`Optimizer`).
+    """
     import torch
-    from plain import PlainAutoencoder, loss
+    from plain import PlainAutoencoder, PlainConvAutoencoder, loss
+
+    from video_ae.losses import bernoulli_nats
+    from video_ae.patches import frames_to_vectors, unit_range
 
     clips = (torch.from_numpy(clips) for clips in batches(config, batch))
-    model = PlainAutoencoder(config)
+    if config.convolutional:
+        model, loss = PlainConvAutoencoder(config), bernoulli_nats
+        model.to(memory_format=torch.channels_last)  # faster than without, float32 and bf16
+    else:
+        model = PlainAutoencoder(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_LR, fused=True)
 
     def vectors() -> tuple[torch.Tensor, torch.Tensor]:
-        pixels = next(clips).flatten(2).float() / 255  # (B, T, D)
-        return pixels[:, : config.input_frames], pixels[:, config.input_frames :]
+        read = frames_to_vectors(unit_range(next(clips)), config.patch_size)
+        return read[:, : config.input_frames], read[:, config.input_frames :]
 
     def train() -> float:
         past, future = vectors()
@@ -90,7 +114,7 @@ def nn_lstm(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
     @torch.inference_mode()
     def encode() -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            return model.encode(vectors()[0])[0][-1]
+            return model.code(vectors()[0])
 
     @torch.inference_mode()
     def predict() -> torch.Tensor:
@@ -100,13 +124,15 @@ def nn_lstm(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
     return {"training": train, "encoding": encode, "prediction": predict}
 
 
-def keras(config: ModelConfig, batch: int, backend: str) -> Tasks:
+def keras(config: ModelConfig, batch: int, backend: str, bf16: bool) -> Tasks:
     """The same model in Keras' functional interface; a conditional one is only trained."""
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
     from keras import layers
 
+    if bf16:
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
     clips, D = batches(config, batch), config.vector_size
     frames = keras.Input((config.input_frames, D))
     states, hidden = [], frames
@@ -123,6 +149,8 @@ def keras(config: ModelConfig, batch: int, backend: str) -> Tasks:
         for size, state in zip(config.hidden_sizes, states, strict=True):
             hidden = layers.LSTM(size, return_sequences=True)(hidden, initial_state=state)
         outputs[name] = layers.Dense(D)(hidden)  # reversed, as the reconstruction's targets are
+        if bf16:
+            outputs[name] = layers.Activation("linear", dtype="float32")(outputs[name])  # for the loss
     model = keras.Model([frames, *teachers.values()], list(outputs.values()))
     # Its mean over a frame times D is the sum over it.
     model.compile(
@@ -184,13 +212,19 @@ def products(config: ModelConfig, batch: int, bf16: bool) -> Tasks:
     return {"training": both}
 
 
+_BF16 = {"float32": False, "bf16": True}
 MAKERS: dict[str, Callable[[ModelConfig, int], Tasks]] = {
-    "products": lambda config, batch: products(config, batch, bf16=False),
-    "products, bf16": lambda config, batch: products(config, batch, bf16=True),
-    "video-ae": lambda config, batch: video_ae(config, batch, bf16=False),
-    "video-ae, bf16": lambda config, batch: video_ae(config, batch, bf16=True),
-    "nn.LSTM": lambda config, batch: nn_lstm(config, batch, bf16=False),
-    "nn.LSTM, bf16": lambda config, batch: nn_lstm(config, batch, bf16=True),
-    "Keras on tensorflow": lambda config, batch: keras(config, batch, "tensorflow"),
-    "Keras on jax": lambda config, batch: keras(config, batch, "jax"),
+    "video-ae": partial(video_ae, amp="auto"),
+    **{f"video-ae, {kind}": partial(video_ae, amp="on" if bf16 else "off") for kind, bf16 in _BF16.items()},
+    **{f"products, {kind}": partial(products, bf16=bf16) for kind, bf16 in _BF16.items()},
+    **{
+        f"{name}, {kind}": partial(plain, bf16=bf16)
+        for name in ("nn.LSTM", "plain loop")
+        for kind, bf16 in _BF16.items()
+    },
+    **{
+        f"Keras on {backend}, {kind}": partial(keras, backend=backend, bf16=bf16)
+        for backend in ("tensorflow", "jax")
+        for kind, bf16 in _BF16.items()
+    },
 }
