@@ -23,14 +23,14 @@ def batches(config: ModelConfig, batch: int) -> Iterator[npt.NDArray[np.uint8]]:
     return itertools.cycle(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 
 
-def kernel() -> str:
+def kernel(config: ModelConfig, batch: int) -> str:
     """What this package trains in here unless it is told to: `float32` or `bf16`."""
     import torch
 
     from video_ae import TrainConfig
-    from video_ae.training import uses_bf16
+    from video_ae.precision import uses_bf16
 
-    return "bf16" if uses_bf16(TrainConfig().amp, torch.device("cpu")) else "float32"
+    return "bf16" if uses_bf16(TrainConfig().amp, config, batch, torch.device("cpu")) else "float32"
 
 
 def video_ae(config: ModelConfig, batch: int, amp: str) -> Tasks:

@@ -178,10 +178,10 @@ def _processor() -> str:
     return next(names, platform.processor() or "unknown processor")
 
 
-def _kernel() -> str:
+def _kernel(config: ModelConfig, batch: int) -> str:
     from contenders import kernel
 
-    return kernel()
+    return kernel(config, batch)
 
 
 def measure(
@@ -208,7 +208,7 @@ def measure(
                     seconds[task].setdefault(name, []).append(took)
             if task == "training":  # the first: a peak never falls
                 megabytes = {name: worker.submit(_peak_megabytes).result() for name, worker in ready.items()}
-        kernel = workers[_DEFAULT_OURS].submit(_kernel).result()
+        kernel = workers[_DEFAULT_OURS].submit(_kernel, config, batch).result()
     return {"kernel": kernel, "seconds": seconds, "megabytes": megabytes}
 
 
