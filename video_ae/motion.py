@@ -66,12 +66,12 @@ class Motion(nn.Module):
                   step moves the frame that the step before has made.
         """
         if len(before) == len(content):
-            parts = (part.flatten(0, 1) for part in (content, features, before))
-            frames = self._moved(*parts).unflatten(0, content.shape[:2])
+            frames = self._moved(content.flatten(0, 1), features.flatten(0, 1), before.flatten(0, 1))
+            frames = frames.unflatten(0, content.shape[:2])
         else:
             steps = [before[0]]
-            for parts in zip(content, features, strict=True):  # all of a step at once, while it is in the cache
-                steps.append(self._moved(*parts, steps[-1]))
+            for own, known in zip(content, features, strict=True):  # all of a step at once, while it is in the cache
+                steps.append(self._moved(own, known, steps[-1]))
             frames = torch.stack(steps[1:])
         return frames.logit() if self.logistic else frames
 
