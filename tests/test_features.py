@@ -19,6 +19,7 @@ MODELS = {
     "frames": {"frame_shape": (3, 4, 6)},
     "patches": {"frame_shape": (2, 4, 6), "patch_size": 2},
     "convolutional": {"frame_shape": (3, 8, 6), "patch_size": 2, "cell": "conv"},
+    "convolutional, matching": {"frame_shape": (3, 8, 6), "patch_size": 2, "cell": "conv", "matching": True},
 }
 
 
@@ -33,8 +34,9 @@ def test_a_picture_times_a_frame_is_what_the_gate_sees(name):
     frame = torch.rand(1, 1, *model.config.frame_shape)
     pictures = input_weights(model.encoder)
     layer = model.encoder.lstm.layers[0]
-    vectors = model.encoder.to_vectors(frame)[0, 0]  # (D,) or (rows, columns, D)
-    if name == "convolutional":
+    parts = model.encoder._inputs(model.encoder.to_vectors(frame))  # the first frame matches nothing: zeros
+    vectors = torch.cat(parts, dim=-1)[0, 0]  # (D,) or (rows, columns, D)
+    if name.startswith("conv"):
         sums = functional.conv2d(vectors.movedim(2, 0), layer.weight_input, padding=1)  # (4 * 5, rows, columns)
         sums, seen = sums[:, 1, 1], frame[0, 0, :, 0:6, 0:6]  # what lies around the patch in row 1, column 1
     else:
@@ -51,7 +53,7 @@ def test_a_unit_paints_its_picture(name):
     model = build(name)
     decoder = model.decoders["future"]
     pictures = output_weights(decoder, model.config)
-    grid = () if name == "frames" else (4, 3) if name == "convolutional" else (2, 3)
+    grid = () if name == "frames" else (4, 3) if name.startswith("conv") else (2, 3)
     states = torch.zeros(1, 1, *grid, len(pictures))
     states[(0, 0, *(0 for _ in grid), 3)] = 1  # unit 3 alone, in the first patch
     with torch.no_grad():

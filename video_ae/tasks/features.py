@@ -77,7 +77,8 @@ def input_weights(encoder: Encoder) -> dict[str, Weights]:
     config, layer = encoder.config, encoder.lstm.layers[0]
     assert isinstance(layer, LSTMLayer)
     assert layer.weight_input is not None
-    gates = layer.weight_input.detach().chunk(4)
+    pixels = layer.weight_input.detach()[:, : config.vector_size]  # and not what `Matching` adds to them
+    gates = pixels.chunk(4)
     return {name: _pictures(gates[row], config) for name, row in _ROWS.items()}
 
 
