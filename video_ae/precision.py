@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from functools import cache
 
 import torch
 
 from .config import ModelConfig
-from .recurrent import LSTMLayer, State
+from .models import Encoder
 from .restored import random_numbers_of
 
-_STEPS = 2  # of the layer that is timed
+_FRAMES = 10  # at most, of a clip: enough for what is done once in a sequence not to count
 _ROUNDS = 3  # the fastest counts: other work on the machine only ever takes time
+_PATIENCE = 0.5  # seconds, after which no other round is begun
 _WORTH = 1.2  # times as fast must bf16 be: it has three digits, and near a tie the choice would be by chance
 
 
@@ -21,8 +21,8 @@ _WORTH = 1.2  # times as fast must bf16 be: it has three digits, and near a tie 
 def uses_bf16(amp: str, config: ModelConfig, clips: int, device: torch.device) -> bool:
     """Whether a model's products run in bf16 for `amp` `on`, `off` or `auto`, in batches of `clips` on `device`.
 
-    `auto` on a CPU: whether forward and backward pass of the top recurrent layer are clearly faster, timed once in a
-    process. Processors differ: bf16 is twice as fast on some, and slower than float32 on others that have the
+    `auto` on a CPU: whether forward and backward pass of the encoder are clearly faster, timed once in a process.
+    Processors differ: bf16 is twice as fast on some, and slower than float32 on others that have the
     instructions (docs/results.md). On a GPU: whether it has units for it (compute capability 8.0, Ampere, or newer).
     """
     if amp != "auto":
@@ -36,20 +36,22 @@ def uses_bf16(amp: str, config: ModelConfig, clips: int, device: torch.device) -
 
 
 def _seconds(config: ModelConfig, clips: int) -> tuple[float, float]:
-    """A layer's least seconds for a batch of clips in float32, and in bf16."""
-    size = config.hidden_sizes[-1]
-    batch = (clips, *config.grid) if config.convolutional else (clips * math.prod(config.grid),)
+    """The least seconds of an encoder's forward and backward pass over a batch of clips in float32, and in bf16."""
     with random_numbers_of(0, torch.device("cpu")):
-        layer = LSTMLayer(size, size, peephole=config.peephole, kernel_size=config.kernel_size)
-        inputs = torch.randn(_STEPS, *batch, size, requires_grad=True)
-    zeros = torch.zeros(*batch, size)
-    least = [float("inf")] * 2
-    with torch.enable_grad():
-        for _ in range(_ROUNDS):
-            for number, bf16 in enumerate((False, True)):
-                started = time.perf_counter()
-                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                    hidden, _ = layer(inputs, State(zeros, zeros), _STEPS)
-                hidden.float().sum().backward()
-                least[number] = min(least[number], time.perf_counter() - started)
-    return least[0], least[1]
+        encoder = Encoder(config)
+        vectors = torch.rand(clips, min(config.input_frames, _FRAMES), *config.grid, config.vector_size)
+    rounds: list[tuple[float, float]] = []
+    begun = time.perf_counter()
+    while not rounds or (len(rounds) < _ROUNDS and time.perf_counter() - begun < _PATIENCE):
+        rounds.append((_pass(encoder, vectors, bf16=False), _pass(encoder, vectors, bf16=True)))
+    in_float32, in_bf16 = map(min, zip(*rounds, strict=True))
+    return in_float32, in_bf16
+
+
+def _pass(encoder: Encoder, vectors: torch.Tensor, *, bf16: bool) -> float:
+    """Seconds of one."""
+    started = time.perf_counter()
+    with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        hidden, _ = encoder(vectors)
+        hidden.float().sum().backward()
+    return time.perf_counter() - started
