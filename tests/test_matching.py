@@ -1,11 +1,14 @@
 """The cost volume that encoders read: against squared differences, place by place."""
 
+import json
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+import train
 from video_ae import LSTMAutoencoder, ModelConfig
 from video_ae.matching import Matching
 from video_ae.patches import frames_to_vectors
@@ -74,3 +77,15 @@ def test_the_encoder_reads_matches_and_gradients_pass_beside_them():
     assert model.encode(frames[:, :1]).shape == (2, 4)  # a single frame, which has none before
     with pytest.raises(ValueError, match="matching is for convolutional LSTMs"):
         ModelConfig(matching=True, patch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("words", "has"),
+    [([], True), (["--no-matching"], False), (["--preset", "conv"], True), (["--cell", "lstm"], False)],
+)
+def test_pictures_are_matched_unless_that_is_declined(words, has, tmp_path):
+    """Catches a default that a dense model cannot be built with, and a flag that the preset overrides."""
+    flags = ["--composite", "--image-size", "32", "--num-digits", "1", "-b", "2", "--steps", "1", "--hidden-size", "4"]
+    run = tmp_path / "run"
+    assert train.command([*flags, *words, "--validation-clips", "2", "--output-dir", str(run)]) == 0
+    assert json.loads((run / "config.json").read_text())["model"]["matching"] is has

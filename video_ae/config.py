@@ -77,7 +77,7 @@ class ModelConfig:
         if self.cell == CONVOLUTIONAL and self.patch_size is None:
             raise ValueError("a convolutional LSTM needs a grid of patches: say patch_size (--patch-size 8)")
         if self.matching and self.cell != CONVOLUTIONAL:
-            raise ValueError("matching is for convolutional LSTMs (--cell conv), which know where their patches are")
+            raise ValueError("matching is for convolutional LSTMs: use --cell conv, or --no-matching")
         if self.output not in LOSS_NAMES:
             raise ValueError(f"output {self.output!r}: expected one of {', '.join(LOSS_NAMES)}")
         for name in ("input_frames", "future_frames", "layers"):
@@ -145,7 +145,7 @@ class ModelConfig:
 # Unless a preset is asked for, pictures get `conv` and features `dense`, both chosen in docs/results.md; the others are
 # the paper's sizes (its section 4.1).
 PRESETS: dict[str, dict[str, Any]] = {
-    "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "hidden_size": 64, "layers": 1},
+    "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "hidden_size": 64, "layers": 1, "matching": True},
     "dense": {"hidden_size": 512, "layers": 1},
     "paper": {"hidden_size": 2048, "layers": 1},
     "paper-2layer": {"hidden_size": 2048, "layers": 2},
@@ -295,8 +295,9 @@ def from_json(cls: type[Config], values: dict[str, Any], source: str) -> Config:
 
 
 def _in_words(preset: dict[str, Any]) -> str:
-    """`--hidden-size 512 --layers 1`"""
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in preset.items())
+    """`--hidden-size 512 --layers 1 --matching`"""
+    flags = {f"--{name.replace('_', '-')}": value for name, value in preset.items()}
+    return " ".join(flag if value is True else f"{flag} {value}" for flag, value in flags.items())
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -339,8 +340,8 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--matching",
-        action="store_true",
-        help="let a convolutional encoder read how patches match the frame before",
+        action=argparse.BooleanOptionalAction,
+        help="let the encoder read how patches match the frame before (default: of conv)",
     )
     group.add_argument(
         "--hidden-size",
