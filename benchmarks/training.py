@@ -86,12 +86,16 @@ def _products(config: ModelConfig) -> Iterator[tuple[int, int]]:
     that of what was multiplied, which frames do not need. A convolution is such a product at every position and for
     every tap, those over the edge of the grid included.
     """
+    from video_ae.matching import Matching
+
     D, top, taps = config.vector_size, config.hidden_sizes[-1], _TAPS if config.convolutional else 1
     steps = {"encoder": config.input_frames}
     steps |= {name: config.input_frames if name == RECONSTRUCTION else config.future_frames for name in config.decoders}
     for name, count in steps.items():
         reads_frames = name == "encoder" or name in config.conditional
         below = D if reads_frames else 0
+        if name == "encoder" and config.matching:
+            below += Matching(config).features
         for layer, size in enumerate(config.hidden_sizes):
             yield count * taps * 2 * size * 4 * size, 3
             yield count * taps * 2 * below * 4 * size, 3 if layer else 2
