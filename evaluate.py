@@ -29,9 +29,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets.config import DIGIT_LABELS, PATHS, DataConfig, add_data_flags
 from video_ae import cli
 from video_ae.config import FineTuning, add_fine_tuning_flags, from_json
+from video_ae.datasets.config import DIGIT_LABELS, PATHS, DataConfig, add_data_flags
 from video_ae.tasks.opened import FEW_CLIPS, GENERATED_CLIPS, SEEDS, Opened
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 def open_run(arguments: argparse.Namespace, path: Path, ranks: Ranks) -> Opened:
     """The run at `path` and the data that the flags ask for; results go into its folder `evaluation`."""
-    from datasets.division import Division
+    from video_ae.datasets.division import Division
     from video_ae.models import LSTMAutoencoder
     from video_ae.run_folder import RunFolder
 

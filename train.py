@@ -20,7 +20,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets.config import PATHS, DataConfig, add_data_flags
 from video_ae import cli
 from video_ae.config import (
     DENSE,
@@ -33,11 +32,12 @@ from video_ae.config import (
     add_training_flags,
     from_json,
 )
+from video_ae.datasets.config import PATHS, DataConfig, add_data_flags
 
 if TYPE_CHECKING:
     import torch
 
-    from datasets.division import Division
+    from video_ae.datasets.division import Division
     from video_ae.distributed import Ranks
     from video_ae.run_folder import RunFolder
 
@@ -253,7 +253,7 @@ def choose(arguments: argparse.Namespace, ranks: Ranks) -> dict[str, Any]:
 
 def kept_division(run: RunFolder, data: DataConfig, frames: int) -> Division | None:
     """The parts of the data that the run began with. Raises ValueError where they are not all there any more."""
-    from datasets.division import Division
+    from video_ae.datasets.division import Division
 
     if data.generated:
         return None
@@ -266,10 +266,10 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     """Train as `choose` says, from the run's last checkpoint if it has one, and tell what came of it."""
     import torch
 
-    from datasets.batches import consecutive_indices, load_batches, training_indices
-    from datasets.division import Division
     from video_ae import report
     from video_ae.checkpoint import load_initial_weights
+    from video_ae.datasets.batches import consecutive_indices, load_batches, training_indices
+    from video_ae.datasets.division import Division
     from video_ae.memory import peak_memory
     from video_ae.models import LSTMAutoencoder
     from video_ae.restored import deterministic

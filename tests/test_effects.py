@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import train
-from datasets.batches import _leave_signals_to_the_parent
-from datasets.digits import load_digits
-from datasets.labelled import label_digits
-from datasets.moving_mnist import MovingMNIST
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig, SequenceAutoencoder, TrainConfig
 from video_ae.anomaly import Scorer, step_errors
 from video_ae.classifier import ClassifierConfig
 from video_ae.config import FineTuning
+from video_ae.datasets.batches import _leave_signals_to_the_parent
+from video_ae.datasets.digits import load_digits
+from video_ae.datasets.labelled import label_digits
+from video_ae.datasets.moving_mnist import MovingMNIST
 from video_ae.evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
 from video_ae.export import encoder_program, export_onnx
 from video_ae.recurrent import LSTM

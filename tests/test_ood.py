@@ -7,8 +7,8 @@ import pytest
 
 import evaluate
 import train
-from datasets.config import DataConfig
 from video_ae import ModelConfig
+from video_ae.datasets.config import DataConfig
 from video_ae.tasks.ood import settings
 
 TRAINING = ["-b", "4", "--steps", "2", "--hidden-size", "6", "--device", "cpu", "--validation-clips", "8"]

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 import evaluate
 import train
-from datasets.config import DataConfig
-from datasets.sequences import divide, longest, open_sequences, sequence_clips
-from datasets.video_arrays import VideoArrays, VideoRecord, cut_arrays
-from datasets.video_clips import VideoClips
 from video_ae import LSTMAutoencoder
+from video_ae.datasets.config import DataConfig
+from video_ae.datasets.sequences import divide, longest, open_sequences, sequence_clips
+from video_ae.datasets.video_arrays import VideoArrays, VideoRecord, cut_arrays
+from video_ae.datasets.video_clips import VideoClips
 
 TRAINING = ["-b", "4", "--steps", "3", "--hidden-size", "6", "--device", "cpu", "--dataset", "sequences"]
 
@@ -215,7 +215,7 @@ def test_archives_that_do_not_fit_are_named(tmp_path, members, message):
 
 def test_what_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
     """Limits hold for the members of an archive together."""
-    monkeypatch.setattr("datasets.sequences.MAX_BYTES", 100)
+    monkeypatch.setattr("video_ae.datasets.sequences.MAX_BYTES", 100)
     np.save(tmp_path / "a.npy", np.ones(26))
     np.savez_compressed(tmp_path / "a.npz", a=np.ones(20, np.float32), b=np.ones(20, np.float32))
     write(tmp_path / "a.csv", "x\n" + 26 * "1\n")
