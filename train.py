@@ -33,6 +33,7 @@ from video_ae.config import (
     from_json,
 )
 from video_ae.datasets.config import PATHS, DataConfig, add_data_flags
+from video_ae.shell import shell_path
 
 if TYPE_CHECKING:
     import torch
@@ -330,7 +331,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
         print(f"samples  {run.samples}")
     if ranks.first:
         report.try_to_write(lambda: report.write_run(run))
-    print(f"next     python evaluate.py {cli.shell_path(run.path)}")
+    print(f"next     python evaluate.py {shell_path(run.path)}")
 
 
 def _kind(decoders: tuple[str, ...]) -> str:

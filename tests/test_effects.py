@@ -439,7 +439,7 @@ def test_readers_of_data_outlive_ctrl_c_without_sessions(monkeypatch):
 def test_a_printed_path_is_one_word_of_a_shell_and_no_flag(name):
     import shlex
 
-    from video_ae.cli import shell_path
+    from video_ae.shell import shell_path
 
     (word,) = shlex.split(shell_path(name))
     assert not word.startswith("-")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import cli
 from .extras import import_extra
+from .shell import shell_path
 
 if TYPE_CHECKING:
     from .config import ModelConfig
@@ -202,7 +203,7 @@ def _results(run: Any, seen: int | None) -> dict[str, Any] | None:
     differing = [name for name in data if not _is_path(name) and results.get(name) not in (None, data[name])]
     if results.get("sequences_seen") != seen or differing:
         of = f"other {', '.join(differing)}" if differing else f"{results.get('sequences_seen')} sequences, not {seen}"
-        raise ValueError(f"{path}: an evaluation of {of}; say evaluate.py {cli.shell_path(run.path)} again")
+        raise ValueError(f"{path}: an evaluation of {of}; say evaluate.py {shell_path(run.path)} again")
     return results
 
 

@@ -14,7 +14,6 @@ from safetensors import safe_open
 
 from .charts import Line, line_chart, short
 from .checkpoint import WEIGHTS, read_json
-from .cli import shell_path
 from .config import FUTURE, RECONSTRUCTION
 from .markup import Markup, element
 from .page import (
@@ -28,6 +27,7 @@ from .page import (
 from .report_tasks import loss_name, task_order, task_section, tasks_in, where
 from .results import replace_results
 from .run_folder import RunFolder
+from .shell import shell_path
 from .tables import METRICS, metric_text
 
 REPORT = "report.html"

@@ -43,7 +43,6 @@ from benchmarks.torture.outcome import count as outcome_of
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig, SequenceAutoencoder
 from video_ae.anomaly import Scorer, Thresholds
 from video_ae.classifier import ClassifierConfig
-from video_ae.cli import shell_path
 from video_ae.config import DECODERS
 from video_ae.datasets import decoders
 from video_ae.datasets.config import DataConfig
@@ -56,6 +55,7 @@ from video_ae.datasets.videos import SUFFIXES, read_video
 from video_ae.evaluation import predict_clips
 from video_ae.export import run_onnx
 from video_ae.run_folder import RunFolder
+from video_ae.shell import shell_path
 
 Random = np.random.Generator
 READ, REFUSED = "read", "refused"
