@@ -235,7 +235,7 @@ def refuse_sharing(arguments: argparse.Namespace) -> None:
 
 
 def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
-    from video_ae import report
+    from video_ae.report.run import try_to_write, write_run
     from video_ae.results import refuse_foreign
 
     if ranks.size > 1:
@@ -243,7 +243,7 @@ def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
     if arguments.output_dir:
         ranks.on_first(lambda: refuse_foreign(arguments.output_dir))
     if arguments.compare:
-        from video_ae.report_comparison import write_comparison
+        from video_ae.report.comparison import write_comparison
         from video_ae.tasks import compare
 
         folder = arguments.output_dir or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
@@ -256,12 +256,12 @@ def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
         for opened in runs:
             refuse_foreign(opened.folder)
         compare.run(runs, arguments, folder)
-        report.try_to_write(lambda: write_comparison(folder))
+        try_to_write(lambda: write_comparison(folder))
         return
     opened = open_run(arguments, arguments.run, ranks)
     failed = run_tasks(opened, arguments)
     if ranks.first and len(failed) < len(arguments.tasks):
-        report.try_to_write(lambda: report.write_run(opened.run, arguments.output_dir))
+        try_to_write(lambda: write_run(opened.run, arguments.output_dir))
     if failed:
         reasons = "; ".join(f"{task} ({reason})" for task, reason in failed.items())
         raise ValueError(f"not possible: {reasons}")

@@ -267,12 +267,12 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     """Train as `choose` says, from the run's last checkpoint if it has one, and tell what came of it."""
     import torch
 
-    from video_ae import report
     from video_ae.checkpoint import load_initial_weights
     from video_ae.datasets.batches import consecutive_indices, load_batches, training_indices
     from video_ae.datasets.division import Division
     from video_ae.memory import peak_memory
     from video_ae.models import LSTMAutoencoder
+    from video_ae.report.run import try_to_write, write_run
     from video_ae.restored import deterministic
     from video_ae.training import fit
 
@@ -330,7 +330,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     if not model_config.features:
         print(f"samples  {run.samples}")
     if ranks.first:
-        report.try_to_write(lambda: report.write_run(run))
+        try_to_write(lambda: write_run(run))
     print(f"next     python evaluate.py {shell_path(run.path)}")
 
 

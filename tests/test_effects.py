@@ -27,7 +27,7 @@ from video_ae.datasets.digits import load_digits
 from video_ae.datasets.labelled import label_digits
 from video_ae.datasets.moving_mnist import MovingMNIST
 from video_ae.evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
-from video_ae.export import encoder_program, export_onnx
+from video_ae.onnx.export import encoder_program, export_onnx
 from video_ae.recurrent import LSTM
 from video_ae.restored import deterministic, mode, same_gradients
 from video_ae.run_folder import RunFolder
@@ -191,7 +191,7 @@ def test_a_call_that_fails_does_too(name, tmp_path, monkeypatch):
             patched.setattr("video_ae.models.Encoder.state_dict", fail)
             patched.setattr("video_ae.models.Encoder.start_from", fail)
             patched.setattr("video_ae.classifier.LSTMClassifier.start_from", fail)
-            patched.setattr("video_ae.export._Clips.read", fail)
+            patched.setattr("video_ae.onnx.export._Clips.read", fail)
             patched.setattr("video_ae.checkpoint.write_tensors", fail)
         if name == "baselines":
             patched.setattr("video_ae.evaluation.errors", fail)

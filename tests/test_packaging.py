@@ -31,7 +31,7 @@ def test_the_wheels_only_top_level_name_is_video_ae(tmp_path):
         archive.extractall(tmp_path / "installed")
     top_level = {name.split("/")[0] for name in names}
     assert {name for name in top_level if not name.endswith(".dist-info")} == {"video_ae"}
-    expected = {"datasets/moving_mnist.py", "tasks/predict.py", "page.css", "page.js"}
+    expected = {"datasets/moving_mnist.py", "tasks/predict.py", "report/page.css", "report/page.js"}
     assert {f"video_ae/{name}" for name in expected} <= set(names)
     code = "from video_ae.datasets.config import DataConfig; print(DataConfig().open('train', 20)[0].shape)"
     done = subprocess.run(

@@ -13,9 +13,9 @@ from PIL import Image
 
 import evaluate
 import train
-from video_ae.charts import Line, line_chart
-from video_ae.markup import Markup, element, join
-from video_ae.report import try_to_write, write_run
+from video_ae.report.charts import Line, line_chart
+from video_ae.report.markup import Markup, element, join
+from video_ae.report.run import try_to_write, write_run
 from video_ae.run_folder import RunFolder
 from video_ae.visualize import Clip, save_sheet
 

@@ -235,7 +235,7 @@ def _is_path(name: str) -> bool:
 
 
 def _results_table(model: LSTMAutoencoder, results: dict[str, Any] | None) -> str:
-    from .tables import table
+    from .report.tables import table
 
     if results is None:
         return "## Results\n\nNot evaluated.\n"

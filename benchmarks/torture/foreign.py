@@ -53,7 +53,7 @@ from video_ae.datasets.split_file import parts_by_file
 from video_ae.datasets.video_folder import find_videos
 from video_ae.datasets.videos import SUFFIXES, read_video
 from video_ae.evaluation import predict_clips
-from video_ae.export import run_onnx
+from video_ae.onnx.export import run_onnx
 from video_ae.run_folder import RunFolder
 from video_ae.shell import shell_path
 

@@ -12,9 +12,9 @@ from tqdm import tqdm
 from .. import cli
 from ..checkpoint import write_json
 from ..config import FineTuning
+from ..report.tables import curve_lines, curve_table
 from ..results import replace_results
 from ..run_folder import RunFolder
-from ..tables import curve_lines, curve_table
 from ..transfer import (
     ARMS,
     LabelledVideos,

@@ -12,8 +12,8 @@ from ..config import ModelConfig
 from ..models import Decoder, Encoder
 from ..patches import vectors_to_frames
 from ..recurrent import LSTMLayer
+from ..report.tables import norms_table
 from ..results import replace_results
-from ..tables import norms_table
 from ..visualize import save_weights
 from .opened import Opened
 

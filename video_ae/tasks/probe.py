@@ -14,8 +14,8 @@ from ..config import FineTuning
 from ..models import Encoder
 from ..patches import unit_range
 from ..probes import nearest, probe
+from ..report.tables import probe_table
 from ..results import replace_results
-from ..tables import probe_table
 from ..transfer import build
 from ..visualize import save_retrieval
 from .labelled import LABELLED_CLIPS, LabelledVideos, labelled_facts, open_labelled

@@ -15,9 +15,9 @@ from ..config import FUTURE, LOSS_NAMES
 from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
 from ..lengths import split_clips
 from ..models import Decoder, LSTMAutoencoder
+from ..report.tables import rollout_table
 from ..restored import random_numbers_of
 from ..results import replace_results
-from ..tables import rollout_table
 from ..visualize import save_clip_gif, save_error_curves, save_sheet, save_traces
 from .opened import FEW_CLIPS, Clips, Opened, batches
 

@@ -12,9 +12,12 @@ from typing import Any
 
 from safetensors import safe_open
 
+from ..checkpoint import WEIGHTS, read_json
+from ..config import FUTURE, RECONSTRUCTION
+from ..results import replace_results
+from ..run_folder import RunFolder
+from ..shell import shell_path
 from .charts import Line, line_chart, short
-from .checkpoint import WEIGHTS, read_json
-from .config import FUTURE, RECONSTRUCTION
 from .markup import Markup, element
 from .page import (
     embed_animation,
@@ -24,11 +27,8 @@ from .page import (
     spaced,
     write_page,
 )
-from .report_tasks import loss_name, task_order, task_section, tasks_in, where
-from .results import replace_results
-from .run_folder import RunFolder
-from .shell import shell_path
 from .tables import METRICS, metric_text
+from .tasks import loss_name, task_order, task_section, tasks_in, where
 
 REPORT = "report.html"
 _POINTS = 300  # of a training curve: more are narrower than a pixel
