@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import train
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig, SequenceAutoencoder, TrainConfig
 from video_ae.anomaly import Scorer, step_errors
 from video_ae.classifier import ClassifierConfig
+from video_ae.commands import train
+from video_ae.commands.tasks.rollout import hidden_units
 from video_ae.config import FineTuning
 from video_ae.datasets.batches import _leave_signals_to_the_parent
 from video_ae.datasets.digits import load_digits
@@ -31,7 +32,6 @@ from video_ae.onnx.export import encoder_program, export_onnx
 from video_ae.recurrent import LSTM
 from video_ae.restored import deterministic, mode, same_gradients
 from video_ae.run_folder import RunFolder
-from video_ae.tasks.rollout import hidden_units
 from video_ae.training import fit, train_step
 from video_ae.transfer import build, fine_tune, label_efficiency, train_arm, video_scores
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-import evaluate
-import train
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig
+from video_ae.commands import evaluate, train
+from video_ae.commands.tasks.architecture import describe
 from video_ae.datasets.config import DataConfig
-from video_ae.tasks.architecture import describe
 from video_ae.transfer import video_scores
 
 TRAINING = ["-b", "4", "--steps", "2", "--hidden-size", "6", "--device", "cpu", "--validation-clips", "8"]
@@ -33,7 +32,7 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def small_pools(monkeypatch):
-    monkeypatch.setattr("video_ae.tasks.labelled.LABELLED_CLIPS", 200)
+    monkeypatch.setattr("video_ae.commands.tasks.labelled.LABELLED_CLIPS", 200)
 
 
 def test_classify_writes_the_curve_the_scores_and_the_classifier(run, small_pools, capsys):

@@ -7,9 +7,8 @@ from dataclasses import fields
 import pytest
 import torch
 
-import evaluate
-import train
 from video_ae import LSTMAutoencoder, ModelConfig
+from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS, FUTURE, LINEAR, RECONSTRUCTION
 from video_ae.onnx.export import encoder_program, export_onnx, run_onnx
 from video_ae.onnx.layers import onnx_weights

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-import evaluate
-import train
+from video_ae.commands import evaluate, train
 from video_ae.run_folder import RunFolder
 
 SMALL = ["--hidden-size", "4", "-b", "4", "--steps", "2", "--device", "cpu"]

@@ -14,9 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import evaluate
-import train
 from video_ae import LSTMAutoencoder
+from video_ae.commands import evaluate, train
 from video_ae.datasets.config import DataConfig
 from video_ae.datasets.sequences import divide, longest, open_sequences, sequence_clips
 from video_ae.datasets.video_arrays import VideoArrays, VideoRecord, cut_arrays
@@ -388,7 +387,7 @@ def test_from_a_table_of_different_lengths_to_codes_and_pictures(table, tmp_path
 
     drawn = []
     monkeypatch.setattr(
-        "video_ae.tasks.predict.save_series", lambda path, series, names: drawn.extend([names, *series])
+        "video_ae.commands.tasks.predict.save_series", lambda path, series, names: drawn.extend([names, *series])
     )
     assert evaluate.command([str(run), "--device", "cpu"]) == 0
     results = json.loads((run / "evaluation" / "predict.json").read_text())

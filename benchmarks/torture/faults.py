@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-import train as script
 import video_ae.datasets.batches
 from benchmarks.torture.checkpoints import difference
 from benchmarks.torture.kills import RUN, ended, fork, train, valid
 from benchmarks.torture.outcome import Outcome, count
 from video_ae import training
 from video_ae.checkpoint import Checkpoints
+from video_ae.commands import train as script
 
 _MEGABYTE = 1 << 20
 

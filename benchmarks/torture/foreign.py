@@ -36,13 +36,12 @@ import pandas as pd
 import torch
 from PIL import Image
 
-import evaluate
-import train
 from benchmarks.torture.outcome import Outcome
 from benchmarks.torture.outcome import count as outcome_of
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig, SequenceAutoencoder
 from video_ae.anomaly import Scorer, Thresholds
 from video_ae.classifier import ClassifierConfig
+from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS
 from video_ae.datasets import decoders
 from video_ae.datasets.config import DataConfig

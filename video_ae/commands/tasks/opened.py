@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from .. import transfer
-    from ..distributed import Ranks
-    from ..models import LSTMAutoencoder
-    from ..run_folder import RunFolder
+    from ... import transfer
+    from ...distributed import Ranks
+    from ...models import LSTMAutoencoder
+    from ...run_folder import RunFolder
     from .labelled import LabelledVideos
 
 GENERATED_CLIPS = 1000  # for testing, of a data set that has no end
@@ -103,7 +103,7 @@ class Opened(NamedTuple):
 
     def facts(self, arguments: argparse.Namespace) -> dict[str, Any]:
         """What every result says about where it comes from."""
-        from ..checkpoint import sequences_seen
+        from ...checkpoint import sequences_seen
 
         return {"sequences_seen": sequences_seen(self.run.path), "seed": arguments.seed} | self.data.facts()
 

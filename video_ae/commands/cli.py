@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import Interrupted, describe
+from ..errors import Interrupted, describe
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
