@@ -60,12 +60,7 @@ def test_usage_is_what_was_typed(call):
     [
         ("train.py", "python train.py", f"{MODULE} hub", "torchrun -n 2 train.py"),
         ("/usr/bin/video-ae", "video-ae train", "video-ae hub", "torchrun -n 2 -m video_ae train"),
-        (
-            "video_ae/__main__.py",
-            "python -m video_ae train",
-            "python -m video_ae hub",
-            "torchrun -n 2 -m video_ae train",
-        ),
+        ("video_ae/__main__.py", f"{MODULE} train", f"{MODULE} hub", "torchrun -n 2 -m video_ae train"),
         ("pytest/__main__.py", "python train.py", f"{MODULE} hub", "torchrun -n 2 train.py"),
     ],
 )

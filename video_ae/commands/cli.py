@@ -1,4 +1,4 @@
-"""What the two scripts share: exit codes, one-line errors, and flags that override a config."""
+"""What the commands share: exit codes, one-line errors, and flags that override a config."""
 
 from __future__ import annotations
 

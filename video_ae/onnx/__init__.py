@@ -1,1 +1,1 @@
-"""Models for places without this package."""
+"""Models as ONNX files."""

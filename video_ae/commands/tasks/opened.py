@@ -26,7 +26,7 @@ DRAWN_CLIPS = 8
 
 
 class Clips(Protocol):
-    """Clips such as `datasets.moving_mnist.MovingMNIST`; `__getitems__` gives frames (B, T, C, H, W).
+    """Clips such as `video_ae.datasets.moving_mnist.MovingMNIST`; `__getitems__` gives frames (B, T, C, H, W).
 
     split:     the part of the data that they are.
     available: how many there are, of which `sample` takes some; None where they are made without end.
@@ -46,7 +46,7 @@ class Clips(Protocol):
 
 
 class Data(Protocol):
-    """Where clips come from, such as `datasets.config.DataConfig`, which says what is raised."""
+    """Where clips come from, such as `video_ae.datasets.config.DataConfig`, which says what is raised."""
 
     @property
     def dataset(self) -> str: ...
