@@ -1,1 +1,1 @@
-"""Loaders: what goes into the model, and nothing about the model. Imported as `video_ae.datasets` once installed."""
+"""Loaders: what goes into the model, and nothing about the model. Imported as `video_ae.datasets`."""

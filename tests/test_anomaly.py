@@ -12,8 +12,6 @@ from conftest import padded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import evaluate
-import train
 from video_ae import LSTMAutoencoder, ModelConfig
 from video_ae.anomaly import (
     Scorer,
@@ -32,6 +30,7 @@ from video_ae.anomaly import (
     step_scores,
     window_starts,
 )
+from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
 
 NAN = float("nan")
@@ -559,7 +558,7 @@ def test_values_beyond_float32_are_centred_and_shown_as_they_are(hosts, tmp_path
     model = LSTMAutoencoder.from_pretrained(hosts)
     assert 15 < model.encoder.std[0] < 30
     drawn: list = []
-    monkeypatch.setattr("video_ae.tasks.predict.save_series", lambda path, series, names: drawn.extend(series))
+    monkeypatch.setattr("video_ae.commands.tasks.predict.save_series", lambda path, series, names: drawn.extend(series))
     series = write_hosts(tmp_path / "new.csv", 48)
     np.save(tmp_path / "new.npy", series[series["id"] == "001"][["total", "valve", "noise"]].to_numpy())
     words = ["--output-dir", str(tmp_path / "out"), "--device", "cpu"]

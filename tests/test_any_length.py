@@ -11,10 +11,9 @@ from conftest import padded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import evaluate
-import train
 from video_ae import LSTMAutoencoder, ModelConfig
 from video_ae.anomaly import Scorer, Thresholds, detection
+from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
 
 FOLLOW = 2  # steps that are predicted

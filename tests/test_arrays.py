@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from datasets.arrays import open_npy, read_npz
+from video_ae.datasets.arrays import open_npy, read_npz
 
 RANDOM = np.random.default_rng(0)
 

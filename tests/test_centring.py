@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from datasets import offsets
 from video_ae.centring import find_offsets, to_float32
+from video_ae.datasets import offsets
 from video_ae.series_input import read_sequences
 
 WAVE = np.sin(np.arange(400) / 7)

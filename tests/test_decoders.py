@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import decoders
-from datasets.containers import frames_in_container
-from datasets.videos import SUFFIXES, _at_rate, count_frames, frame_rate, read_video, video_frames
+from video_ae.datasets import decoders
+from video_ae.datasets.containers import frames_in_container
+from video_ae.datasets.videos import SUFFIXES, _at_rate, count_frames, frame_rate, read_video, video_frames
 
 av = pytest.importorskip("av")
 Image = pytest.importorskip("PIL.Image")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from datasets.digits import _bundled_digits, load_digits
-from datasets.moving_mnist import MovingMNIST
+from video_ae.datasets.digits import _bundled_digits, load_digits
+from video_ae.datasets.moving_mnist import MovingMNIST
 from video_ae.metrics import entropy_floor
 
 

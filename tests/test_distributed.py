@@ -18,11 +18,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import evaluate
-import train
 from video_ae import LSTMAutoencoder, ModelConfig, TrainConfig
-from video_ae.cli import Interrupted
+from video_ae.commands import evaluate, train
 from video_ae.distributed import Ranks, _take_leave, join
+from video_ae.errors import Interrupted
 from video_ae.metrics import MetricAccumulator
 from video_ae.restored import random_numbers_of
 from video_ae.training import _seed_of, train_step

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.division import PARTS, Division, cut_in_blocks, cut_in_time
-from datasets.video_arrays import VideoArrays, VideoRecord, cut_arrays
+from video_ae.datasets.division import PARTS, Division, cut_in_blocks, cut_in_time
+from video_ae.datasets.video_arrays import VideoArrays, VideoRecord, cut_arrays
 
 
 def set_of(named: dict[str, np.ndarray], fingerprints: dict[str, str] | None = None) -> VideoArrays:

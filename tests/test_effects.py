@@ -17,21 +17,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import train
-from datasets.batches import _leave_signals_to_the_parent
-from datasets.digits import load_digits
-from datasets.labelled import label_digits
-from datasets.moving_mnist import MovingMNIST
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig, SequenceAutoencoder, TrainConfig
 from video_ae.anomaly import Scorer, step_errors
 from video_ae.classifier import ClassifierConfig
+from video_ae.commands import train
+from video_ae.commands.tasks.rollout import hidden_units
 from video_ae.config import FineTuning
+from video_ae.datasets.batches import _leave_signals_to_the_parent
+from video_ae.datasets.digits import load_digits
+from video_ae.datasets.labelled import label_digits
+from video_ae.datasets.moving_mnist import MovingMNIST
 from video_ae.evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
-from video_ae.export import encoder_program, export_onnx
+from video_ae.onnx.export import encoder_program, export_onnx
 from video_ae.recurrent import LSTM
 from video_ae.restored import deterministic, mode, same_gradients
 from video_ae.run_folder import RunFolder
-from video_ae.tasks.rollout import hidden_units
 from video_ae.training import fit, train_step
 from video_ae.transfer import build, fine_tune, label_efficiency, train_arm, video_scores
 
@@ -191,7 +191,7 @@ def test_a_call_that_fails_does_too(name, tmp_path, monkeypatch):
             patched.setattr("video_ae.models.Encoder.state_dict", fail)
             patched.setattr("video_ae.models.Encoder.start_from", fail)
             patched.setattr("video_ae.classifier.LSTMClassifier.start_from", fail)
-            patched.setattr("video_ae.export._Clips.read", fail)
+            patched.setattr("video_ae.onnx.export._Clips.read", fail)
             patched.setattr("video_ae.checkpoint.write_tensors", fail)
         if name == "baselines":
             patched.setattr("video_ae.evaluation.errors", fail)
@@ -439,7 +439,7 @@ def test_readers_of_data_outlive_ctrl_c_without_sessions(monkeypatch):
 def test_a_printed_path_is_one_word_of_a_shell_and_no_flag(name):
     import shlex
 
-    from video_ae.cli import shell_path
+    from video_ae.shell import shell_path
 
     (word,) = shlex.split(shell_path(name))
     assert not word.startswith("-")

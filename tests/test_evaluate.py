@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-import evaluate
-import train
-from datasets.config import DataConfig
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig
-from video_ae.tasks.architecture import describe
+from video_ae.commands import evaluate, train
+from video_ae.commands.tasks.architecture import describe
+from video_ae.datasets.config import DataConfig
 from video_ae.transfer import video_scores
 
 TRAINING = ["-b", "4", "--steps", "2", "--hidden-size", "6", "--device", "cpu", "--validation-clips", "8"]
@@ -33,7 +32,7 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def small_pools(monkeypatch):
-    monkeypatch.setattr("video_ae.tasks.labelled.LABELLED_CLIPS", 200)
+    monkeypatch.setattr("video_ae.commands.tasks.labelled.LABELLED_CLIPS", 200)
 
 
 def test_classify_writes_the_curve_the_scores_and_the_classifier(run, small_pools, capsys):
@@ -237,7 +236,7 @@ def test_the_public_file_may_lie_beside_the_digits():
 
 def test_natural_patches_train_by_the_papers_loss(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("datasets.sources._PATCHES", 50)
+    monkeypatch.setattr("video_ae.datasets.sources._PATCHES", 50)
     source = ["--dataset", "video-patches", "--data-dir", str(write_videos(tmp_path / "videos")), "--image-size", "6"]
     frames = ["--input-frames", "4", "--future-frames", "3"]
     assert train.command(["--composite", *source, *frames, *TRAINING, "--output-dir", str(tmp_path / "run")]) == 0

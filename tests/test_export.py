@@ -7,12 +7,11 @@ from dataclasses import fields
 import pytest
 import torch
 
-import evaluate
-import train
 from video_ae import LSTMAutoencoder, ModelConfig
+from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS, FUTURE, LINEAR, RECONSTRUCTION
-from video_ae.export import encoder_program, export_onnx, run_onnx
-from video_ae.onnx_layers import onnx_weights
+from video_ae.onnx.export import encoder_program, export_onnx, run_onnx
+from video_ae.onnx.layers import onnx_weights
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -203,7 +202,7 @@ def test_the_task_checks_what_it_wrote(flags, tmp_path, monkeypatch, capsys):
     assert {path.name for path in folder.glob("export*")} == {"export.json", "export-model.onnx", "export-encoder.onnx"}
     assert "encoder, code" in capsys.readouterr().out
 
-    monkeypatch.setattr("video_ae.onnx_layers.onnx_weights", lambda layer: _wrong(onnx_weights(layer)))
+    monkeypatch.setattr("video_ae.onnx.layers.onnx_weights", lambda layer: _wrong(onnx_weights(layer)))
     assert evaluate.command(words) == 1
     assert "export-encoder.onnx: code differs by" in capsys.readouterr().err
 

@@ -8,10 +8,9 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-import evaluate
-import train
 from video_ae import LSTMAutoencoder, ModelConfig
-from video_ae.tasks.features import input_weights, output_weights
+from video_ae.commands import evaluate, train
+from video_ae.commands.tasks.features import input_weights, output_weights
 from video_ae.visualize import save_weights
 
 GATES = ["input gate", "forget gate", "input", "output gate"]  # in the order i, f, g, o of nn.LSTM

@@ -7,8 +7,8 @@ import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.config import DataConfig
-from datasets.frame_arrays import open_frames, open_moving_mnist_file
+from video_ae.datasets.config import DataConfig
+from video_ae.datasets.frame_arrays import open_frames, open_moving_mnist_file
 
 RANDOM = np.random.default_rng(0)
 

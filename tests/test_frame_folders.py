@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.frame_folders import image_series, is_frame_folder
-from datasets.videos import count_frames, read_video, video_frames
+from video_ae.datasets.frame_folders import image_series, is_frame_folder
+from video_ae.datasets.videos import count_frames, read_video, video_frames
 
 
 def write(folder, names, height=6, width=9, dtype=np.uint8):

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.division import PARTS, pieces_of
-from datasets.groups import divide, division_notes, groups_of, split_development, split_videos
-from datasets.video_arrays import VideoRecord
-from datasets.video_folder import find_videos
+from video_ae.datasets.division import PARTS, pieces_of
+from video_ae.datasets.groups import divide, division_notes, groups_of, split_development, split_videos
+from video_ae.datasets.video_arrays import VideoRecord
+from video_ae.datasets.video_folder import find_videos
 
 
 def record(name: str, label: str, group: str, frames: int = 50, official: str = "", content: str = "") -> VideoRecord:

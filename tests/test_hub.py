@@ -13,9 +13,8 @@ import pytest
 import torch
 import yaml
 
-import evaluate
-import train
-from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig, hub
+from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig
+from video_ae.commands import evaluate, hub, train
 
 FILES = {"config.json", "model.safetensors", "README.md"}
 

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-import evaluate
-import train
+from video_ae.commands import evaluate, train
 from video_ae.run_folder import RunFolder
 
 SMALL = ["--hidden-size", "4", "-b", "4", "--steps", "2", "--device", "cpu"]
@@ -141,7 +140,7 @@ def test_at_another_rate_the_same_videos_test(videos, tmp_path, rate):
 
 def test_patches_are_as_many_as_in_training_whatever_was_added(tmp_path, monkeypatch):
     """Catches patches that are shared out among the videos there are now: nothing would be what it was."""
-    monkeypatch.setattr("datasets.sources._PATCHES", 60)
+    monkeypatch.setattr("video_ae.datasets.sources._PATCHES", 60)
     for number in range(6):
         write_video(tmp_path / "videos" / f"m{number}.avi", number)
     source = ["--dataset", "video-patches", "--data-dir", str(tmp_path / "videos"), "--image-size", "8"]
@@ -223,7 +222,7 @@ def test_a_run_without_its_parts_is_refused(run, capsys):
 
 def test_validation_and_samples_see_every_class(tmp_path):
     """Catches the first clips for all: where videos are in the order of their classes, these are of one or two."""
-    from datasets.config import DataConfig
+    from video_ae.datasets.config import DataConfig
 
     for label in "abcdef":
         for number in range(5):

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.batches import consecutive_indices, load_batches, training_indices
-from datasets.digits import DIGIT_SIZE, Digits, load_digits
-from datasets.moving_mnist import MovingMNIST, paint, paint_on_device
+from video_ae.datasets.batches import consecutive_indices, load_batches, training_indices
+from video_ae.datasets.digits import DIGIT_SIZE, Digits, load_digits
+from video_ae.datasets.moving_mnist import MovingMNIST, paint, paint_on_device
 
 OPTICAL = load_digits("optical", "train")
 

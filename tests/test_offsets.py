@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.offsets import centred, find_offsets, rounding
+from video_ae.datasets.offsets import centred, find_offsets, rounding
 
 
 @settings(max_examples=200, deadline=None)

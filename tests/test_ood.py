@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 
-import evaluate
-import train
-from datasets.config import DataConfig
 from video_ae import ModelConfig
-from video_ae.tasks.ood import settings
+from video_ae.commands import evaluate, train
+from video_ae.commands.tasks.ood import settings
+from video_ae.datasets.config import DataConfig
 
 TRAINING = ["-b", "4", "--steps", "2", "--hidden-size", "6", "--device", "cpu", "--validation-clips", "8"]
 SHAPE = ["--image-size", "32", "--input-frames", "3", "--future-frames", "2"]

@@ -1,15 +1,18 @@
 """The wheel, and what importing the package costs."""
 
+import ast
 import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import video_ae
 from video_ae.config import ModelConfig, TrainConfig, from_json
 
 ROOT = Path(__file__).parent.parent
@@ -28,29 +31,97 @@ def test_the_wheels_only_top_level_name_is_video_ae(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        archive.extractall(tmp_path / "installed")
     top_level = {name.split("/")[0] for name in names}
     assert {name for name in top_level if not name.endswith(".dist-info")} == {"video_ae"}
-    expected = {"datasets/moving_mnist.py", "tasks/predict.py", "page.css", "page.js"}
-    assert {f"video_ae/{name}" for name in expected} <= set(names)
+    packaged = {f"video_ae/{path.relative_to(ROOT / 'video_ae')}" for path in (ROOT / "video_ae").rglob("*.*")}
+    packaged |= {f"video_ae/{path.relative_to(ROOT)}" for path in (ROOT / "datasets").rglob("*.py")}
+    assert {name for name in packaged if "__pycache__" not in name} <= set(names)
+    installed = tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(installed)]
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
+
+    def said_by(*command: str) -> str:
+        """What a process prints that finds the wheel, and no checkout."""
+        where = {"cwd": tmp_path, "env": {"PYTHONPATH": str(installed)}}
+        return subprocess.run(
+            [sys.executable, "-P", *command], **where, capture_output=True, text=True, check=True
+        ).stdout
+
     code = "from video_ae.datasets.config import DataConfig; print(DataConfig().open('train', 20)[0].shape)"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path / "installed")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "torch.Size([20, 1, 64, 64])\n"
+    assert said_by("-c", code) == "torch.Size([20, 1, 64, 64])\n"
+    usage = said_by(str(installed / "bin" / "video-ae"), "train", "--help")
+    assert usage.startswith("usage: video-ae train ")
+    assert "train.py" not in usage
 
 
-def test_loaders_and_models_do_not_import_each_other():
-    """Data flows one way: the two packages meet in the scripts only."""
-    for folder, other in (("datasets", "video_ae"), ("video_ae", "datasets")):
-        for path in (ROOT / folder).rglob("*.py"):
-            for line in path.read_text().splitlines():
-                assert not line.lstrip().startswith((f"from {other}", f"import {other}")), f"{path}: {line}"
+PARTS = {  # of the package, and which others each may import
+    "datasets": {"datasets"},
+    "core": {"core"},
+    "onnx": {"onnx", "core"},
+    "report": {"report", "core"},
+    "commands": {"commands", "report", "onnx", "core", "datasets"},
+}
+
+
+def part_of(module: str) -> str:
+    """The part that a module is in, `datasets` of the checkout under its full name: `video_ae.datasets.videos`."""
+    words = module.split(".")
+    return words[1] if len(words) > 1 and words[1] in PARTS else "core"
+
+
+def imported_by(source: str, module: str) -> Iterator[str]:
+    """Full names of what the module `module` imports from this package, anywhere in it."""
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            inside = module.split(".")[: -node.level] if node.level else []
+            names = [".".join([*inside, *filter(None, [node.module]), alias.name]) for alias in node.names]
+        yield from (name for name in names if name.partition(".")[0] in ("video_ae", "datasets"))
+
+
+def test_imports_go_down():
+    """Commands stand on pages, ONNX, models and loaders; models know neither of those, and loaders know no models."""
+    for path in [*(ROOT / "video_ae").rglob("*.py"), *(ROOT / "datasets").rglob("*.py")]:
+        words = path.relative_to(ROOT).with_suffix("").parts
+        module = ".".join(words if words[0] == "video_ae" else ("video_ae", *words))
+        if module == "video_ae.__main__":
+            continue  # names the commands, and imports the one that is called
+        for name in imported_by(path.read_text(), module):
+            assert name.startswith("video_ae"), f"{path}: {name}; loaders have one name, video_ae.datasets"
+            assert part_of(name) in PARTS[part_of(module)], f"{path}: {name}"
+
+
+def test_no_module_has_two_names():
+    """Loaded as `datasets.x` and as `video_ae.datasets.x`, it would have every class twice."""
+    code = """
+import collections, importlib, pathlib, pkgutil, sys
+import video_ae.commands, train, evaluate
+
+for module in pkgutil.walk_packages(video_ae.commands.__path__, "video_ae.commands."):
+    importlib.import_module(module.name)
+names = collections.defaultdict(set)
+for name, module in sys.modules.items():
+    if name.startswith(("video_ae", "datasets", "train", "evaluate")):
+        names[pathlib.Path(module.__file__).resolve()].add(name)
+assert len(names) > 60, names
+print([each for each in names.values() if len(each) > 1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_checkout_that_is_not_installed_has_its_loaders():
+    """They are those beside it, whatever other checkout is installed."""
+    code = "import video_ae.datasets.config as module; print(module.__file__)"
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).resolve() == ROOT / "datasets" / "config.py"
+
+
+def test_public_names_are_listed():
+    assert set(video_ae.__all__) <= set(dir(video_ae))
+    assert all(getattr(video_ae, name).__name__ == name for name in video_ae.__all__)
 
 
 def modules_after(code: str, *names: str) -> set[str]:
@@ -62,17 +133,18 @@ def modules_after(code: str, *names: str) -> set[str]:
     return set(done.stdout.rsplit("imported", 1)[1].split())
 
 
-@pytest.mark.parametrize("script", ["train", "evaluate"])
-def test_help_imports_nothing_heavy(script):
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["hub", "--help"]])
+def test_help_imports_nothing_heavy(words):
     """An import at the top of a config or of the command line would make `--help` take seconds."""
-    code = f"import {script}; {script}.parse_arguments(['--help'])"
+    code = f"from video_ae.__main__ import main; main({words})"
     assert not modules_after(code, "torch", "numpy", "cv2", "sklearn", "matplotlib", "PIL")
 
 
 def test_the_first_step_waits_for_no_pictures_and_no_other_library(tmp_path):
     """matplotlib, torchvision and scikit-learn with scipy take seconds to import; none is needed before the step."""
     code = f"""
-import train, video_ae.training
+import video_ae.training
+from video_ae.commands import train
 
 def stop(*arguments):
     raise SystemExit

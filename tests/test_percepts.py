@@ -10,18 +10,18 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from datasets.division import pieces_of
-from datasets.groups import divide
-from datasets.hmdb51 import official_parts
-from datasets.percept_files import open_percepts, with_official
-from datasets.percepts import (
+from video_ae.datasets.division import pieces_of
+from video_ae.datasets.groups import divide
+from video_ae.datasets.hmdb51 import official_parts
+from video_ae.datasets.percept_files import open_percepts, with_official
+from video_ae.datasets.percepts import (
     extract,
     load_network,
     main,
     optical_flow,
     read_inputs,
 )
-from datasets.video_clips import VideoClips
+from video_ae.datasets.video_clips import VideoClips
 
 RANDOM = np.random.default_rng(0)
 
@@ -246,7 +246,7 @@ def test_archives_that_do_not_fit_are_named(tmp_path, changed, message):
 def test_an_archive_is_refused_by_its_header_before_it_is_read(tmp_path, monkeypatch):
     """1 GB of zeros is 1 MB on disk; a header may state more than is there."""
     path = save_archive(tmp_path, "a.npz", features=np.zeros((2, 2**10, 2**10), np.float16))
-    monkeypatch.setattr("datasets.percept_files.MAX_BYTES", 2**20)
+    monkeypatch.setattr("video_ae.datasets.percept_files.MAX_BYTES", 2**20)
     with pytest.raises(ValueError, match=f"{path}: .*features of 4,194,304 bytes"):
         open_percepts(tmp_path)
     path.write_bytes(path.read_bytes()[:-50])

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import train
 from video_ae import ModelConfig
+from video_ae.commands import train
 from video_ae.precision import _seconds, uses_bf16
 
 CPU = torch.device("cpu")

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import evaluate
-import train
-from video_ae.charts import Line, line_chart
-from video_ae.markup import Markup, element, join
-from video_ae.report import try_to_write, write_run
+from video_ae.commands import evaluate, train
+from video_ae.report.charts import Line, line_chart
+from video_ae.report.markup import Markup, element, join
+from video_ae.report.run import try_to_write, write_run
 from video_ae.run_folder import RunFolder
 from video_ae.visualize import Clip, save_sheet
 
@@ -63,7 +62,7 @@ def run(runs, tmp_path) -> Path:
 @pytest.fixture(scope="module")
 def comparison(runs) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("video_ae.tasks.labelled.LABELLED_CLIPS", 100)
+        patch.setattr("video_ae.commands.tasks.labelled.LABELLED_CLIPS", 100)
         compared = [str(runs / "both"), str(runs / "future")]
         assert evaluate.command(["--compare", *compared, *FEW, "--output-dir", str(runs / "compared")]) == 0
     return runs / "compared" / "report.html"

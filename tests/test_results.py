@@ -9,8 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import evaluate
-import train
+from video_ae.commands import evaluate, train
 from video_ae.results import refuse_foreign, replace_results, result_files
 
 SMALL = ["--image-size", "28", "--num-digits", "1", "--input-frames", "3", "--future-frames", "2"]

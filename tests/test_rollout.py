@@ -8,10 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-import evaluate
-import train
 from video_ae import LSTMAutoencoder, ModelConfig
-from video_ae.tasks.rollout import hidden_units, no_better_from
+from video_ae.commands import evaluate, train
+from video_ae.commands.tasks.rollout import hidden_units, no_better_from
 from video_ae.visualize import save_traces
 
 TRAINING = ["-b", "4", "--steps", "2", "--hidden-size", "6", "--device", "cpu", "--validation-clips", "8"]

@@ -14,13 +14,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import evaluate
-import train
-from datasets.config import DataConfig
-from datasets.sequences import divide, longest, open_sequences, sequence_clips
-from datasets.video_arrays import VideoArrays, VideoRecord, cut_arrays
-from datasets.video_clips import VideoClips
 from video_ae import LSTMAutoencoder
+from video_ae.commands import evaluate, train
+from video_ae.datasets.config import DataConfig
+from video_ae.datasets.sequences import divide, longest, open_sequences, sequence_clips
+from video_ae.datasets.video_arrays import VideoArrays, VideoRecord, cut_arrays
+from video_ae.datasets.video_clips import VideoClips
 
 TRAINING = ["-b", "4", "--steps", "3", "--hidden-size", "6", "--device", "cpu", "--dataset", "sequences"]
 
@@ -215,7 +214,7 @@ def test_archives_that_do_not_fit_are_named(tmp_path, members, message):
 
 def test_what_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
     """Limits hold for the members of an archive together."""
-    monkeypatch.setattr("datasets.sequences.MAX_BYTES", 100)
+    monkeypatch.setattr("video_ae.datasets.sequences.MAX_BYTES", 100)
     np.save(tmp_path / "a.npy", np.ones(26))
     np.savez_compressed(tmp_path / "a.npz", a=np.ones(20, np.float32), b=np.ones(20, np.float32))
     write(tmp_path / "a.csv", "x\n" + 26 * "1\n")
@@ -388,7 +387,7 @@ def test_from_a_table_of_different_lengths_to_codes_and_pictures(table, tmp_path
 
     drawn = []
     monkeypatch.setattr(
-        "video_ae.tasks.predict.save_series", lambda path, series, names: drawn.extend([names, *series])
+        "video_ae.commands.tasks.predict.save_series", lambda path, series, names: drawn.extend([names, *series])
     )
     assert evaluate.command([str(run), "--device", "cpu"]) == 0
     results = json.loads((run / "evaluation" / "predict.json").read_text())

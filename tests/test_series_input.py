@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from datasets.times import find_holes
+from video_ae.datasets.times import find_holes
 from video_ae.series_input import ARRAY, LIST, ROWS, SERIES, read_sequences, sign_of_one_series
 
 RANDOM = np.random.default_rng(0)

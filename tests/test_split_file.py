@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.split_file import parts_by_file
+from video_ae.datasets.split_file import parts_by_file
 
 NAMES = ["a/x", "a/y.2", "b/x", "b/s1/z"]
 

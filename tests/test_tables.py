@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.config import add_data_flags
-from datasets.sequences import open_sequences, sequence_clips
-from datasets.tables import flag
-from datasets.video_arrays import VideoArrays
+from video_ae.datasets.config import add_data_flags
+from video_ae.datasets.sequences import open_sequences, sequence_clips
+from video_ae.datasets.tables import flag
+from video_ae.datasets.video_arrays import VideoArrays
 
 
 def write(path: Path, text: str) -> Path:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.times import Times, find_holes, in_words, parse_time
+from video_ae.datasets.times import Times, find_holes, in_words, parse_time
 
 
 def gathered(texts: list[str]) -> Times:

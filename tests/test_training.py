@@ -19,10 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-import evaluate
-import train
 from video_ae import LSTMAutoencoder, ModelConfig, TrainConfig
 from video_ae.checkpoint import Progress, load_initial_weights
+from video_ae.commands import evaluate, train
 from video_ae.config import FineTuning, from_json
 from video_ae.losses import LOSSES
 from video_ae.training import budget_used, next_fraction, schedule, train_step

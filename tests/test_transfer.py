@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from datasets.digits import load_digits
-from datasets.labelled import LabelledVideos, label_digits
-from datasets.moving_mnist import MovingMNIST
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig
 from video_ae.classifier import ClassifierConfig
 from video_ae.config import FineTuning
+from video_ae.datasets.digits import load_digits
+from video_ae.datasets.labelled import LabelledVideos, label_digits
+from video_ae.datasets.moving_mnist import MovingMNIST
 from video_ae.transfer import (
     ARMS,
     _shuffled,

@@ -14,9 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.arrays import open_npy
-from datasets.batches import training_indices
-from datasets.video_arrays import (
+from video_ae.datasets.arrays import open_npy
+from video_ae.datasets.batches import training_indices
+from video_ae.datasets.video_arrays import (
     UnwritableError,
     VideoArrays,
     VideoRecord,
@@ -26,8 +26,8 @@ from datasets.video_arrays import (
     save_rows,
     write_arrays,
 )
-from datasets.video_clips import VideoClips
-from datasets.videos import Video
+from video_ae.datasets.video_clips import VideoClips
+from video_ae.datasets.videos import Video
 
 VIDEOS = [Video(Path(f"{name}.avi"), name, name.split("/")[0], name[-3:]) for name in ("b/x_g01", "a/y_g02", "a/x_g01")]
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.config import DataConfig
-from datasets.sources import open_arrays
-from datasets.video_cache import VideoCache
-from datasets.videos import Video
+from video_ae.datasets.config import DataConfig
+from video_ae.datasets.sources import open_arrays
+from video_ae.datasets.video_cache import VideoCache
+from video_ae.datasets.videos import Video
 
 SETTINGS = {"image_size": 4}
 
@@ -239,7 +239,7 @@ def test_processes_that_decode_at_once_do_not_disturb_each_other(tmp_path, cache
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, 'tests')\n"
         "from test_video_cache import Films\n"
-        "from datasets.video_cache import VideoCache\n"
+        "from video_ae.datasets.video_cache import VideoCache\n"
         "for root in sys.argv[1:]:\n"
         "    films = Films(Path(root))\n"
         "    arrays = VideoCache({'image_size': 4}).decode(films.videos(), films.rows)\n"
@@ -264,7 +264,7 @@ def test_patches_of_a_grown_folder_are_those_from_before(tmp_path, monkeypatch):
     """Their number per video depends on how many videos there are; that must not cut all of them anew."""
     from test_video_folder import write
 
-    monkeypatch.setattr("datasets.sources._PATCHES", 12)
+    monkeypatch.setattr("video_ae.datasets.sources._PATCHES", 12)
     for number in range(3):
         write(tmp_path / "films" / "a" / f"{number}.avi", 8)
     config = DataConfig("video-patches", str(tmp_path / "films"), image_size=16)

@@ -11,12 +11,12 @@ import torch
 import torchvision
 from torch.utils.data import DataLoader
 
-from datasets.config import DataConfig
-from datasets.hmdb51 import HMDB51, hmdb51_videos
-from datasets.ucf101 import UCF101, ucf101_videos
-from datasets.video_clips import VideoClips
-from datasets.video_folder import VideoFolder, find_videos
-from datasets.videos import SUFFIXES, Video, read_video
+from video_ae.datasets.config import DataConfig
+from video_ae.datasets.hmdb51 import HMDB51, hmdb51_videos
+from video_ae.datasets.ucf101 import UCF101, ucf101_videos
+from video_ae.datasets.video_clips import VideoClips
+from video_ae.datasets.video_folder import VideoFolder, find_videos
+from video_ae.datasets.videos import SUFFIXES, Video, read_video
 
 
 def write(path: Path, frames: int = 12, height: int = 48, width: int = 70, codec: str = "MJPG") -> Path:

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import decoders
-from datasets import videos as videos_module
-from datasets.containers import DamagedError, frames_in_container
-from datasets.videos import count_frames, read_video
+from video_ae.datasets import decoders
+from video_ae.datasets import videos as videos_module
+from video_ae.datasets.containers import DamagedError, frames_in_container
+from video_ae.datasets.videos import count_frames, read_video
 
 
 def write(path: Path, frames: int = 12, height: int = 48, width: int = 70, codec: str = "MJPG") -> Path:
@@ -227,7 +227,7 @@ def test_lists_in_lists_and_films_of_nothing_end(tmp_path):
     empty = tmp_path / "empty.avi"
     empty.write_bytes(struct.pack("<4sI4s", b"RIFF", 4 + 8 * 1000, b"AVI ") + struct.pack("<4sI", b"JUNK", 0) * 1000)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasets.containers.MAX_PIECES", 500)
+        patch.setattr("video_ae.datasets.containers.MAX_PIECES", 500)
         with pytest.raises(DamagedError, match="more than 500 pieces"):
             frames_in_container(empty)
 

@@ -24,7 +24,7 @@ def find_offsets(given: Sequences) -> tuple[Floats, npt.NDArray[np.bool_]]:
 
     Offsets are zero unless a feature is far from zero beside its standard deviation, or changes too little for float32
     beside its level. Raises ValueError for what float32 cannot hold after that: values and deviations beyond its range,
-    and features of which it loses how they change. `datasets.offsets` has the same rule for files.
+    and features of which it loses how they change. `video_ae.datasets.offsets` has the same rule for files.
     """
     steps = given.steps
     if np.abs(steps).max() > _LARGEST:

@@ -119,7 +119,7 @@ def sequences_seen(folder: Path) -> int | None:
 def load_model(cls: type[LSTMAutoencoder], folder: Path, *, download: bool = False) -> LSTMAutoencoder:
     """See `LSTMAutoencoder.from_pretrained`."""
     if download and not folder.exists():
-        from .hub import download as download_model
+        from .download import download as download_model
 
         folder = download_model(folder.as_posix())
     folder = model_folder(folder)

@@ -21,7 +21,8 @@ import torch.distributed.nn  # before there is a group: its defaults would hold 
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from .cli import Interrupted, choose_device
+from .device import choose_device
+from .errors import Interrupted
 from .models import LSTMAutoencoder
 
 T = TypeVar("T")
@@ -183,7 +184,7 @@ def _may_miss_each_other() -> bool:
 
 def _own_device(name: str) -> torch.device:
     """The GPU of this process, by its number on its machine; the CPU is everybody's."""
-    device: torch.device = choose_device(name)
+    device = choose_device(name)
     if device.type == "cpu":
         return device
     processes, found = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()

@@ -18,9 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from .checkpoint import Progress, save_model
-from .cli import Interrupted, describe
 from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION, TrainConfig
 from .distributed import ALONE, Ranks
+from .errors import Interrupted, describe
 from .evaluation import evaluate, predict_clips
 from .lengths import clear_padding, split_clips
 from .losses import LOSSES, total_loss

@@ -32,7 +32,7 @@ class Clips(Protocol):
 
 
 class LabelledVideos(Protocol):
-    """Clips of videos with classes, such as `datasets.labelled.LabelledVideos`.
+    """Clips of videos with classes, such as `video_ae.datasets.labelled.LabelledVideos`.
 
     clips:       `__getitems__` gives frames (B, T, C, H, W).
     videos:      (N,) which video each of the N clips is from; a video's score is the mean over its clips.

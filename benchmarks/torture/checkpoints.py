@@ -23,9 +23,9 @@ from safetensors.torch import load_file
 from benchmarks.torture.outcome import Outcome, count
 from video_ae import LSTMAutoencoder, ModelConfig, TrainConfig
 from video_ae.checkpoint import Checkpoints
-from video_ae.cli import Interrupted
 from video_ae.config import FUTURE, RECONSTRUCTION
 from video_ae.distributed import ALONE, Ranks, join
+from video_ae.errors import Interrupted
 from video_ae.run_folder import RunFolder
 from video_ae.training import fit
 

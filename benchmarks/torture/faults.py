@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-import datasets.batches
-import train as script
+import video_ae.datasets.batches
 from benchmarks.torture.checkpoints import difference
 from benchmarks.torture.kills import RUN, ended, fork, train, valid
 from benchmarks.torture.outcome import Outcome, count
 from video_ae import training
 from video_ae.checkpoint import Checkpoints
+from video_ae.commands import train as script
 
 _MEGABYTE = 1 << 20
 
@@ -187,7 +187,7 @@ def _readers(what: str, harm: Callable[[int], None], expected: str, count_: int,
     longest = 0.0
 
     def patient() -> int:
-        datasets.batches._PATIENCE = 3
+        video_ae.datasets.batches._PATIENCE = 3
         return script.command([*RUN, "-j", "2", "--steps", "100000", "--output-dir", str(folder / "run")])
 
     def tries() -> Iterator[str | None]:

@@ -36,26 +36,25 @@ import pandas as pd
 import torch
 from PIL import Image
 
-import evaluate
-import train
 from benchmarks.torture.outcome import Outcome
 from benchmarks.torture.outcome import count as outcome_of
-from datasets import decoders
-from datasets.config import DataConfig
-from datasets.frame_arrays import open_frames
-from datasets.groups import split_videos
-from datasets.sequences import open_sequences
-from datasets.split_file import parts_by_file
-from datasets.video_folder import find_videos
-from datasets.videos import SUFFIXES, read_video
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig, SequenceAutoencoder
 from video_ae.anomaly import Scorer, Thresholds
 from video_ae.classifier import ClassifierConfig
-from video_ae.cli import shell_path
+from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS
+from video_ae.datasets import decoders
+from video_ae.datasets.config import DataConfig
+from video_ae.datasets.frame_arrays import open_frames
+from video_ae.datasets.groups import split_videos
+from video_ae.datasets.sequences import open_sequences
+from video_ae.datasets.split_file import parts_by_file
+from video_ae.datasets.video_folder import find_videos
+from video_ae.datasets.videos import SUFFIXES, read_video
 from video_ae.evaluation import predict_clips
-from video_ae.export import run_onnx
+from video_ae.onnx.export import run_onnx
 from video_ae.run_folder import RunFolder
+from video_ae.shell import shell_path
 
 Random = np.random.Generator
 READ, REFUSED = "read", "refused"

@@ -69,43 +69,43 @@ def _open_model(path: Path) -> None:
 
 
 def _open_network(path: Path) -> None:
-    from datasets.percepts import load_network
+    from video_ae.datasets.percepts import load_network
 
     load_network("resnet50", path)
 
 
 def _open_digits(path: Path) -> None:
-    from datasets.digits import load_digits
+    from video_ae.datasets.digits import load_digits
 
     load_digits("mnist", "test", path)
 
 
 def _open_list(path: Path) -> None:
-    from datasets.ucf101 import ucf101_videos
+    from video_ae.datasets.ucf101 import ucf101_videos
 
     ucf101_videos(path / "videos", path)
 
 
 def _open_folder(path: Path) -> None:
-    from datasets.video_folder import find_videos
+    from video_ae.datasets.video_folder import find_videos
 
     find_videos(path)
 
 
 def _open_video(path: Path) -> None:
-    from datasets.videos import read_video
+    from video_ae.datasets.videos import read_video
 
     read_video(path)
 
 
 def _open_sequences(path: Path) -> None:
-    from datasets.sequences import open_sequences
+    from video_ae.datasets.sequences import open_sequences
 
     open_sequences(path)
 
 
 def _open_percepts(path: Path) -> None:
-    from datasets.percept_files import open_percepts
+    from video_ae.datasets.percept_files import open_percepts
 
     open_percepts(path).array(0)
 

@@ -66,7 +66,7 @@ def train(words: list[str], log: Path) -> int:
 
     import sklearn.datasets  # noqa: F401 - here, and not in every process that is forked
 
-    import video_ae.report  # noqa: F401
+    import video_ae.report.run  # noqa: F401
 
     def run() -> int:
         sys.argv = ["train.py", *words]

@@ -16,10 +16,10 @@ from PIL import Image
 
 from benchmarks.torture.outcome import Outcome
 from benchmarks.torture.outcome import count as outcome_of
-from datasets.config import DataConfig
-from datasets.containers import frames_in_container
-from datasets.sequences import open_sequences
 from video_ae import LSTMAutoencoder, ModelConfig
+from video_ae.datasets.config import DataConfig
+from video_ae.datasets.containers import frames_in_container
+from video_ae.datasets.sequences import open_sequences
 from video_ae.patches import frames_to_vectors, vectors_to_frames
 from video_ae.visualize import Clip, save_clip_gif
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.torture.outcome import Outcome
 from benchmarks.torture.outcome import count as outcome_of
-from datasets.videos import count_frames, read_video
+from video_ae.datasets.videos import count_frames, read_video
 from video_ae.memory import resident_peak
 
 ROOT = Path(__file__).parent.parent.parent

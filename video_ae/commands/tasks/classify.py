@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from .. import cli
-from ..checkpoint import write_json
-from ..config import FineTuning
-from ..results import replace_results
-from ..run_folder import RunFolder
-from ..tables import curve_lines, curve_table
-from ..transfer import (
+from ...checkpoint import write_json
+from ...config import FineTuning
+from ...report.tables import curve_lines, curve_table
+from ...results import replace_results
+from ...run_folder import RunFolder
+from ...transfer import (
     ARMS,
     LabelledVideos,
     Scores,
@@ -27,7 +26,8 @@ from ..transfer import (
     label_efficiency,
     verdicts,
 )
-from ..visualize import save_label_curves
+from ...visualize import save_label_curves
+from .. import cli
 from .labelled import labelled_facts, open_labelled
 from .opened import SEEDS, Opened
 

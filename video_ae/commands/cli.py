@@ -1,4 +1,4 @@
-"""What the two scripts share: exit codes, one-line errors, and flags that override a config."""
+"""What the commands share: exit codes, one-line errors, and flags that override a config."""
 
 from __future__ import annotations
 
@@ -6,25 +6,17 @@ import argparse
 import dataclasses
 import json
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import Interrupted, describe
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
-
-
-class Interrupted(Exception):  # noqa: N818 - not an error
-    """A run stopped at the user's wish, everything saved."""
-
-    def __init__(self, signal_number: int, message: str) -> None:
-        super().__init__(message)
-        self.signal_number = signal_number
 
 
 def run(main: Callable[[], None], *, debug: bool) -> int:
@@ -57,24 +49,12 @@ def run(main: Callable[[], None], *, debug: bool) -> int:
     return 0
 
 
-def describe(error: Exception) -> str:
-    """An error in a line; of what the system refused, which file and why."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _tell_torchrun(line: str) -> None:
     """What ended this process, for the report with which torchrun ends; its own lines are the last ones."""
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path:
         with open(path, "w") as file:
             json.dump({"message": line}, file)
-
-
-def shell_path(path: Path | str) -> str:
-    """A path as a word of a shell's, which no command takes for a flag."""
-    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def override(config: Config, given: dict[str, Any]) -> Config:
@@ -95,16 +75,3 @@ def natural(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from 0 to 2**63 - 1")
     return int(text)
-
-
-def choose_device(name: str) -> Any:
-    """`auto` takes the GPU where there is one. Raises ValueError for a device that this machine lacks."""
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name!r} cannot be used on this machine; try --device cpu or auto") from error
-    return torch.device(name)

@@ -1,7 +1,7 @@
 """Folders for the Hugging Face Hub: weights, config and a model card that is written from the run.
 
-python -m video_ae.hub runs/demo --out exported       # write the folder, send nothing
-python -m video_ae.hub exported --push USER/NAME      # upload its three files
+python -m video_ae hub runs/demo --out exported       # write the folder, send nothing
+python -m video_ae hub exported --push USER/NAME      # upload its three files
 
 Needs the extra `hub` and a token (`hf auth login`, or HF_TOKEN) for --push only.
 """
@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..extras import import_extra
+from ..shell import as_typed, shell_path
 from . import cli
-from .extras import import_extra
 
 if TYPE_CHECKING:
-    from .config import ModelConfig
-    from .models import LSTMAutoencoder
+    from ..config import ModelConfig
+    from ..models import LSTMAutoencoder
 
 CARD = "README.md"
 _FRONT_MATTER = """---
@@ -47,7 +47,7 @@ def write_folder(source: Path | str, out: Path | str, repo_id: str = _NAME) -> N
     Raises FileExistsError where `out` holds anything, FileNotFoundError where there is no model, ValueError where it is
     damaged or no autoencoder, or where its evaluation is of other weights or data.
     """
-    from .checkpoint import CONFIG, WEIGHTS, model_folder
+    from ..checkpoint import CONFIG, WEIGHTS, model_folder
 
     source, out = Path(source), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -75,8 +75,8 @@ def push_to_hub(
     Raises ImportError without the extra `hub`, ValueError where a private repository was asked for and a public one is
     there, and what `write_folder` raises.
     """
-    from .checkpoint import CONFIG, WEIGHTS
-    from .models import LSTMAutoencoder
+    from ..checkpoint import CONFIG, WEIGHTS
+    from ..models import LSTMAutoencoder
 
     if api is None:
         api = import_extra("huggingface_hub", "hub").HfApi(token=token)
@@ -98,25 +98,14 @@ def push_to_hub(
     return str(address)
 
 
-def download(repo_id: str) -> Path:
-    """The folder with config and weights of the repository `repo_id`, in the user's cache of huggingface_hub.
-
-    Raises ImportError without the extra `hub`.
-    """
-    from .checkpoint import CONFIG, WEIGHTS
-
-    huggingface_hub = import_extra("huggingface_hub", "hub")
-    return Path(huggingface_hub.snapshot_download(repo_id, allow_patterns=[CONFIG, WEIGHTS]))
-
-
 def model_card(source: Path | str, repo_id: str = _NAME) -> str:
     """The README.md of a run or of a saved model: front matter for the Hub, and what is known of the model.
 
     Paths of the machine that trained it are left out. Raises as `write_folder` does.
     """
-    from .checkpoint import model_folder, sequences_seen
-    from .models import LSTMAutoencoder
-    from .run_folder import RunFolder
+    from ..checkpoint import model_folder, sequences_seen
+    from ..models import LSTMAutoencoder
+    from ..run_folder import RunFolder
 
     source = Path(source)
     model, seen = LSTMAutoencoder.from_pretrained(source), sequences_seen(source)
@@ -192,7 +181,7 @@ def _how_to_load(config: ModelConfig, repo_id: str, offsets: list[float] | None)
 
 def _results(run: Any, seen: int | None) -> dict[str, Any] | None:
     """The standard evaluation, None before there is one. Raises ValueError where it is not of this model and data."""
-    from .checkpoint import read_json
+    from ..checkpoint import read_json
 
     path = run.evaluation / "predict.json"
     if not path.is_file():
@@ -202,13 +191,13 @@ def _results(run: Any, seen: int | None) -> dict[str, Any] | None:
     differing = [name for name in data if not _is_path(name) and results.get(name) not in (None, data[name])]
     if results.get("sequences_seen") != seen or differing:
         of = f"other {', '.join(differing)}" if differing else f"{results.get('sequences_seen')} sequences, not {seen}"
-        raise ValueError(f"{path}: an evaluation of {of}; say evaluate.py {cli.shell_path(run.path)} again")
+        raise ValueError(f"{path}: an evaluation of {of}; say {as_typed('evaluate.py')} {shell_path(run.path)} again")
     return results
 
 
 def _training(run: Any, seen: int | None, results: dict[str, Any] | None) -> str:
     """What it was trained on and how. Which fields the data set reads is known from the evaluation alone."""
-    from .checkpoint import read_json
+    from ..checkpoint import read_json
 
     config = run.config()
     data, training = config["data"], config["training"]
@@ -234,7 +223,7 @@ def _is_path(name: str) -> bool:
 
 
 def _results_table(model: LSTMAutoencoder, results: dict[str, Any] | None) -> str:
-    from .tables import table
+    from ..report.tables import table
 
     if results is None:
         return "## Results\n\nNot evaluated.\n"
@@ -261,9 +250,11 @@ def _limits(config: ModelConfig) -> str:
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m video_ae.hub", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=as_typed("python -m video_ae hub"),
+        description=as_typed(__doc__),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder that train.py wrote, or a saved model")
+    parser.add_argument("run", type=Path, metavar="RUN", help=as_typed("folder that train.py wrote, or a saved model"))
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write a new folder")
     parser.add_argument("--push", metavar="USER/NAME", help="upload it to this repository")
     parser.add_argument("--private", action="store_true", help="the repository must not be public")
@@ -288,7 +279,3 @@ def main(arguments: argparse.Namespace) -> None:
 def command(words: list[str] | None = None) -> int:
     arguments = parse_arguments(words)
     return cli.run(lambda: main(arguments), debug=arguments.debug)
-
-
-if __name__ == "__main__":
-    sys.exit(command())

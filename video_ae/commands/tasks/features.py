@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ..checkpoint import sequences_seen, write_json
-from ..config import ModelConfig
-from ..models import Decoder, Encoder
-from ..patches import vectors_to_frames
-from ..recurrent import LSTMLayer
-from ..results import replace_results
-from ..tables import norms_table
-from ..visualize import save_weights
+from ...checkpoint import sequences_seen, write_json
+from ...config import ModelConfig
+from ...models import Decoder, Encoder
+from ...patches import vectors_to_frames
+from ...recurrent import LSTMLayer
+from ...report.tables import norms_table
+from ...results import replace_results
+from ...visualize import save_weights
 from .opened import Opened
 
 _UNITS = 200  # as in the paper's figures

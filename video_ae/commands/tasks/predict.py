@@ -10,13 +10,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..checkpoint import write_json
-from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION
-from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
-from ..lengths import split_clips
-from ..results import replace_results
-from ..tables import table
-from ..visualize import Series, save_clip_gif, save_error_curves, save_series, save_sheet, save_strip
+from ...checkpoint import write_json
+from ...config import FUTURE, LOSS_NAMES, RECONSTRUCTION
+from ...evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
+from ...lengths import split_clips
+from ...report.tables import table
+from ...results import replace_results
+from ...visualize import Series, save_clip_gif, save_error_curves, save_series, save_sheet, save_strip
 from .opened import DRAWN_CLIPS, Clips, Opened, batches
 
 _DRAWN_SERIES = 4

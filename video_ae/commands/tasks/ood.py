@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ..checkpoint import write_json
-from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION, ModelConfig
-from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
-from ..results import replace_results
-from ..tables import ood_table
-from ..visualize import save_clip_gif, save_sheet, save_strip
+from ...checkpoint import write_json
+from ...config import FUTURE, LOSS_NAMES, RECONSTRUCTION, ModelConfig
+from ...evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
+from ...report.tables import ood_table
+from ...results import replace_results
+from ...visualize import save_clip_gif, save_sheet, save_strip
 from .opened import FEW_CLIPS, Clips, Data, Opened, batches
 
 _DRAWN = 2  # clips in a strip

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..anomaly import (
+from ...anomaly import (
     QUANTILE,
     Scorer,
     Scores,
@@ -27,11 +27,11 @@ from ..anomaly import (
     moved_constants,
     present,
 )
-from ..checkpoint import write_json
-from ..config import FUTURE
-from ..evaluation import predict_clips
-from ..results import replace_results
-from ..visualize import ScoredSeries, save_clip_gif, save_detection_curves, save_scored_series, save_sheet, save_strip
+from ...checkpoint import write_json
+from ...config import FUTURE
+from ...evaluation import predict_clips
+from ...results import replace_results
+from ...visualize import ScoredSeries, save_clip_gif, save_detection_curves, save_scored_series, save_sheet, save_strip
 from .opened import GENERATED_CLIPS, Clips, Data, Opened, batches
 
 _DRAWN = 4

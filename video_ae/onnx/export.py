@@ -1,6 +1,6 @@
 """Models for places without this package: ONNX files and `torch.export` programs.
 
-ONNX graphs are built operator by operator, see `onnx_layers.py`. Tracing would unroll the recurrence, a loop in
+ONNX graphs are built operator by operator, see `layers.py`. Tracing would unroll the recurrence, a loop in
 Python, for one number of frames; here clips, frames, lengths and future steps may be as many as they like.
 """
 
@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import write_bytes
-from .config import FUTURE, LOGISTIC, RECONSTRUCTION, ModelConfig
-from .extras import import_extra
-from .models import Decoder, Encoder, LSTMAutoencoder
-from .onnx_layers import Graph, Grid, State, convolution, inside, linear, matching, motion, recurrence, zeros
-from .recurrent import LSTM
+from ..checkpoint import write_bytes
+from ..config import FUTURE, LOGISTIC, RECONSTRUCTION, ModelConfig
+from ..extras import import_extra
+from ..models import Decoder, Encoder, LSTMAutoencoder
+from ..recurrent import LSTM
+from .layers import Graph, Grid, State, convolution, inside, linear, matching, motion, recurrence, zeros
 
 _OPSET, _IR_VERSION = 17, 8  # of 2022: nothing here needs newer ones, and older runtimes read the file too
 _LARGEST = 2**31 - 2**20  # bytes of weights: a protobuf message has to stay below 2 GiB

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .. import transfer
+from ... import transfer
 from .opened import GENERATED_CLIPS, Opened
 
 LABELLED_CLIPS = 2000  # for training classifiers and probes, of a data set that has no end

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..lengths import split_clips
+from ...lengths import split_clips
 from .opened import Clips, Opened, batches
 
 _PLACES = 4096  # that are in memory at a time

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint import WEIGHTS, read_json
+from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION
+from ..results import result_files
 from .charts import Line, line_chart
-from .checkpoint import WEIGHTS, read_json
-from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION
 from .markup import Markup, element, join
 from .page import (
     as_text,
@@ -25,7 +26,6 @@ from .page import (
     section,
     spaced,
 )
-from .results import result_files
 from .tables import METRICS, metric_cells, metric_text
 
 _DOTS = 40  # more of them in one line are a thick line

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint import read_json
+from ..config import FUTURE, RECONSTRUCTION
+from ..run_folder import RunFolder
 from .charts import line_chart
-from .checkpoint import read_json
-from .config import FUTURE, RECONSTRUCTION
 from .markup import Markup, element
 from .page import as_text, data_table, guarded, player, read_sheet, section, spaced
-from .report import duration, replace_report
-from .report_tasks import accuracy, label_line, step_line, where
-from .run_folder import RunFolder
+from .run import duration, replace_report
 from .tables import METRICS, metric_text
+from .tasks import accuracy, label_line, step_line, where
 
 _RUNS = ("reconstruction", "future", "third", "fourth", "fifth")  # styles of the lines of runs side by side
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from torch import nn
 
-from ..checkpoint import write_json
-from ..config import RECONSTRUCTION, ModelConfig
-from ..models import Decoder, LSTMAutoencoder
-from ..recurrent import LSTMLayer
-from ..results import replace_results
-from ..visualize import save_architecture
+from ...checkpoint import write_json
+from ...config import RECONSTRUCTION, ModelConfig
+from ...models import Decoder, LSTMAutoencoder
+from ...recurrent import LSTMLayer
+from ...results import replace_results
+from ...visualize import save_architecture
 from .opened import Opened
 
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..checkpoint import write_json
-from ..config import FineTuning
-from ..models import Encoder
-from ..patches import unit_range
-from ..probes import nearest, probe
-from ..results import replace_results
-from ..tables import probe_table
-from ..transfer import build
-from ..visualize import save_retrieval
+from ...checkpoint import write_json
+from ...config import FineTuning
+from ...models import Encoder
+from ...patches import unit_range
+from ...probes import nearest, probe
+from ...report.tables import probe_table
+from ...results import replace_results
+from ...transfer import build
+from ...visualize import save_retrieval
 from .labelled import LABELLED_CLIPS, LabelledVideos, labelled_facts, open_labelled
 from .opened import DRAWN_CLIPS, GENERATED_CLIPS, Opened, batches
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import write_json
-from ..config import FUTURE, LOSS_NAMES
-from ..results import replace_results
-from ..tables import compare_table, curve_lines
-from ..transfer import ARMS
-from ..visualize import save_label_curves
+from ...checkpoint import write_json
+from ...config import FUTURE, LOSS_NAMES
+from ...report.tables import compare_table, curve_lines
+from ...results import replace_results
+from ...transfer import ARMS
+from ...visualize import save_label_curves
 from . import classify, predict
 from .opened import Opened
 

@@ -10,15 +10,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..checkpoint import write_json
-from ..config import FUTURE, LOSS_NAMES
-from ..evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
-from ..lengths import split_clips
-from ..models import Decoder, LSTMAutoencoder
-from ..restored import random_numbers_of
-from ..results import replace_results
-from ..tables import rollout_table
-from ..visualize import save_clip_gif, save_error_curves, save_sheet, save_traces
+from ...checkpoint import write_json
+from ...config import FUTURE, LOSS_NAMES
+from ...evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
+from ...lengths import split_clips
+from ...models import Decoder, LSTMAutoencoder
+from ...report.tables import rollout_table
+from ...restored import random_numbers_of
+from ...results import replace_results
+from ...visualize import save_clip_gif, save_error_curves, save_sheet, save_traces
 from .opened import FEW_CLIPS, Clips, Opened, batches
 
 STEPS = 100  # as in the paper

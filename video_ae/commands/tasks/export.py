@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoint import write_json
-from ..config import FUTURE, RECONSTRUCTION
-from ..export import export_onnx, run_onnx
-from ..extras import import_extra
-from ..lengths import split_clips
-from ..models import LSTMAutoencoder
-from ..patches import unit_range
-from ..results import replace_results
+from ...checkpoint import write_json
+from ...config import FUTURE, RECONSTRUCTION
+from ...extras import import_extra
+from ...lengths import split_clips
+from ...models import LSTMAutoencoder
+from ...onnx.export import export_onnx, run_onnx
+from ...patches import unit_range
+from ...results import replace_results
 from .opened import Opened
 
 _CHECKED_CLIPS = 4

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .matching import Matching
-from .motion import LEAST, MOVES, Motion
-from .recurrent import LSTM, LSTMLayer
+from ..matching import Matching
+from ..motion import LEAST, MOVES, Motion
+from ..recurrent import LSTM, LSTMLayer
 
 
 class Graph:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from .. import transfer
-    from ..distributed import Ranks
-    from ..models import LSTMAutoencoder
-    from ..run_folder import RunFolder
+    from ... import transfer
+    from ...distributed import Ranks
+    from ...models import LSTMAutoencoder
+    from ...run_folder import RunFolder
     from .labelled import LabelledVideos
 
 GENERATED_CLIPS = 1000  # for testing, of a data set that has no end
@@ -26,7 +26,7 @@ DRAWN_CLIPS = 8
 
 
 class Clips(Protocol):
-    """Clips such as `datasets.moving_mnist.MovingMNIST`; `__getitems__` gives frames (B, T, C, H, W).
+    """Clips such as `video_ae.datasets.moving_mnist.MovingMNIST`; `__getitems__` gives frames (B, T, C, H, W).
 
     split:     the part of the data that they are.
     available: how many there are, of which `sample` takes some; None where they are made without end.
@@ -46,7 +46,7 @@ class Clips(Protocol):
 
 
 class Data(Protocol):
-    """Where clips come from, such as `datasets.config.DataConfig`, which says what is raised."""
+    """Where clips come from, such as `video_ae.datasets.config.DataConfig`, which says what is raised."""
 
     @property
     def dataset(self) -> str: ...
@@ -103,7 +103,7 @@ class Opened(NamedTuple):
 
     def facts(self, arguments: argparse.Namespace) -> dict[str, Any]:
         """What every result says about where it comes from."""
-        from ..checkpoint import sequences_seen
+        from ...checkpoint import sequences_seen
 
         return {"sequences_seen": sequences_seen(self.run.path), "seed": arguments.seed} | self.data.facts()
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .config import FUTURE
+from ..config import FUTURE
 
 METRICS = {
     "nats": "nats",

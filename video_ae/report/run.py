@@ -12,10 +12,12 @@ from typing import Any
 
 from safetensors import safe_open
 
+from ..checkpoint import WEIGHTS, read_json
+from ..config import FUTURE, RECONSTRUCTION
+from ..results import replace_results
+from ..run_folder import RunFolder
+from ..shell import as_typed, shell_path
 from .charts import Line, line_chart, short
-from .checkpoint import WEIGHTS, read_json
-from .cli import shell_path
-from .config import FUTURE, RECONSTRUCTION
 from .markup import Markup, element
 from .page import (
     embed_animation,
@@ -25,10 +27,8 @@ from .page import (
     spaced,
     write_page,
 )
-from .report_tasks import loss_name, task_order, task_section, tasks_in, where
-from .results import replace_results
-from .run_folder import RunFolder
 from .tables import METRICS, metric_text
+from .tasks import loss_name, task_order, task_section, tasks_in, where
 
 REPORT = "report.html"
 _POINTS = 300  # of a training curve: more are narrower than a pixel
@@ -142,7 +142,7 @@ def _key_numbers(folders: Sequence[Path]) -> Markup:
 def _samples(run: RunFolder) -> Markup:
     """The last GIF of the training, where nothing was evaluated yet."""
     samples = sorted(run.samples.glob("*.gif"))
-    advice = element("p", f"Not evaluated yet: python evaluate.py {shell_path(run.path)}", class_="note")
+    advice = element("p", f"Not evaluated yet: {as_typed('python evaluate.py')} {shell_path(run.path)}", class_="note")
     alt = "A validation clip: truth, model, error"
     return section("A validation clip", advice, *(embed_animation(path, alt) for path in samples[-1:]))
 

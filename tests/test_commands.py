@@ -1,0 +1,70 @@
+"""How commands are called: `video-ae COMMAND`, `python -m video_ae COMMAND`, and the scripts of a checkout."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from video_ae.__main__ import main
+from video_ae.shell import as_typed
+
+ROOT = Path(__file__).parent.parent
+MODULE = "python -m video_ae"
+
+
+def test_help_lists_every_command_in_a_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    for command in ("train", "evaluate", "percepts", "hub"):
+        assert sum(line.startswith(f"    {command} ") for line in lines) == 1
+
+
+@pytest.mark.parametrize("words", [["paint"], [], ["--composite", "train"]])
+def test_what_is_no_command_is_a_usage_error(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "percepts", "hub"])
+def test_words_after_the_command_are_its_own(command, capsys):
+    """`--help` among them, and the exit code of what is wrong with them."""
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert "show this help" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--no-such-flag"])
+    assert ended.value.code == 2
+
+
+def test_an_error_of_a_command_is_the_exit_code(tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path)]) == 1
+    assert "expected the folder of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("call", ["train.py", "-m video_ae train"])
+def test_usage_is_what_was_typed(call):
+    words = [sys.executable, *call.split(), "--help"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"usage: {'' if call == 'train.py' else 'python '}{call} ")
+    assert f"\npython {call} --composite" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("called", "train", "hub", "many"),
+    [
+        ("train.py", "python train.py", f"{MODULE} hub", "torchrun -n 2 train.py"),
+        ("/usr/bin/video-ae", "video-ae train", "video-ae hub", "torchrun -n 2 -m video_ae train"),
+        ("video_ae/__main__.py", f"{MODULE} train", f"{MODULE} hub", "torchrun -n 2 -m video_ae train"),
+        ("pytest/__main__.py", "python train.py", f"{MODULE} hub", "torchrun -n 2 train.py"),
+    ],
+)
+def test_examples_are_called_as_the_process_was(monkeypatch, called, train, hub, many):
+    monkeypatch.setattr(sys, "argv", [called, "--help"])
+    text = f"python train.py -b 8\ntorchrun -n 2 train.py -b 8\n{MODULE} hub RUN"
+    assert as_typed(text).splitlines() == [f"{train} -b 8", f"{many} -b 8", f"{hub} RUN"]

@@ -1,0 +1,1 @@
+"""What the user calls in a shell: a module for each command, with a public function `command`."""
