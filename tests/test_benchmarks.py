@@ -8,7 +8,6 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain import PlainAutoencoder, PlainConvAutoencoder, loss
-from benchmarks.sharing import beside_busy, quota_of_one_core, two_cores, under_quota
 from benchmarks.training import at_best, efficiency, forward_flops, product_flops, speedup, step_flops
 from video_ae import LSTMAutoencoder, ModelConfig
 from video_ae.config import DECODERS
@@ -124,36 +123,6 @@ def test_every_contender_is_ranked_at_its_better_precision():
     }
     assert at_best(seconds) == ["video-ae", "plain loop, bf16", "nn.LSTM, bf16"]
     assert speedup(seconds["video-ae"], seconds["plain loop, bf16"]) == 1.5
-
-
-_SHARED = ModelConfig(
-    frame_shape=(1, 32, 32), input_frames=2, future_frames=2, cell="conv", patch_size=16, hidden_size=2
-)
-
-
-def test_training_goes_on_beside_a_busy_process():
-    try:
-        two_cores()
-    except OSError as error:
-        pytest.skip(str(error))
-    shared = beside_busy(_SHARED, 2, rounds=2, least=0)
-    assert len(shared.alone) == len(shared.loaded) == 2
-    assert shared.threads == 2
-    assert shared.kept > 0
-
-
-def test_under_a_quota_of_one_core_there_is_one_thread(monkeypatch):
-    """Catches a process that has settled its threads before it is in the control group, and groups left behind."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    try:
-        with quota_of_one_core() as group:
-            pass
-        two_cores()
-    except OSError as error:
-        pytest.skip(f"no control group can be made here: {error}")
-    shared = under_quota(_SHARED, 2, rounds=1, least=0)
-    assert shared.threads == 1
-    assert not group.exists()
 
 
 @pytest.mark.parametrize("conditional", [(), DECODERS])

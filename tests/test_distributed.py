@@ -27,7 +27,17 @@ from video_ae.restored import random_numbers_of
 from video_ae.training import _seed_of, train_step
 
 ROOT = Path(__file__).parent.parent
-TINY = ["--composite", "--hidden-size", "8", "--batch-size", "5", "--device", "cpu"]  # 5 clips: 3 and 2 of them
+TINY = [
+    "--composite",
+    "--hidden-size",
+    "8",
+    "--batch-size",
+    "5",
+    "--device",
+    "cpu",
+    "--amp",
+    "off",
+]  # 5 clips: 3 and 2 of them
 DIGITS = [*TINY, "--image-size", "28", "--num-digits", "1", "--validation-clips", "7"]
 SIX_STEPS = ["--steps", "6", "--checkpoint-every", "3"]
 

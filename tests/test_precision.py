@@ -34,6 +34,7 @@ def times(in_float32: float, in_bf16: float):
         ("auto", (2, 1), True),
         ("auto", (1, 2), False),
         ("auto", (1.1, 1), False),
+        ("auto", (0.004, 0.001), False),
     ],
 )
 def test_auto_is_what_is_clearly_faster(amp, seconds, chosen):

@@ -14,6 +14,7 @@ from .restored import random_numbers_of
 _FRAMES = 10  # at most, of a clip: enough for what is done once in a sequence not to count
 _ROUNDS = 3  # the fastest counts: other work on the machine only ever takes time
 _PATIENCE = 0.5  # seconds, after which no other round is begun
+_LEAST = 0.005  # seconds of a pass: the noise of shorter ones would decide, and nobody waits for them
 _WORTH = 1.2  # times as fast must bf16 be: it has three digits, and near a tie the choice would be by chance
 
 
@@ -32,7 +33,7 @@ def uses_bf16(amp: str, config: ModelConfig, clips: int, device: torch.device) -
     if device.type != "cpu":
         return False
     in_float32, in_bf16 = _seconds(config, clips)
-    return in_float32 > _WORTH * in_bf16
+    return in_float32 > max(_LEAST, _WORTH * in_bf16)
 
 
 def _seconds(config: ModelConfig, clips: int) -> tuple[float, float]:

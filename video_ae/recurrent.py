@@ -273,7 +273,7 @@ class _Recurrence(torch.autograd.Function):
         device, B = cell.device.type, cell.shape[0]
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_hidden.dtype
         running = running or [B] * steps
-        weight, bias = weight_hidden.to(dtype), bias.to(dtype)
+        weight, bias, given = weight_hidden.to(dtype), bias.to(dtype), inputs
         if weight_input is None:
             gates = bias.repeat(steps, *cell.shape[:-1], 1)  # (T, B, ..., 4 * hidden)
         else:
@@ -289,7 +289,7 @@ class _Recurrence(torch.autograd.Function):
             _step(gates[t, :n], cells[t, :n], peephole, cells[t + 1, :n], hiddens[t + 1, :n])
             if n < B:
                 hiddens[t + 1, n:], cells[t + 1, n:] = hiddens[t, n:], cells[t, n:]
-        of_others = bias, hidden, cell  # for `first_order` alone
+        of_others = given, bias, hidden, cell  # for `first_order` alone
         ctx.save_for_backward(inputs, weight_input, weight, peephole, gates, hiddens, cells, *of_others)
         ctx.product, ctx.running = product, running
         return hiddens[1:], cells[steps]
