@@ -269,9 +269,9 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     from datasets.batches import consecutive_indices, load_batches, training_indices
     from datasets.division import Division
     from video_ae import report
-    from video_ae.checkpoint import load_initial_weights
     from video_ae.memory import peak_memory
     from video_ae.models import LSTMAutoencoder
+    from video_ae.pretrained import load_initial_weights
     from video_ae.restored import deterministic
     from video_ae.training import fit
 

@@ -16,8 +16,9 @@ from benchmarks.torture.outcome import Outcome
 from datasets.batches import load_batches, training_indices
 from datasets.config import DataConfig
 from video_ae import LSTMAutoencoder, ModelConfig
-from video_ae.checkpoint import Checkpoints, Progress, save_model
+from video_ae.checkpoint import Checkpoints, Progress
 from video_ae.optimizer import Optimizer
+from video_ae.pretrained import save_model
 from video_ae.run_folder import RunFolder
 from video_ae.tensor_files import check_seal, read_metadata, write_tensors
 

@@ -192,7 +192,7 @@ def test_a_call_that_fails_does_too(name, tmp_path, monkeypatch):
             patched.setattr("video_ae.models.Encoder.start_from", fail)
             patched.setattr("video_ae.classifier.LSTMClassifier.start_from", fail)
             patched.setattr("video_ae.export._Clips.read", fail)
-            patched.setattr("video_ae.checkpoint.write_tensors", fail)
+            patched.setattr("video_ae.pretrained.write_tensors", fail)
         if name == "baselines":
             patched.setattr("video_ae.evaluation.errors", fail)
         with pytest.raises(StopError):
@@ -452,7 +452,7 @@ def test_a_command_comes_back_from_the_shell_as_it_was_given(tmp_path, monkeypat
     monkeypatch.setattr(sys, "argv", words)
     run = RunFolder(tmp_path)
     run.update({})
-    from video_ae.checkpoint import read_json
+    from video_ae.files import read_json
 
     command = read_json(tmp_path / "env.json")[0]["command"]
     shell = f"{sys.executable} -c 'import sys; print(repr(sys.argv[1:]))' {command}"

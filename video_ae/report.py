@@ -13,9 +13,9 @@ from typing import Any
 from safetensors import safe_open
 
 from .charts import Line, line_chart, short
-from .checkpoint import WEIGHTS, read_json
 from .cli import shell_path
 from .config import FUTURE, RECONSTRUCTION
+from .files import read_json
 from .markup import Markup, element
 from .page import (
     embed_animation,
@@ -25,6 +25,7 @@ from .page import (
     spaced,
     write_page,
 )
+from .pretrained import WEIGHTS
 from .report_tasks import loss_name, task_order, task_section, tasks_in, where
 from .results import replace_results
 from .run_folder import RunFolder

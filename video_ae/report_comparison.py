@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from .charts import line_chart
-from .checkpoint import read_json
 from .config import FUTURE, RECONSTRUCTION
+from .files import read_json
 from .markup import Markup, element
 from .page import as_text, data_table, guarded, player, read_sheet, section, spaced
 from .report import duration, replace_report

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .charts import Line, line_chart
-from .checkpoint import WEIGHTS, read_json
 from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION
+from .files import read_json
 from .markup import Markup, element, join
 from .page import (
     as_text,
@@ -25,6 +25,7 @@ from .page import (
     section,
     spaced,
 )
+from .pretrained import WEIGHTS
 from .results import result_files
 from .tables import METRICS, metric_cells, metric_text
 

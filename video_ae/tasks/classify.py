@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import cli
-from ..checkpoint import write_json
 from ..config import FineTuning
+from ..files import write_json
 from ..results import replace_results
 from ..run_folder import RunFolder
 from ..tables import curve_lines, curve_table
