@@ -29,7 +29,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets.config import DIGIT_LABELS, PATHS, DataConfig, add_data_flags
+from datasets.config import DataConfig, add_data_flags
+from datasets.names import DIGIT_LABELS, PATHS
 from video_ae import cli
 from video_ae.config import FineTuning, add_fine_tuning_flags, from_json
 from video_ae.tasks.opened import FEW_CLIPS, GENERATED_CLIPS, SEEDS, Opened

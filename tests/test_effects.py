@@ -20,8 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import train
 from datasets.batches import _leave_signals_to_the_parent
 from datasets.digits import load_digits
-from datasets.labelled import label_digits
-from datasets.moving_mnist import MovingMNIST
+from datasets.moving_mnist import MovingMNIST, label_digits
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig, SequenceAutoencoder, TrainConfig
 from video_ae.anomaly import Scorer, step_errors
 from video_ae.classifier import ClassifierConfig

@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional
 
 from datasets.digits import load_digits
-from datasets.labelled import LabelledVideos, label_digits
-from datasets.moving_mnist import MovingMNIST
+from datasets.labelled import LabelledVideos
+from datasets.moving_mnist import MovingMNIST, label_digits
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig
 from video_ae.classifier import ClassifierConfig
 from video_ae.config import FineTuning
