@@ -12,9 +12,9 @@ import time
 
 import torch
 
-from video_ae.datasets.config import DIGITS
 from video_ae.datasets.digits import load_digits
 from video_ae.datasets.moving_mnist import MovingMNIST
+from video_ae.datasets.names import DIGITS
 from video_ae.metrics import entropy_floor
 
 _CLIPS, _BATCH = 3000, 100

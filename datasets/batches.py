@@ -15,11 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from .moving_mnist import MovingMNIST
-from .video_clips import VideoClips
+from .clips import Clips
 
 _PATIENCE = 300  # seconds that a batch may take
-Clips = MovingMNIST | VideoClips
 
 
 def training_indices(dataset: Clips, batch_size: int, *, seed: int, first_step: int = 0) -> Iterator[list[int]]:

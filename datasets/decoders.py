@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from .capture import open_capture
 from .interlaced import doubts
 
 if TYPE_CHECKING:
@@ -206,23 +206,3 @@ class _OpenCV:
 
     def close(self) -> None:
         self._capture.release()
-
-
-def open_capture(path: Path, parameters: list[int]) -> cv2.VideoCapture:
-    """OpenCV's FFmpeg on a local file, without what it would print.
-
-    The one backend, because others guess from the name (v_01.png is a series of images to them); the absolute path,
-    because FFmpeg takes names such as concat:... for instructions.
-    """
-    with _silent():
-        return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, parameters)
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    logging: Any = getattr(cv2.utils, "logging", cv2)  # up to 4.12 the functions are in cv2 itself
-    level = logging.setLogLevel(0)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .config import DIGITS
+from .names import DIGITS
 
 DIGIT_SIZE = 28  # pixels, height and width of every digit image, as in MNIST
 SPLITS = ("train", "validation", "test")

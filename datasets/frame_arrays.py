@@ -7,6 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import open_npy
+from .division import Cuts, Division
+from .fields import DataFields
+from .source import Source, register
 from .video_arrays import VideoArrays, VideoRecord
 
 _CHANNELS = (1, 3)
@@ -133,3 +136,28 @@ def open_moving_mnist_file(data_dir: Path | str, *, download: bool = False) -> V
             " the download of 780 MB (--download)"
         )
     return open_frames(path, layout="TNHW")
+
+
+@register
+class Array(Source):
+    name = "array"
+    fields = ("layout",)
+    file = "FILE.npy"
+    labelled = False
+
+    def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
+        return open_frames(self.place(config), layout=config.layout)
+
+
+@register
+class MovingMNISTFile(Source):
+    name = "moving-mnist-file"
+    fields = ("download",)
+    test_only = True
+    labelled = False
+
+    def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
+        return open_moving_mnist_file(self.place(config), download=config.download)
+
+    def cuts(self, config: DataFields, arrays: VideoArrays) -> Cuts:
+        return {"train": [], "validation": [], "test": [(index, 0, None) for index in range(len(arrays.videos))]}

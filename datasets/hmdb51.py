@@ -4,7 +4,8 @@ import re
 from pathlib import Path, PurePosixPath
 
 from .groups import split_development
-from .video_folder import ListedVideos, OfficialFold, check_official, find_videos, read_list
+from .source import register
+from .video_folder import ListedVideos, OfficialFold, OfficialLists, check_official, find_videos, read_list
 from .videos import Video
 
 _TAGS = {"0": "unused", "1": "train", "2": "test"}
@@ -69,4 +70,10 @@ def _film(video: Video) -> str:
 class HMDB51(OfficialFold):
     """Clips of an official fold, `train` or test: see `hmdb51_videos` and `OfficialFold`."""
 
+    find = staticmethod(hmdb51_videos)
+
+
+@register
+class HMDB51Lists(OfficialLists):
+    name = "hmdb51"
     find = staticmethod(hmdb51_videos)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import cv2
 
+from .capture import open_capture
+
 EXTRA = 'pip install "video-ae[decode]"'
 
 _ALWAYS_PROGRESSIVE = {
@@ -33,8 +35,6 @@ def doubts(path: Path) -> str | None:
 
     A file that OpenCV cannot open is beyond doubt: it will have no frames.
     """
-    from .decoders import open_capture
-
     capture = open_capture(path, [cv2.CAP_PROP_FORMAT, -1])
     try:
         if not capture.isOpened():

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from .digits import DIGIT_SIZE, SPLITS, Digits
+from .clips import Clips
+from .digits import DIGIT_SIZE, SPLITS, Digits, load_digits
+from .fields import DataFields
+from .labelled import LabelledVideos
+from .names import DIGIT_LABELS, MOVING_MNIST
+from .source import Source, register
 
+_SECTORS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")  # y grows downwards
 _RANDOM_NUMBERS_PER_DIGIT = 8  # five are used; a multiple of four keeps every clip on a Philox counter of its own
 
 
@@ -42,7 +48,7 @@ class Labels(NamedTuple):
     velocities: npt.NDArray[np.float32]
 
 
-class MovingMNIST(Dataset[Tensor]):
+class MovingMNIST(Clips):
     """Clips of bouncing digits: item `i` is a uint8 tensor (T, 1, H, W), 0 to 255.
 
     Each digit starts anywhere in the free box (image size - 28 pixels), moves in any direction at a constant speed
@@ -51,8 +57,6 @@ class MovingMNIST(Dataset[Tensor]):
 
     Raises ValueError for an image smaller than a digit, an impossible speed or an unknown split.
     """
-
-    augmented = False  # see VideoClips
 
     def __init__(
         self,
@@ -77,13 +81,12 @@ class MovingMNIST(Dataset[Tensor]):
             raise ValueError(f"{frames} frames of {num_digits} digits: expected at least one of each")
         self.digits, self.split, self.seed, self.clips = digits, split, seed, clips
         self.frames, self.num_digits, self.image_size, self.speed = frames, num_digits, image_size, speed
-        self.available = clips  # how many there are, of which `sample` keeps some; None where there is no end
+        self.available = clips
         self.device = torch.device(device)
         self._images_on_device = torch.from_numpy(digits.images).to(self.device)
 
     @property
     def endless(self) -> bool:
-        """Whether every index is a new clip, so that training never sees one twice."""
         return self.clips is None
 
     def sample(self, clips: int) -> MovingMNIST:
@@ -96,19 +99,6 @@ class MovingMNIST(Dataset[Tensor]):
         if self.clips is None:
             raise TypeError("an endless MovingMNIST has no length: give `clips`")
         return self.clips
-
-    def __getitem__(self, index: int) -> Tensor:
-        if index < 0 or (self.clips is not None and index >= self.clips):
-            raise IndexError(f"clip {index}: expected 0 to {self.clips}")
-        return self.__getitems__([index])[0]
-
-    def name(self, index: int) -> str:
-        """Which clip this is: its number in the split."""
-        return str(index)
-
-    def place(self, index: int) -> tuple[str, int]:
-        """The name of a clip, which is a sequence of its own, and the number of its first frame."""
-        return self.name(index), 0
 
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
         """Clips `indices` as one batch (B, T, 1, H, W) uint8, painted on `device`."""
@@ -187,3 +177,58 @@ def paint_on_device(images: Tensor, trajectories: Trajectories, image_size: int)
         image = images[digits[:, digit]].repeat_interleave(frames, dim=0)
         canvas[place] = torch.maximum(canvas[place], image)
     return canvas.reshape(batch, frames, 1, image_size, image_size)
+
+
+def label_digits(clips: MovingMNIST, task: str, count: int) -> LabelledVideos:
+    """The first `count` clips of a single moving digit, every clip a video of its own.
+
+    `identity` is the digit's class. `direction` is the eighth of the circle, around right, down right, ..., into which
+    the digit leaves the last frame. A single frame hardly knows it: only that a digit at a wall comes back from there.
+
+    Raises ValueError for an unknown task and for clips of more than one digit.
+    """
+    if task not in DIGIT_LABELS:
+        raise ValueError(f"unknown labels {task!r}: expected one of {', '.join(DIGIT_LABELS)}")
+    if clips.num_digits != 1:
+        raise ValueError(f"found clips of {clips.num_digits} digits, expected 1: a clip has one label")
+    truth = clips.labels(range(count))
+    every = np.arange(count)
+    names = tuple(map(str, every))
+    values = {"position": truth.positions[:, -1, 0], "velocity": truth.velocities[:, -1, 0]}
+    if task == "identity":
+        return LabelledVideos(clips, every, truth.classes[:, 0], tuple(map(str, range(10))), names, values)
+    x, y = truth.velocities[:, -1, 0].T  # (N,) each, px per frame
+    sectors = np.rint(np.arctan2(y, x) / (2 * np.pi / len(_SECTORS))).astype(np.int64) % len(_SECTORS)
+    return LabelledVideos(clips, every, sectors, _SECTORS, names, values)
+
+
+@register
+class MovingDigits(Source):
+    name = MOVING_MNIST
+    fields = ("digits", "num_digits", "image_size", "speed", "download")
+    square = generated = True
+
+    def fields_read(self, config: DataFields) -> set[str]:
+        return {"data_dir", *self.fields} if config.digits != "optical" else {*self.fields}
+
+    def unless(self, field: str) -> str:
+        return " with the bundled digits" if field == "data_dir" else ""
+
+    def generate(
+        self, config: DataFields, split: str, frames: int, seed: int, device: torch.device | str
+    ) -> MovingMNIST:
+        return MovingMNIST(
+            load_digits(config.digits, split, config.data_dir or "data", download=config.download),
+            split,
+            seed=seed,
+            frames=frames,
+            num_digits=config.num_digits,
+            image_size=config.side,
+            speed=config.speed,
+            device=device,
+        )
+
+    def generate_labelled(
+        self, config: DataFields, split: str, frames: int, seed: int, *, task: str, clips: int
+    ) -> LabelledVideos:
+        return label_digits(self.generate(replace(config, num_digits=1), split, frames, seed, "cpu"), task, clips)

@@ -9,7 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import open_npy, read_npz
+from .division import Division
+from .fields import DataFields
 from .groups import below_class, groups_of
+from .hmdb51 import official_parts
+from .source import PAPER_CLIPS, Filmed, register
+from .split_file import parts_by_file
 from .video_arrays import MappedFiles, VideoArrays, VideoRecord, open_arrays
 from .video_files import refuse_links_out
 
@@ -111,3 +116,25 @@ def _record(label: str, stem: str, array: npt.NDArray[Any], official: str = "") 
 def _with_groups(videos: list[VideoRecord], group: str) -> list[VideoRecord]:
     groups = groups_of([(video.label, below_class(video)) for video in videos], group)
     return [video._replace(group=group) for video, group in zip(videos, groups, strict=True)]
+
+
+@register
+class Percepts(Filmed):
+    name = "percepts"
+    fields = ("annotation_path", "fold", "group", "split_file", "follow_links")
+    model = PAPER_CLIPS
+
+    def fields_read(self, config: DataFields) -> set[str]:
+        return super().fields_read(config) - ({"fold"} if config.annotation_path is None else set())
+
+    def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
+        if config.annotation_path is not None and config.split_file is not None:
+            raise ValueError("--annotation-path and --split-file: expected one of them, as each divides the videos")
+        arrays = open_percepts(self.place(config), group=config.group, follow_links=config.follow_links)
+        if config.annotation_path is not None:
+            return with_official(arrays, official_parts(config.annotation_path, config.fold))
+        if config.split_file is None:
+            return arrays
+        parts = parts_by_file(config.split_file, [record.name for record in arrays.videos])
+        records = [record._replace(official=part) for record, part in zip(arrays.videos, parts, strict=True)]
+        return replace(arrays, videos=records)

@@ -8,24 +8,28 @@ series.csv   a row per step under a header, a number in every column: one long s
              and `time` together do
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .arrays import open_npy, read_npz
-from .division import BOUNDS, TO_CUT_BY_ITEM
-from .notes import note
+from .division import BOUNDS, TO_CUT_BY_ITEM, Cuts, Division
+from .fields import DataFields
+from .notes import note, some
 from .offsets import Floats, centred, find_offsets, rounding
+from .parts import Part
+from .source import FILM, Source, register
 from .tables import Choice, flag, read_table
-from .video_arrays import Cut, VideoArrays, VideoRecord
+from .video_arrays import Cut, VideoArrays, VideoRecord, cut_arrays
 from .video_clips import VideoClips
 
 MAX_BYTES = 2**34  # of float32 numbers in memory
 _ROWS = 2**16  # that are looked at together for what is not finite
+_OF_TABLES = {"id_column", "time_column", "ignore_columns", "columns"}  # fields that .csv files alone have
 _PARTS = {8: "validation", 9: "test"}  # of ten whole sequences; the others train
 
 
@@ -283,3 +287,65 @@ def _steps(path: Path, name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
                 " expected finite float32 numbers; for sequences of different lengths write a .npz file"
             )
     return values
+
+
+@register
+class Sequences(Source):
+    name = "sequences"
+    fields = (*sorted(_OF_TABLES), "offsets", "whole")
+    file = "FILE.npy, .npz or .csv"
+    labelled = False
+    model = FILM
+    start: ClassVar[Mapping[str, Any]] = {"least_std": 0.0}  # features may be of scales far from each other
+
+    def fields_read(self, config: DataFields) -> set[str]:
+        return super().fields_read(config) - (set() if str(config.data_dir).endswith(".csv") else _OF_TABLES)
+
+    def unless(self, field: str) -> str:
+        return " but for .csv files" if field in _OF_TABLES else ""
+
+    def settled(self, config: DataFields, *, windows: bool) -> dict[str, Any]:
+        """The order of the columns, the offsets of features that float32 cannot hold as they are, and, unless
+        `windows` are asked for, whether clips are whole sequences: where there are enough of them to set whole ones
+        aside."""
+        sequences = self._open(config, offsets=None)
+        columns, offsets = tuple(sequences.facts["columns"]), sequences.facts["offsets"]
+        whole = not windows and not split_by_time(sequences)
+        steps = sorted(sequence_lengths(sequences.videos).values())
+        each = "each stretch without a hole" if sequences.facts["segmented"] else "each"
+        cut = f"{each} is a clip; --input-frames N cuts windows" if whole else "clips are windows"
+        length = " to ".join(f"{count:,}" for count in dict.fromkeys([steps[0], steps[-1]]))
+        note(f"{config.data_dir}: {len(steps):,} sequence{'s' * (len(steps) > 1)} of {length} steps; {cut}")
+        if constant := constant_features(cut_arrays(sequences, divide(sequences.videos)["train"])):
+            names = [columns[feature] if columns else f"feature {feature}" for feature in constant]
+            note(
+                f"{config.data_dir}: constant in training: {some(names, 9)}; what they do later cannot be judged by a"
+                " model that never saw them move, --tasks anomaly names those that do"
+            )
+        return {"columns": columns, "offsets": offsets, "whole": whole}
+
+    def times(self, config: DataFields) -> Mapping[str, Sequence[bytes]]:
+        times: Mapping[str, Sequence[bytes]] = self._open(config, config.offsets).facts["times"]
+        return times
+
+    def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
+        return self._open(config, config.offsets)
+
+    def cuts(self, config: DataFields, arrays: VideoArrays) -> Cuts:
+        return divide(arrays.videos)
+
+    def clips(
+        self, config: DataFields, part: Part, split: str, frames: int, *, shortest: int | None, seed: int
+    ) -> VideoClips:
+        least = shortest or frames
+        return sequence_clips(part.arrays, part.split, frames, shortest=least, whole=config.whole, in_time=part.in_time)
+
+    def _open(self, config: DataFields, offsets: tuple[float, ...] | None) -> VideoArrays:
+        return open_sequences(
+            self.place(config),
+            id_column=config.id_column,
+            time_column=config.time_column,
+            ignore_columns=config.ignore_columns,
+            columns=config.columns,
+            offsets=offsets,
+        )

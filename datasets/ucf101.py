@@ -3,7 +3,8 @@
 from pathlib import Path, PurePosixPath
 
 from .groups import split_development
-from .video_folder import ListedVideos, OfficialFold, check_official, find_videos, read_list
+from .source import register
+from .video_folder import ListedVideos, OfficialFold, OfficialLists, check_official, find_videos, read_list
 
 
 def ucf101_videos(
@@ -38,4 +39,10 @@ def ucf101_videos(
 class UCF101(OfficialFold):
     """Clips of an official fold, `train` or test: see `ucf101_videos` and `OfficialFold`."""
 
+    find = staticmethod(ucf101_videos)
+
+
+@register
+class UCF101Lists(OfficialLists):
+    name = "ucf101"
     find = staticmethod(ucf101_videos)

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from .clips import Clips
 from .video_arrays import VideoArrays, VideoRecord
 
 
-class VideoClips(Dataset[Tensor]):
+class VideoClips(Clips):
     """Clips of `frames` consecutive frames of the videos `chosen`, indices into `arrays.videos`.
 
     A clip starts every `step` frames (default: `frames`, without overlap) and, with `cover`, one more ends with the
@@ -35,8 +35,7 @@ class VideoClips(Dataset[Tensor]):
     types, nothing chosen.
     """
 
-    endless = False
-    available: int  # clips there are, of which `sample` keeps some
+    available: int
 
     def __init__(
         self,
@@ -100,11 +99,6 @@ class VideoClips(Dataset[Tensor]):
 
     def __len__(self) -> int:
         return len(self.starts)
-
-    def __getitem__(self, index: int) -> Tensor:
-        if index < 0 or (index >= len(self) and not self.augmented):
-            raise IndexError(f"clip {index}: expected 0 to {len(self) - 1}")
-        return self.__getitems__([index])[0]
 
     def name(self, index: int) -> str:
         """Which frames item `index` is of, such as `walk/daria_walk@16`: the video and the number of the first frame.

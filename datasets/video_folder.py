@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -12,8 +12,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from .decoding import decoded
+from .division import Division
+from .fields import VIDEO_FIELDS, DataFields
 from .groups import OFFICIAL_SPLITS, PART_NAMES, doubtful_people, groups_of, split_videos
 from .notes import note, some
+from .source import FILM, PAPER_CLIPS, Filmed, register
+from .split_file import parts_by_file
+from .video_arrays import VideoArrays
 from .video_files import VideoFile, video_files
 from .videos import SUFFIXES, Video, count_frames, read_video
 
@@ -269,3 +275,61 @@ class OfficialFold(LabelledClips):
             image_size=image_size,
             grey=grey,
         )
+
+
+class _Videos(Filmed):
+    """Anybody's own videos, whole or in patches."""
+
+    def videos(self, config: DataFields) -> list[Video]:
+        """The videos to decode, marked as the list says if there is one; those that it passes over are left out."""
+        videos = find_videos(self.place(config), group=config.group, follow_links=config.follow_links)
+        if config.split_file is None:
+            return videos
+        parts = parts_by_file(config.split_file, [video.name for video in videos])
+        if rest := [video.name for video, part in zip(videos, parts, strict=True) if not part]:
+            note(f"{config.split_file}: {len(rest):,} videos are there but not listed, and left out: {some(rest)}")
+        return [video._replace(official=part) for video, part in zip(videos, parts, strict=True) if part]
+
+
+@register
+class Folder(_Videos):
+    name = "video-folder"
+    fields = (*VIDEO_FIELDS, "random_crop", "group", "split_file")
+    model = FILM
+
+    def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
+        return decoded(config, self.videos(config), frames)
+
+
+@register
+class Patches(_Videos):
+    name = "video-patches"
+    fields = (*VIDEO_FIELDS, "group", "split_file")
+    defaults: ClassVar[Mapping[str, Any]] = {"image_size": 32}  # as in the paper, its section 4
+    square = True
+    labelled = False
+    model = PAPER_CLIPS
+
+    def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
+        return decoded(config, self.videos(config), frames, of_patches=True, division=division)
+
+
+class OfficialLists(Filmed):
+    """Videos with official train and test lists, which `find` reads."""
+
+    find: "ClassVar[staticmethod[..., ListedVideos]]"
+    fields = (*VIDEO_FIELDS, "random_crop", "annotation_path", "fold")
+    model = FILM
+
+    def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
+        if config.annotation_path is None:
+            raise ValueError(f"--dataset {self.name} needs the folder of its official lists: --annotation-path")
+        place = self.place(config)
+        lists = [
+            self.find(place, config.annotation_path, config.fold, part, follow_links=config.follow_links)
+            for part in ("development", "test")
+        ]
+        videos = sorted((video for part in lists for video in part.videos), key=lambda video: video.name)
+        if missing := sum(len(part.missing) for part in lists):
+            note(f"{place}: {len(videos)} of the {len(videos) + missing} listed videos are there")
+        return decoded(config, videos, frames)

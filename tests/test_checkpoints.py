@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 from benchmarks.torture import checkpoints, faults, kills
 from benchmarks.torture.outcome import Outcome
 from video_ae import LSTMAutoencoder, ModelConfig
-from video_ae.checkpoint import Checkpoints, Progress, save_model
+from video_ae.checkpoint import Checkpoints, Progress
 from video_ae.datasets.batches import load_batches, training_indices
 from video_ae.datasets.config import DataConfig
 from video_ae.optimizer import Optimizer
+from video_ae.pretrained import save_model
 from video_ae.run_folder import RunFolder
 from video_ae.tensor_files import check_seal, read_metadata, write_tensors
 

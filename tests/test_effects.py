@@ -25,8 +25,7 @@ from video_ae.commands.tasks.rollout import hidden_units
 from video_ae.config import FineTuning
 from video_ae.datasets.batches import _leave_signals_to_the_parent
 from video_ae.datasets.digits import load_digits
-from video_ae.datasets.labelled import label_digits
-from video_ae.datasets.moving_mnist import MovingMNIST
+from video_ae.datasets.moving_mnist import MovingMNIST, label_digits
 from video_ae.evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
 from video_ae.onnx.export import encoder_program, export_onnx
 from video_ae.recurrent import LSTM
@@ -192,7 +191,7 @@ def test_a_call_that_fails_does_too(name, tmp_path, monkeypatch):
             patched.setattr("video_ae.models.Encoder.start_from", fail)
             patched.setattr("video_ae.classifier.LSTMClassifier.start_from", fail)
             patched.setattr("video_ae.onnx.export._Clips.read", fail)
-            patched.setattr("video_ae.checkpoint.write_tensors", fail)
+            patched.setattr("video_ae.pretrained.write_tensors", fail)
         if name == "baselines":
             patched.setattr("video_ae.evaluation.errors", fail)
         with pytest.raises(StopError):
@@ -452,7 +451,7 @@ def test_a_command_comes_back_from_the_shell_as_it_was_given(tmp_path, monkeypat
     monkeypatch.setattr(sys, "argv", words)
     run = RunFolder(tmp_path)
     run.update({})
-    from video_ae.checkpoint import read_json
+    from video_ae.files import read_json
 
     command = read_json(tmp_path / "env.json")[0]["command"]
     shell = f"{sys.executable} -c 'import sys; print(repr(sys.argv[1:]))' {command}"

@@ -236,7 +236,7 @@ def test_the_public_file_may_lie_beside_the_digits():
 
 def test_natural_patches_train_by_the_papers_loss(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("video_ae.datasets.sources._PATCHES", 50)
+    monkeypatch.setattr("video_ae.datasets.decoding._PATCHES", 50)
     source = ["--dataset", "video-patches", "--data-dir", str(write_videos(tmp_path / "videos")), "--image-size", "6"]
     frames = ["--input-frames", "4", "--future-frames", "3"]
     assert train.command(["--composite", *source, *frames, *TRAINING, "--output-dir", str(tmp_path / "run")]) == 0

@@ -140,7 +140,7 @@ def test_at_another_rate_the_same_videos_test(videos, tmp_path, rate):
 
 def test_patches_are_as_many_as_in_training_whatever_was_added(tmp_path, monkeypatch):
     """Catches patches that are shared out among the videos there are now: nothing would be what it was."""
-    monkeypatch.setattr("video_ae.datasets.sources._PATCHES", 60)
+    monkeypatch.setattr("video_ae.datasets.decoding._PATCHES", 60)
     for number in range(6):
         write_video(tmp_path / "videos" / f"m{number}.avi", number)
     source = ["--dataset", "video-patches", "--data-dir", str(tmp_path / "videos"), "--image-size", "8"]

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from video_ae import LSTMAutoencoder, ModelConfig, TrainConfig
-from video_ae.checkpoint import Progress, load_initial_weights
+from video_ae.checkpoint import Progress
 from video_ae.commands import evaluate, train
 from video_ae.config import FineTuning, from_json
 from video_ae.losses import LOSSES
+from video_ae.pretrained import load_initial_weights
 from video_ae.training import budget_used, next_fraction, schedule, train_step
 
 ROOT = Path(__file__).parent.parent

@@ -11,8 +11,8 @@ from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig
 from video_ae.classifier import ClassifierConfig
 from video_ae.config import FineTuning
 from video_ae.datasets.digits import load_digits
-from video_ae.datasets.labelled import LabelledVideos, label_digits
-from video_ae.datasets.moving_mnist import MovingMNIST
+from video_ae.datasets.labelled import LabelledVideos
+from video_ae.datasets.moving_mnist import MovingMNIST, label_digits
 from video_ae.transfer import (
     ARMS,
     _shuffled,

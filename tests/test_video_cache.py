@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from video_ae.datasets.config import DataConfig
-from video_ae.datasets.sources import open_arrays
 from video_ae.datasets.video_cache import VideoCache
 from video_ae.datasets.videos import Video
 
@@ -264,16 +263,16 @@ def test_patches_of_a_grown_folder_are_those_from_before(tmp_path, monkeypatch):
     """Their number per video depends on how many videos there are; that must not cut all of them anew."""
     from test_video_folder import write
 
-    monkeypatch.setattr("video_ae.datasets.sources._PATCHES", 12)
+    monkeypatch.setattr("video_ae.datasets.decoding._PATCHES", 12)
     for number in range(3):
         write(tmp_path / "films" / "a" / f"{number}.avi", 8)
     config = DataConfig("video-patches", str(tmp_path / "films"), image_size=16)
-    before = open_arrays(config, 4)
+    before = config.source.arrays(config, 4)
     assert [record.shape for record in before.videos] == [(4, 4, 16, 16, 3)] * 3
     folder = tmp_path / "cache" / "video_ae" / "videos"
     states = {path: path.stat().st_mtime_ns for path in folder.glob("*/arrays/*")}
     write(tmp_path / "films" / "a" / "3.avi", 8)
-    after = open_arrays(config, 4)
+    after = config.source.arrays(config, 4)
     assert [record.shape for record in after.videos] == [(3, 4, 16, 16, 3)] * 4
     for index in range(3):
         np.testing.assert_array_equal(after.array(index), before.array(index)[:3])

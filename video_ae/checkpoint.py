@@ -1,31 +1,28 @@
-"""Models and training state on disk: safetensors and JSON, never pickle.
+"""Checkpoints of a training run: safetensors and JSON, never pickle.
 
 A checkpoint is written beside its place and renamed when it is whole and on the disk; SHA-256 sums tell damage.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .config import ModelConfig, from_json
-from .restored import random_numbers_of
-from .tensor_files import SEAL, file_sum, read_metadata, read_tensors, write_tensors
+from .files import file_sum, read_json, sync, write_bytes, write_json
+from .pretrained import CONFIG, WEIGHTS, differences, load_weights
+from .tensor_files import read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from .classifier import LSTMClassifier
     from .models import LSTMAutoencoder
 
-CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.jsonl"
-_CONFIG_SUM = "config_sha256"  # in the header of the weights
+METRICS = "metrics.jsonl"
 _OPTIMIZER, _RANDOM, _STATE, _SUMS = "optimizer.safetensors", "random.safetensors", "checkpoint.json", "SHA256SUMS"
 
 
@@ -38,145 +35,6 @@ class Progress:
     seconds: float = 0.0  # of training, interruptions not counted
     best_loss: float = float("inf")
     judged_step: int = 0  # the last one with a validation
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a crash leaves the old one or the new one, never half of one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    _sync(partial)
-    partial.replace(path)
-    _sync(path.parent)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """`write_bytes` of a value as JSON."""
-    write_bytes(path, _json_bytes(value))
-
-
-def _json_bytes(value: Any) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
-
-
-def read_json(path: Path) -> Any:
-    """Raises FileNotFoundError, or ValueError where the file is not JSON."""
-    try:
-        return json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error}); the file is damaged") from error
-
-
-def save_model(model: LSTMAutoencoder | LSTMClassifier, folder: Path, sequences_seen: int | None = None) -> None:
-    """See `LSTMAutoencoder.save_pretrained`. What the model has seen is written into the header of the weights.
-
-    The weights come last, in one piece, and their header holds the sum of the config: whatever happens in between, two
-    files that do not belong together are found out.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    config = _json_bytes(asdict(model.config))
-    if not (folder / CONFIG).is_file() or (folder / CONFIG).read_bytes() != config:
-        write_bytes(folder / CONFIG, config)
-    metadata = {"format": "pt", SEAL: "", _CONFIG_SUM: file_sum(folder / CONFIG)}
-    if sequences_seen is not None:
-        metadata["sequences_seen"] = str(sequences_seen)
-    partial = folder / f".{WEIGHTS}.partial"
-    write_tensors(partial, model.state_dict(), metadata)
-    partial.replace(folder / WEIGHTS)
-    _sync(folder)
-
-
-def _read_config(folder: Path) -> Any:
-    """The config that the weights in `folder` were saved with. Raises ValueError where it is another one.
-
-    Weights without sums, of other programs or older versions, are taken as they are.
-    """
-    metadata = read_metadata(folder / WEIGHTS)
-    if (SEAL in metadata) != (_CONFIG_SUM in metadata):
-        raise ValueError(f"{folder / WEIGHTS}: damaged, its header has only one of {SEAL} and {_CONFIG_SUM}")
-    config = read_json(folder / CONFIG)
-    if metadata.get(_CONFIG_SUM) not in (None, file_sum(folder / CONFIG)):
-        raise ValueError(f"{folder / CONFIG}: not the one that {WEIGHTS} was saved with; it was changed or is damaged")
-    return config
-
-
-def model_folder(folder: Path) -> Path:
-    """Where the model lies: `folder`, or `model` inside the folder of a run. Raises FileNotFoundError."""
-    for candidate in (folder, folder / "model"):
-        if (candidate / WEIGHTS).is_file() and (candidate / CONFIG).is_file():
-            return candidate
-    on_hub = "" if folder.exists() else " (a model on the Hugging Face Hub needs download=True)"
-    raise FileNotFoundError(
-        f"{folder}: no {CONFIG} with {WEIGHTS}; expected a run of train.py or a saved model{on_hub}"
-    )
-
-
-def sequences_seen(folder: Path) -> int | None:
-    """How many clips the model in `folder` was trained on; None where that was not written down."""
-    seen = read_metadata(model_folder(folder) / WEIGHTS).get("sequences_seen")
-    return None if seen is None else int(seen)
-
-
-def load_model(cls: type[LSTMAutoencoder], folder: Path, *, download: bool = False) -> LSTMAutoencoder:
-    """See `LSTMAutoencoder.from_pretrained`."""
-    if download and not folder.exists():
-        from .download import download as download_model
-
-        folder = download_model(folder.as_posix())
-    folder = model_folder(folder)
-    config = from_json(ModelConfig, _read_config(folder), str(folder / CONFIG))
-    with random_numbers_of(0, torch.device("cpu")):  # fresh weights would take some from others
-        model = cls(config)
-    load_weights(model, folder / WEIGHTS)
-    return model
-
-
-def load_classifier(cls: type[LSTMClassifier], folder: Path) -> LSTMClassifier:
-    """See `LSTMClassifier.from_pretrained`."""
-    from .classifier import ClassifierConfig
-
-    folder = model_folder(folder)
-    source, stored = str(folder / CONFIG), _read_config(folder)
-    if not isinstance(stored, dict) or not isinstance(stored.get("encoder"), dict):
-        raise ValueError(f"{source}: found no encoder; expected what LSTMClassifier.save_pretrained wrote")
-    encoder = from_json(ModelConfig, stored["encoder"], source)
-    config = from_json(ClassifierConfig, stored | {"encoder": encoder}, source)
-    with random_numbers_of(0, torch.device("cpu")):
-        model = cls(config)
-    load_weights(model, folder / WEIGHTS)
-    return model
-
-
-def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Load exactly the weights that `model` has. Raises ValueError that names every weight that differs."""
-    weights, expected = read_tensors(path), model.state_dict()
-    differing = sorted(
-        f"{name} ({_shape(weights.get(name))} in the file, {_shape(expected.get(name))} in the model)"
-        for name in weights.keys() | expected.keys()
-        if _shape(weights.get(name)) != _shape(expected.get(name))
-    )
-    if differing:
-        raise ValueError(f"{path}: weights of another model: {'; '.join(differing)}")
-    model.load_state_dict(weights)
-
-
-def load_initial_weights(model: LSTMAutoencoder, folder: Path) -> None:
-    """Put the weights of a run or a saved model into a new `model`, and the scale of the data of their training.
-
-    Clips may be of other lengths and, where the model is convolutional, frames of other sizes. Raises ValueError that
-    names what else differs: weights fit that mean something else, such as those of logistic and linear outputs.
-    """
-    folder = model_folder(folder)
-    stored, config = from_json(ModelConfig, _read_config(folder), str(folder / CONFIG)), model.config
-    same = replace(stored, input_frames=config.input_frames, future_frames=config.future_frames)
-    if stored.convolutional and config.convolutional and stored.patch_size == config.patch_size:
-        same = replace(same, frame_shape=(stored.frame_shape[0], *config.frame_shape[1:]))
-    differing = _differences(same, config)
-    if differing:
-        raise ValueError(
-            f"{folder}: weights of another model, with {'; '.join(differing)}; give the flags of the run that they are"
-            " from, or leave out --init-from"
-        )
-    load_weights(model, folder / WEIGHTS)
 
 
 class Checkpoints:
@@ -267,7 +125,7 @@ class Checkpoints:
             for copied in (CONFIG, METRICS):
                 if (self.folder.parent / copied).is_file():
                     shutil.copyfile(self.folder.parent / copied, partial / copied)
-                    _sync(partial / copied)
+                    sync(partial / copied)
             write_json(partial / _STATE, asdict(progress))
             names = sorted(path.name for path in partial.iterdir())
             write_bytes(partial / _SUMS, _sums(partial, names))
@@ -277,7 +135,7 @@ class Checkpoints:
         if place.exists():
             self._remove(place)
         partial.rename(place)
-        _sync(self.folder)
+        sync(self.folder)
         kept = {place.name, self._before}
         for pointer in ("last", "best") if best else ("last",):
             write_bytes(self.folder / pointer, _pointer_to(place))
@@ -335,15 +193,9 @@ def _sums(folder: Path, names: list[str]) -> bytes:
 
 def _refuse_other_model(path: Path, config: ModelConfig) -> None:
     """Raises ValueError that names what differs between the model config in `path` and `config`."""
-    differing = _differences(from_json(ModelConfig, read_json(path)["model"], str(path)), config)
+    differing = differences(from_json(ModelConfig, read_json(path)["model"], str(path)), config)
     if differing:
         raise ValueError(f"{path.parent}: a checkpoint of another model: {'; '.join(differing)}")
-
-
-def _differences(stored: ModelConfig, config: ModelConfig) -> list[str]:
-    """In words, field by field."""
-    before = asdict(stored)
-    return [f"{key} {before[key]}, not {value}" for key, value in asdict(config).items() if before[key] != value]
 
 
 def _random_states(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -376,19 +228,3 @@ def _restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer,
             for key, value in tensors.items()
             if key.partition("/")[2] == name
         }
-
-
-def _shape(tensor: Tensor | None) -> str:
-    return "missing" if tensor is None else "x".join(map(str, tensor.shape)) or "scalar"
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's entries, are on the disk; Windows can be asked of files alone."""
-    windows = os.name == "nt"
-    if windows and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .config import ModelConfig, check_types
+from .config import ModelConfig, check_types, from_json
 from .models import Encoder
+from .pretrained import load_model, save_model
 from .restored import mode, random_numbers_of
 
 _NEW_WEIGHTS = {"head.weight", "head.bias", "hidden_mean", "hidden_std"}  # what no encoder has
@@ -115,13 +117,16 @@ class LSTMClassifier(nn.Module):
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `config.json` and `model.safetensors` into `folder`."""
-        from .checkpoint import save_model
-
         save_model(self, Path(folder))
 
     @classmethod
     def from_pretrained(cls, folder: Path | str) -> LSTMClassifier:
         """The classifier that `save_pretrained` wrote. Raises FileNotFoundError or ValueError, as for autoencoders."""
-        from .checkpoint import load_classifier
+        return load_model(lambda stored, source: cls(_config_from_json(stored, source)), Path(folder))
 
-        return load_classifier(cls, Path(folder))
+
+def _config_from_json(stored: Any, source: str) -> ClassifierConfig:
+    if not isinstance(stored, dict) or not isinstance(stored.get("encoder"), dict):
+        raise ValueError(f"{source}: found no encoder; expected what LSTMClassifier.save_pretrained wrote")
+    encoder = from_json(ModelConfig, stored["encoder"], source)
+    return from_json(ClassifierConfig, stored | {"encoder": encoder}, source)

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .config import FUTURE, LINEAR, RECONSTRUCTION, ModelConfig
+from .config import FUTURE, LINEAR, RECONSTRUCTION, ModelConfig, from_json
 from .lengths import check_lengths, clear_padding, flip_time, last_step, present_steps
 from .matching import Matching
 from .motion import Motion
 from .patches import fold_grid, fold_lengths, frames_to_vectors, unfold_grid, unit_range, vectors_to_frames
+from .pretrained import fetch, load_model, save_model
 from .recurrent import LSTM, State
 
 _HIGHEST = 16.0  # of float frames, which may be standardised
@@ -407,8 +408,6 @@ class LSTMAutoencoder(nn.Module):
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `config.json` and `model.safetensors` into `folder`."""
-        from .checkpoint import save_model
-
         save_model(self, Path(folder))
 
     @classmethod
@@ -419,9 +418,10 @@ class LSTMAutoencoder(nn.Module):
 
         Raises FileNotFoundError where there is none, ValueError where it is damaged or of another shape.
         """
-        from .checkpoint import load_model
-
-        return load_model(cls, Path(folder), download=download)
+        folder = Path(folder)
+        if download and not folder.exists():
+            folder = fetch(folder.as_posix())
+        return load_model(lambda stored, source: cls(from_json(ModelConfig, stored, source)), folder)
 
     def _require(self, decoder: str) -> None:
         if decoder not in self.decoders:

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .checkpoint import read_json, write_bytes
-from .tensor_files import file_sum
+from .files import file_sum, read_json, write_bytes
 
 _PARTIAL = ".partial"
 _REPORT_HEAD = (

@@ -14,7 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import CONFIG, METRICS, Checkpoints, read_json, write_bytes, write_json
+from .checkpoint import METRICS, Checkpoints
+from .files import read_json, write_bytes, write_json
+from .pretrained import CONFIG
 
 _LOCK, _SEAL = ".lock", "sha256"
 _DIVISION = "division.json"

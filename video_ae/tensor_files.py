@@ -83,12 +83,6 @@ def check_seal(path: Path) -> None:
         raise ValueError(f"{path}: damaged, its SHA-256 is not the one in its header")
 
 
-def file_sum(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _header(names: list[str], tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
     """The layout: eight bytes of length, then JSON, filled up with spaces so that the data is aligned."""
     header: dict[str, object] = {"__metadata__": metadata} if metadata else {}

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from .checkpoint import Progress, save_model
+from .checkpoint import Progress
 from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION, TrainConfig
 from .distributed import ALONE, Ranks
 from .errors import Interrupted, describe
@@ -29,6 +29,7 @@ from .models import LSTMAutoencoder
 from .not_finite import first_cause
 from .optimizer import Optimizer
 from .precision import uses_bf16
+from .pretrained import save_model
 from .recurrent import segmented
 from .restored import mode, random_numbers_of, same_gradients
 from .run_folder import RunFolder

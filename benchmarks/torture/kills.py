@@ -26,8 +26,9 @@ import torch
 from benchmarks.torture.checkpoints import difference
 from benchmarks.torture.outcome import Outcome, count
 from video_ae import LSTMAutoencoder, ModelConfig
-from video_ae.checkpoint import Progress, save_model
+from video_ae.checkpoint import Progress
 from video_ae.optimizer import Optimizer
+from video_ae.pretrained import save_model
 from video_ae.run_folder import RunFolder
 
 ROOT = Path(__file__).parent.parent.parent

@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import FineTuning, add_fine_tuning_flags, from_json
-from ..datasets.config import DIGIT_LABELS, PATHS, DataConfig, add_data_flags
+from ..datasets.config import DataConfig, add_data_flags
+from ..datasets.names import DIGIT_LABELS, PATHS
 from ..shell import as_typed
 from . import cli
 from .tasks.opened import FEW_CLIPS, GENERATED_CLIPS, SEEDS, Opened

@@ -47,7 +47,7 @@ def write_folder(source: Path | str, out: Path | str, repo_id: str = _NAME) -> N
     Raises FileExistsError where `out` holds anything, FileNotFoundError where there is no model, ValueError where it is
     damaged or no autoencoder, or where its evaluation is of other weights or data.
     """
-    from ..checkpoint import CONFIG, WEIGHTS, model_folder
+    from ..pretrained import CONFIG, WEIGHTS, model_folder
 
     source, out = Path(source), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -75,8 +75,8 @@ def push_to_hub(
     Raises ImportError without the extra `hub`, ValueError where a private repository was asked for and a public one is
     there, and what `write_folder` raises.
     """
-    from ..checkpoint import CONFIG, WEIGHTS
     from ..models import LSTMAutoencoder
+    from ..pretrained import CONFIG, WEIGHTS
 
     if api is None:
         api = import_extra("huggingface_hub", "hub").HfApi(token=token)
@@ -103,8 +103,8 @@ def model_card(source: Path | str, repo_id: str = _NAME) -> str:
 
     Paths of the machine that trained it are left out. Raises as `write_folder` does.
     """
-    from ..checkpoint import model_folder, sequences_seen
     from ..models import LSTMAutoencoder
+    from ..pretrained import model_folder, sequences_seen
     from ..run_folder import RunFolder
 
     source = Path(source)
@@ -181,7 +181,7 @@ def _how_to_load(config: ModelConfig, repo_id: str, offsets: list[float] | None)
 
 def _results(run: Any, seen: int | None) -> dict[str, Any] | None:
     """The standard evaluation, None before there is one. Raises ValueError where it is not of this model and data."""
-    from ..checkpoint import read_json
+    from ..files import read_json
 
     path = run.evaluation / "predict.json"
     if not path.is_file():
@@ -197,7 +197,7 @@ def _results(run: Any, seen: int | None) -> dict[str, Any] | None:
 
 def _training(run: Any, seen: int | None, results: dict[str, Any] | None) -> str:
     """What it was trained on and how. Which fields the data set reads is known from the evaluation alone."""
-    from ..checkpoint import read_json
+    from ..files import read_json
 
     config = run.config()
     data, training = config["data"], config["training"]

@@ -31,7 +31,8 @@ from ..config import (
     add_training_flags,
     from_json,
 )
-from ..datasets.config import PATHS, DataConfig, add_data_flags
+from ..datasets.config import DataConfig, add_data_flags
+from ..datasets.names import PATHS
 from ..shell import as_typed, shell_path
 from . import cli
 
@@ -43,17 +44,6 @@ if TYPE_CHECKING:
     from ..run_folder import RunFolder
 
 _START_CLIPS = 200  # training clips that set the scale of the first weights
-_FILM = {"output": LINEAR}
-_PAPER_CLIPS = _FILM | {"input_frames": 16, "future_frames": 13}  # the paper's clips of real videos, its section 4
-_SUITABLE: dict[str, dict[str, Any]] = {  # what a data set asks of its model, where no preset or flag says otherwise
-    "video-folder": _FILM,
-    "ucf101": _FILM,
-    "hmdb51": _FILM,
-    "video-patches": _PAPER_CLIPS,
-    "percepts": _PAPER_CLIPS,
-    "sequences": _FILM,
-}
-_START: dict[str, dict[str, Any]] = {"sequences": {"least_std": 0.0}}  # features may be of scales far from each other
 _MOST_POSITIONS = 1024  # of patches that nobody chose: more would take hours without a word
 _BUDGET = ("steps", "max_minutes")
 _MAY_CHANGE = (*_BUDGET, "accumulate")  # with --resume: what changes nothing about the steps that were made
@@ -112,7 +102,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 def configure(given: dict[str, Any]) -> tuple[ModelConfig, DataConfig, TrainConfig]:
     """The configs of a new run. Raises ValueError for choices that do not fit together or are out of range."""
     data = DataConfig().changed_by(given)
-    suitable = _SUITABLE.get(data.dataset, {})
+    suitable = dict(data.source.model)
     lengths: dict[str, Any] = {
         name: given[name] for name in ("decoders", "input_frames", "future_frames") if name in given
     }
@@ -270,11 +260,11 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     """Train as `choose` says, from the run's last checkpoint if it has one, and tell what came of it."""
     import torch
 
-    from ..checkpoint import load_initial_weights
     from ..datasets.batches import consecutive_indices, load_batches, training_indices
     from ..datasets.division import Division
     from ..memory import peak_memory
     from ..models import LSTMAutoencoder
+    from ..pretrained import load_initial_weights
     from ..report.run import try_to_write, write_run
     from ..restored import deterministic
     from ..training import fit
@@ -300,7 +290,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     elif resume_from is None:
         sample = clips.sample(_START_CLIPS)
         first_clips = sample.__getitems__(range(len(sample))).cpu()
-        model.start_from(first_clips, **_START.get(data.dataset, {}))
+        model.start_from(first_clips, **data.source.start)
     ranks.on_first(lambda: run.update(config) if begun else run.create(config, chosen["division"]))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     precision = "bf16" if training.amp == "on" else "float32"

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import write_bytes
 from ..config import FUTURE, LOGISTIC, RECONSTRUCTION, ModelConfig
 from ..extras import import_extra
+from ..files import write_bytes
 from ..models import Decoder, Encoder, LSTMAutoencoder
 from ..recurrent import LSTM
 from .layers import Graph, Grid, State, convolution, inside, linear, matching, motion, recurrence, zeros

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import read_json
 from ..config import FUTURE, RECONSTRUCTION
+from ..files import read_json
 from ..run_folder import RunFolder
 from .charts import line_chart
 from .markup import Markup, element

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from ..checkpoint import write_bytes
+from ..files import write_bytes
 from .markup import Markup, element
 
 _LARGE = 1 << 20  # bytes of a picture: a larger one is compressed with loss, a larger animation is only named

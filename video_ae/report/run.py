@@ -12,8 +12,9 @@ from typing import Any
 
 from safetensors import safe_open
 
-from ..checkpoint import WEIGHTS, read_json
 from ..config import FUTURE, RECONSTRUCTION
+from ..files import read_json
+from ..pretrained import WEIGHTS
 from ..results import replace_results
 from ..run_folder import RunFolder
 from ..shell import as_typed, shell_path

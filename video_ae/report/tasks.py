@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import WEIGHTS, read_json
 from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION
+from ..files import read_json
+from ..pretrained import WEIGHTS
 from ..results import result_files
 from .charts import Line, line_chart
 from .markup import Markup, element, join

@@ -27,9 +27,9 @@ from ...anomaly import (
     moved_constants,
     present,
 )
-from ...checkpoint import write_json
 from ...config import FUTURE
 from ...evaluation import predict_clips
+from ...files import write_json
 from ...results import replace_results
 from ...visualize import ScoredSeries, save_clip_gif, save_detection_curves, save_scored_series, save_sheet, save_strip
 from .opened import GENERATED_CLIPS, Clips, Data, Opened, batches

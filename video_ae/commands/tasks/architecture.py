@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from ...checkpoint import write_json
 from ...config import RECONSTRUCTION, ModelConfig
+from ...files import write_json
 from ...models import Decoder, LSTMAutoencoder
 from ...recurrent import LSTMLayer
 from ...results import replace_results

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ...checkpoint import write_json
 from ...config import FineTuning
+from ...files import write_json
 from ...report.tables import curve_lines, curve_table
 from ...results import replace_results
 from ...run_folder import RunFolder

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...checkpoint import write_json
 from ...config import FUTURE, LOSS_NAMES
+from ...files import write_json
 from ...report.tables import compare_table, curve_lines
 from ...results import replace_results
 from ...transfer import ARMS

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...checkpoint import write_json
 from ...config import FUTURE, RECONSTRUCTION
 from ...extras import import_extra
+from ...files import write_json
 from ...lengths import split_clips
 from ...models import LSTMAutoencoder
 from ...onnx.export import export_onnx, run_onnx

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ...checkpoint import sequences_seen, write_json
 from ...config import ModelConfig
+from ...files import write_json
 from ...models import Decoder, Encoder
 from ...patches import vectors_to_frames
+from ...pretrained import sequences_seen
 from ...recurrent import LSTMLayer
 from ...report.tables import norms_table
 from ...results import replace_results

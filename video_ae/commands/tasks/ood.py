@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ...checkpoint import write_json
 from ...config import FUTURE, LOSS_NAMES, RECONSTRUCTION, ModelConfig
 from ...evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
+from ...files import write_json
 from ...report.tables import ood_table
 from ...results import replace_results
 from ...visualize import save_clip_gif, save_sheet, save_strip

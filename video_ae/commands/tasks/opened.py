@@ -103,7 +103,7 @@ class Opened(NamedTuple):
 
     def facts(self, arguments: argparse.Namespace) -> dict[str, Any]:
         """What every result says about where it comes from."""
-        from ...checkpoint import sequences_seen
+        from ...pretrained import sequences_seen
 
         return {"sequences_seen": sequences_seen(self.run.path), "seed": arguments.seed} | self.data.facts()
 

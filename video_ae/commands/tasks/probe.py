@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ...checkpoint import write_json
 from ...config import FineTuning
+from ...files import write_json
 from ...models import Encoder
 from ...patches import unit_range
 from ...probes import nearest, probe

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...checkpoint import write_json
 from ...config import FUTURE, LOSS_NAMES
 from ...evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
+from ...files import write_json
 from ...lengths import split_clips
 from ...models import Decoder, LSTMAutoencoder
 from ...report.tables import rollout_table

@@ -1,0 +1,132 @@
+"""What a data set says of itself: what it is called, what it reads, how it is opened, what it asks of a model."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+
+from .clips import Clips
+from .division import Cuts, Division, cut_in_blocks
+from .fields import DataFields
+from .groups import divide, division_notes
+from .labelled import LabelledVideos
+from .names import DATASETS
+from .notes import note
+from .parts import Part
+from .video_arrays import VideoArrays
+from .video_clips import VideoClips
+
+FILM: Mapping[str, Any] = {"output": "linear"}  # what suits models of real videos and features,
+PAPER_CLIPS = {**FILM, "input_frames": 16, "future_frames": 13}  # and the paper's clips of these, its section 4
+
+
+class Source:
+    """A data set of arrays, which `arrays` opens; a generated one makes clips with `generate` instead.
+
+    name:      what `--dataset` calls it.
+    fields:    the `DataFields` that it reads beside `data_dir`; the flags of all others are refused.
+    defaults:  of fields, where they are not those of `DataFields`.
+    file:      how the file that `data_dir` has to name is called; "" for a folder.
+    square:    whether `image_size` is one number.
+    generated: whether clips are made when they are asked for, any number of them.
+    test_only: whether nothing of it may train.
+    labelled:  whether its videos have classes.
+    model:     fields of the model that suit it, where no preset or flag says otherwise.
+    start:     how a new model is fitted to its scale.
+    """
+
+    name: ClassVar[str]
+    fields: ClassVar[Sequence[str]] = ()
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    file = ""
+    square = False
+    generated = False
+    test_only = False
+    labelled = True
+    model: ClassVar[Mapping[str, Any]] = {}
+    start: ClassVar[Mapping[str, Any]] = {}
+
+    def fields_read(self, config: DataFields) -> set[str]:
+        """Names of the fields that matter where the others are as in `config`."""
+        return {"data_dir", *self.fields}
+
+    def unless(self, field: str) -> str:
+        """When a field that is not read would be, in words behind the name of the data set."""
+        return ""
+
+    def settled(self, config: DataFields, *, windows: bool) -> dict[str, Any]:
+        """Fields that the data decide, see `DataConfig.settled`."""
+        return {}
+
+    def times(self, config: DataFields) -> Mapping[str, Sequence[bytes]]:
+        """See `DataConfig.times`."""
+        return {}
+
+    def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
+        """Everything that is there, of all parts, with what says which part it is of: classes, groups, official parts.
+
+        `frames` is the length of clips, `division` the parts of the run that this is for.
+        """
+        raise NotImplementedError
+
+    def cuts(self, config: DataFields, arrays: VideoArrays) -> Cuts:
+        """Which of `arrays` train, validate and test, by the rule of this data set."""
+        return cut_in_blocks(arrays.videos)
+
+    def clips(
+        self, config: DataFields, part: Part, split: str, frames: int, *, shortest: int | None, seed: int
+    ) -> Clips:
+        """The clips of a part that was opened as `split`: training clips overlap, others do not."""
+        return VideoClips(
+            part.arrays,
+            range(len(part.arrays.videos)),
+            frames,
+            step=max(1, frames // 4) if split == "train" else frames,
+            cover=part.split == "all",
+            crop=config.side if config.random_crop else None,
+            random_crop=split == "train" and config.random_crop,
+            seed=seed,
+            split=part.split,
+        )
+
+    def generate(self, config: DataFields, split: str, frames: int, seed: int, device: torch.device | str) -> Clips:
+        """Clips without end."""
+        raise NotImplementedError
+
+    def generate_labelled(
+        self, config: DataFields, split: str, frames: int, seed: int, *, task: str, clips: int
+    ) -> LabelledVideos:
+        """See `DataConfig.open_labelled`."""
+        raise NotImplementedError
+
+    def place(self, config: DataFields) -> Path:
+        """The file or folder. Raises ValueError where none is named, FileNotFoundError where it is not there."""
+        kind = "file" if self.file else "folder"
+        if config.data_dir is None:
+            raise ValueError(f"the data set {self.name!r} needs its {kind}: --data-dir {self.file or 'FOLDER'}")
+        place = Path(config.data_dir)
+        if not place.exists() and "download" not in self.fields:
+            raise FileNotFoundError(f"{place}: no such {kind}; --data-dir says where it is, or was moved to")
+        return place
+
+
+class Filmed(Source):
+    """Videos, or what was made of them: no one who was filmed is in two parts."""
+
+    def cuts(self, config: DataFields, arrays: VideoArrays) -> Cuts:
+        cuts = divide(arrays.videos)
+        for line in division_notes(arrays.videos, cuts):
+            note(f"{config.data_dir}: {line}")
+        return cuts
+
+
+Kind = TypeVar("Kind", bound=type[Source])
+SOURCES: dict[str, Source] = {}
+
+
+def register(kind: Kind) -> Kind:
+    """Let `DataConfig` and `--dataset` know a data set: `@register` above its class, in a module that is imported."""
+    SOURCES[kind.name] = kind()
+    DATASETS.setdefault(kind.name, kind.__module__)
+    return kind
