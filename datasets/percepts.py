@@ -1,7 +1,7 @@
 """Percepts: what an image network sees in each frame, as the paper's action recognition reads it.
 
-python -m datasets.percepts VIDEOS --out FOLDER --weights vgg16-397923af.pth
-python -m datasets.percepts VIDEOS --out FOLDER --network resnet50 --download
+python -m video_ae percepts VIDEOS --out FOLDER --weights vgg16-397923af.pth
+python -m video_ae percepts VIDEOS --out FOLDER --network resnet50 --download
 torchrun --nproc-per-node 4 -m datasets.percepts VIDEOS --out FOLDER --stream flow --download
 
 VIDEOS has a folder per class. FOLDER gets one float16 array (T, D) per video; the same command goes on with an
@@ -126,7 +126,7 @@ def extract(
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m datasets.percepts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m video_ae percepts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("videos", type=Path, metavar="VIDEOS", help="folder with a folder of videos per class")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the features go")
