@@ -45,7 +45,7 @@ def open_percepts(path: Path | str, *, group: str = "", follow_links: bool = Fal
         refuse_links_out(folder, files, follow_links=follow_links)
         return _open_files(files, group)
     raise ValueError(
-        f"{folder}: no features; expected what datasets.percepts wrote, <Class>.npz files, or <Class>/*.npy files"
+        f"{folder}: no features; expected what `video-ae percepts` wrote, <Class>.npz files, or <Class>/*.npy files"
     )
 
 

@@ -2,10 +2,10 @@
 
 python -m video_ae percepts VIDEOS --out FOLDER --weights vgg16-397923af.pth
 python -m video_ae percepts VIDEOS --out FOLDER --network resnet50 --download
-torchrun --nproc-per-node 4 -m datasets.percepts VIDEOS --out FOLDER --stream flow --download
+torchrun --nproc-per-node 4 -m video_ae percepts VIDEOS --out FOLDER --stream flow --download
 
 VIDEOS has a folder per class. FOLDER gets one float16 array (T, D) per video; the same command goes on with an
-extraction that was interrupted. Once installed, the module is `video_ae.datasets.percepts`.
+extraction that was interrupted.
 """
 
 from __future__ import annotations
