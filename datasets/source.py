@@ -91,7 +91,7 @@ class Source:
         )
 
     def generate(self, config: DataFields, split: str, frames: int, seed: int, device: torch.device | str) -> Clips:
-        """Clips without end."""
+        """Clips without end, of data sets that are `generated`; the others have `arrays`."""
         raise NotImplementedError
 
     def generate_labelled(

@@ -65,7 +65,8 @@ def test_a_run_goes_on_in_the_precision_it_began_with(tmp_path):
             assert train.command([*TINY, "--steps", "4", "--output-dir", str(pieces)]) != 0
     uses_bf16.cache_clear()
     with times(1, 2):
-        assert train.command(["--resume", "--output-dir", str(pieces)]) == 0
+        assert train.command(["--resume", "--amp", "off", "--output-dir", str(pieces)]) != 0
+        assert train.command(["--resume", "--amp", "auto", "--output-dir", str(pieces)]) == 0
     assert json.loads((pieces / "config.json").read_text())["training"]["amp"] == "on"
     one, other, off = (load_file(run / "model" / "model.safetensors") for run in (whole, pieces, tmp_path / "off"))
     assert all(torch.equal(one[name], other[name]) for name in one)

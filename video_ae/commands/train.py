@@ -157,6 +157,8 @@ def inherit(stored: dict[str, Any], given: dict[str, Any], source: str) -> tuple
     data = from_json(DataConfig, stored["data"], source)
     training = from_json(TrainConfig, stored["training"], source)
     wanted = {key: given[key] for key in given if key not in _MAY_CHANGE}
+    if wanted.get("amp") == "auto":  # what the run chose, when it began
+        wanted["amp"] = training.amp
     if "preset" in given:
         wanted = PRESETS[given["preset"]] | wanted
     moved = dataclasses.replace(data.changed_by(given), download=False)
