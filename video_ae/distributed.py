@@ -155,14 +155,17 @@ def join(device_name: str) -> Iterator[Ranks]:
     try:
         yield ranks
     except (Interrupted, FloatingPointError) as end:
-        traceback.clear_frames(end.__traceback__)  # of the model whose gradients are shared, which holds the group
+        error: BaseException | None = end
+        while error is not None:  # its frames hold the model whose gradients are shared, and that holds the group
+            traceback.clear_frames(error.__traceback__)
+            error = error.__cause__ or error.__context__
         _take_leave()
         if ranks.first:
             raise
         raise SystemExit(128 + end.signal_number if isinstance(end, Interrupted) else 1) from end
-    except RuntimeError as error:
-        if "gloo" in str(error) or isinstance(error, distributed.DistBackendError):
-            raise ConnectionError(f"rank {ranks.rank} lost the others; see why the first of them ended") from error
+    except RuntimeError as lost:
+        if "gloo" in str(lost) or isinstance(lost, distributed.DistBackendError):
+            raise ConnectionError(f"rank {ranks.rank} lost the others; see why the first of them ended") from lost
         raise
     _take_leave()  # not after an error: the others may be gone, and it would wait for them
 
