@@ -28,7 +28,7 @@ from torch import Tensor
 
 from video_ae import LSTMAutoencoder, ModelConfig, TrainConfig
 from video_ae.anomaly import Scorer, detection
-from video_ae.training import schedule, train_step
+from video_ae.training import fit
 
 Floats = npt.NDArray[np.float64]
 Method = Callable[[Floats, Floats, Floats, int], Floats]  # windows to train, validate and test with, seed; scores
@@ -138,14 +138,8 @@ def lstm(train: Floats, validation: Floats, test: Floats, seed: int) -> Floats:
         return torch.from_numpy(windows).float()[..., None, None]  # frames of SENSORS channels and one pixel
 
     torch.manual_seed(seed)
-    model, data, rng = LSTMAutoencoder(_MODEL), clips(train), np.random.default_rng(seed)
-    model.start_from(data)
-    training = dataclasses.replace(_TRAINING, seed=seed)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=training.weight_decay)
-    for step in range(1, _STEPS + 1):
-        lr = training.lr * schedule(step / (_STEPS + 1), training.warmup)
-        chosen = rng.choice(len(data), training.batch_size, replace=False)
-        train_step(model, optimizer, data[chosen], lr, training, step)
+    model = LSTMAutoencoder(_MODEL)
+    fit(model, clips(train), dataclasses.replace(_TRAINING, seed=seed), verbose=False)
     scorer, _ = Scorer.fit(model, clips(validation).split(200))
     return torch.cat([scorer(batch).sequences for batch in clips(test).split(200)]).double().numpy()
 

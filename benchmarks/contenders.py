@@ -42,10 +42,10 @@ def video_ae(config: ModelConfig, batch: int, amp: str) -> Tasks:
 
     from video_ae import LSTMAutoencoder, TrainConfig
     from video_ae.datasets.config import DataConfig
-    from video_ae.evaluation import evaluate
+    from video_ae.evaluation import evaluate_batches
     from video_ae.memory import keep_freed_memory
     from video_ae.optimizer import Optimizer
-    from video_ae.training import train_step
+    from video_ae.training_step import train_step
 
     keep_freed_memory()
     clips = (torch.from_numpy(clips) for clips in batches(config, batch))
@@ -73,7 +73,7 @@ def video_ae(config: ModelConfig, batch: int, amp: str) -> Tasks:
         return tasks
     first = itertools.count(step=batch)
     return tasks | {
-        "evaluation": lambda: evaluate(model, [next(clips)], torch.device("cpu")),
+        "evaluation": lambda: evaluate_batches(model, [next(clips)], torch.device("cpu")),
         "painting": lambda: data.__getitems__(range(start := next(first), start + batch)),
     }
 

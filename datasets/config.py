@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from .fields import DataFields
+from .flags import add_flags
 from .names import DATASETS, PATHS
 
 if TYPE_CHECKING:
@@ -198,22 +199,4 @@ def _source_named(name: str) -> Source:
 def add_data_flags(parser: argparse.ArgumentParser, description: str | None = None) -> None:
     """The flags of `DataConfig`. A flag that is not given is absent from the namespace, so that it can be inherited."""
     group = parser.add_argument_group("data", description, argument_default=argparse.SUPPRESS)
-    kinds = get_type_hints(DataConfig)
-    for field in dataclasses.fields(DataConfig):
-        if not (how := dict(field.metadata)):
-            continue
-        kind = kinds[field.name]
-        while get_args(kind):  # of `tuple[float, float]` float, of `int | None` int
-            kind = get_args(kind)[0]
-        if kind is bool:
-            how["action"] = "store_true"
-        else:
-            how["type"] = kind
-            if field.default not in (None, "", ()):
-                usual = field.default if isinstance(field.default, tuple) else (field.default,)
-                how["help"] += f" (default: {' '.join(map(str, usual))})"
-        if field.name == "dataset":
-            how["choices"] = DATASETS
-        if kind in (int, float) and not {"choices", "metavar"} & how.keys():
-            how["metavar"] = "N"
-        group.add_argument("--" + field.name.replace("_", "-"), **how)
+    add_flags(group, DataConfig, dataset={"choices": DATASETS})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
+from .flags import flag
 from .names import DIGITS, MOVING_MNIST
 
-Value = TypeVar("Value")
 # What all data sets of video files read.
 VIDEO_FIELDS = ("image_size", "grey", "frame_stride", "fps", "max_lost_frames", "skip_unreadable", "follow_links")
 
@@ -16,25 +16,19 @@ VIDEO_FIELDS = ("image_size", "grey", "frame_stride", "fps", "max_lost_frames", 
 class _OneOrTwo(argparse.Action):
     """One number as it is, two as a pair."""
 
-    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, flag: str | None = None) -> None:
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, name: str | None = None) -> None:
         setattr(namespace, self.dest, values[0] if len(values) == 1 else tuple(values))
-
-
-def _flag(default: Value, text: str, **how: Any) -> Value:
-    """A field that has a flag: its help, to which the default is added, and what else `add_argument` is told."""
-    described: Value = field(default=default, metadata={"help": text, **how})
-    return described
 
 
 @dataclass(frozen=True)
 class DataFields:
     """The values of `DataConfig`. Which of them a data set reads, it says itself, see `Source`."""
 
-    dataset: str = _flag(MOVING_MNIST, "where clips come from")
-    data_dir: str | None = _flag(None, "folder of MNIST/raw (default: data), of videos, or a file", metavar="PATH")
-    digits: str = _flag("optical", "images that move; optical ones are bundled, not MNIST", choices=DIGITS)
-    num_digits: int = _flag(2, "digits per clip")
-    image_size: int | tuple[int, int] = _flag(
+    dataset: str = flag(MOVING_MNIST, "where clips come from")
+    data_dir: str | None = flag(None, "folder of MNIST/raw (default: data), of videos, or a file", metavar="PATH")
+    digits: str = flag("optical", "images that move; optical ones are bundled, not MNIST", choices=DIGITS)
+    num_digits: int = flag(2, "digits per clip")
+    image_size: int | tuple[int, int] = flag(
         64,
         "height and width of frames, of videos the centre square, or both, of videos the whole frame: 36 64;"
         " video-patches are the paper's",
@@ -42,37 +36,37 @@ class DataFields:
         action=_OneOrTwo,
         metavar="PX",
     )
-    speed: tuple[float, float] = _flag((3.6, 3.6), "pixels per frame, a range", nargs=2, metavar=("LOW", "HIGH"))
-    download: bool = _flag(False, "fetch missing files; nothing is downloaded without this")
-    layout: str = _flag(
+    speed: tuple[float, float] = flag((3.6, 3.6), "pixels per frame, a range", nargs=2, metavar=("LOW", "HIGH"))
+    download: bool = flag(False, "fetch missing files; nothing is downloaded without this")
+    layout: str = flag(
         "",
         "of an array, such as TNHW: N videos, T frames, H, W, C (default: by its shape)",
         metavar="AXES",
     )
-    grey: bool = _flag(False, "read videos without colour")
-    frame_stride: int = _flag(1, "read every Nth frame of a video")
-    fps: float | None = _flag(None, "read F frames of each second of a video, whatever its rate is", metavar="F")
-    max_lost_frames: int = _flag(0, "of a damaged video that is read nevertheless")
-    random_crop: bool = _flag(False, "train on crops at random places of frames that are 1/7 larger")
-    group: str = _flag(
+    grey: bool = flag(False, "read videos without colour")
+    frame_stride: int = flag(1, "read every Nth frame of a video")
+    fps: float | None = flag(None, "read F frames of each second of a video, whatever its rate is", metavar="F")
+    max_lost_frames: int = flag(0, "of a damaged video that is read nevertheless")
+    random_crop: bool = flag(False, "train on crops at random places of frames that are 1/7 larger")
+    group: str = flag(
         "", "the part of a video's name that says who was filmed (default: see the README)", metavar="REGEX"
     )
-    annotation_path: str | None = _flag(None, "official lists of ucf101, hmdb51 or percepts of them", metavar="FOLDER")
-    fold: int = _flag(1, "official split", choices=(1, 2, 3))
-    split_file: str | None = _flag(
+    annotation_path: str | None = flag(None, "official lists of ucf101, hmdb51 or percepts of them", metavar="FOLDER")
+    fold: int = flag(1, "official split", choices=(1, 2, 3))
+    split_file: str | None = flag(
         None, ".csv file that says which part every video is in (columns name and part)", metavar="FILE"
     )
-    skip_unreadable: bool = _flag(False, "list videos that cannot be read instead of stopping")
-    follow_links: bool = _flag(False, "follow links out of the folder of the videos, too")
-    id_column: str | None = _flag(
+    skip_unreadable: bool = flag(False, "list videos that cannot be read instead of stopping")
+    follow_links: bool = flag(False, "follow links out of the folder of the videos, too")
+    id_column: str | None = flag(
         None, "which sequence of a .csv file a row is of (default: id, if it is there)", metavar="NAME"
     )
-    time_column: str | None = _flag(
+    time_column: str | None = flag(
         None,
         "what orders its rows (default: time, ds or another usual name, or date and time together, likewise)",
         metavar="NAME",
     )
-    ignore_columns: tuple[str, ...] = _flag(
+    ignore_columns: tuple[str, ...] = flag(
         (),
         "what to leave out of it, such as labels (=-x for a name that begins with -)",
         nargs="+",

@@ -1,4 +1,4 @@
-"""Clips against numpy's own windows, and that what is held out shares no step with what is learnt from."""
+"""SequenceClips against numpy's own windows, and that what is held out shares no step with what is learnt from."""
 
 import tracemalloc
 
@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from video_ae.clips import Clips, hold_out_ends, hold_out_sequences, warn_of_holes, whole, windows
+from video_ae.clips import SequenceClips, hold_out_ends, hold_out_sequences, warn_of_holes, whole, windows
 from video_ae.series_input import Sequences, read_sequences
 
 
@@ -19,7 +19,7 @@ def series(*lengths: int) -> tuple[Sequences, torch.Tensor]:
     return given, torch.from_numpy(given.steps).float()
 
 
-def steps_in(clips: Clips) -> set[int]:
+def steps_in(clips: SequenceClips) -> set[int]:
     return {int(step) for batch in clips.batches() for step in batch.flatten() if not step.isnan()}
 
 

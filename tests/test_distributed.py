@@ -24,7 +24,7 @@ from video_ae.distributed import Ranks, _take_leave, join
 from video_ae.errors import Interrupted
 from video_ae.metrics import MetricAccumulator
 from video_ae.restored import random_numbers_of
-from video_ae.training import _seed_of, train_step
+from video_ae.training_step import _seed_of, train_step
 
 ROOT = Path(__file__).parent.parent
 TINY = [

@@ -26,12 +26,13 @@ from video_ae.config import FineTuning
 from video_ae.datasets.batches import _leave_signals_to_the_parent
 from video_ae.datasets.digits import load_digits
 from video_ae.datasets.moving_mnist import MovingMNIST, label_digits
-from video_ae.evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
+from video_ae.evaluation import evaluate_baselines, evaluate_batches, mean_frame, predict_clips
 from video_ae.onnx.export import encoder_program, export_onnx
 from video_ae.recurrent import LSTM
 from video_ae.restored import deterministic, mode, same_gradients
 from video_ae.run_folder import RunFolder
-from video_ae.training import fit, train_step
+from video_ae.training import fit
+from video_ae.training_step import train_step
 from video_ae.transfer import build, fine_tune, label_efficiency, train_arm, video_scores
 
 CPU = torch.device("cpu")
@@ -102,7 +103,7 @@ def call(name: str, model: LSTMAutoencoder, classifier: LSTMClassifier, folder: 
         case "from_encoder":
             LSTMClassifier.from_encoder(model.encoder, ["a", "b"])
         case "evaluate":
-            evaluate(model, [CLIPS], CPU)
+            evaluate_batches(model, [CLIPS], CPU)
         case "baselines":
             evaluate_baselines(model, [CLIPS], mean_frame([CLIPS]), "future", CPU)
         case "predict_clips":
@@ -134,8 +135,7 @@ def call(name: str, model: LSTMAutoencoder, classifier: LSTMClassifier, folder: 
             classifier.save_pretrained(folder / "classifier")
             LSTMClassifier.from_pretrained(folder / "classifier")
         case "fit":
-            run = RunFolder(folder / "run")
-            fit(model, TRAINING, run, lambda step: iter(lambda: CLIPS, None), lambda: iter([CLIPS]))
+            fit(model, CLIPS, TRAINING, validation=CLIPS, output_dir=folder / "run")
 
 
 CALLS = [

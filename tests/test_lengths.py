@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from video_ae import LSTMAutoencoder, ModelConfig, TrainConfig
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
-from video_ae.evaluation import evaluate, evaluate_baselines, mean_frame
+from video_ae.evaluation import evaluate_baselines, evaluate_batches, mean_frame
 from video_ae.lengths import flip_time, split_clips
 from video_ae.losses import bernoulli_nats, squared_error
-from video_ae.training import train_step
+from video_ae.training_step import train_step
 
 MODELS = {
     "plain": {},
@@ -78,7 +78,7 @@ def test_metrics_are_means_over_the_frames_that_are_there():
     model = build({})
     frames = [torch.rand(length + 2, 3, 1, 1) for length in (6, 2, 3)]
     batch = padded(frames, 8)
-    results = evaluate(model, [batch[:1], batch[1:]], torch.device("cpu"))
+    results = evaluate_batches(model, [batch[:1], batch[1:]], torch.device("cpu"))
     errors = [(model.reconstruct(clip[None, :-2]) - clip[:-2]).square().sum(dim=(2, 3, 4))[0] for clip in frames]
     assert results[RECONSTRUCTION]["mse"] == pytest.approx(torch.cat(errors).mean().item(), rel=1e-5)
     curve = results[RECONSTRUCTION]["per_step"]["mse"]

@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch.nn import functional
 
-from video_ae.evaluation import evaluate, evaluate_baselines, mean_frame
+from video_ae.evaluation import evaluate_baselines, evaluate_batches, mean_frame
 from video_ae.losses import bernoulli_nats, squared_error
 from video_ae.metrics import PSNR_CAP, MetricAccumulator, entropy_floor, frame_errors, nats, picture_errors
 from video_ae.models import LSTMAutoencoder, ModelConfig
@@ -103,7 +103,7 @@ def test_evaluation_is_free_running_over_every_clip():
         ModelConfig(frame_shape=(1, 8, 8), hidden_size=6, conditional=("future",), input_frames=4, future_frames=3)
     )
     clips = torch.randint(0, 256, (5, 7, 1, 8, 8), dtype=torch.uint8)
-    results = evaluate(model, [clips[:3], clips[3:]], torch.device("cpu"))
+    results = evaluate_batches(model, [clips[:3], clips[3:]], torch.device("cpu"))
     truth = clips[:, 4:].float() / 255
     predicted = model.predict(clips[:, :4].float() / 255)
     assert results["clips"] == 5

@@ -25,7 +25,8 @@ from video_ae.commands import evaluate, train
 from video_ae.config import FineTuning, from_json
 from video_ae.losses import LOSSES
 from video_ae.pretrained import load_initial_weights
-from video_ae.training import budget_used, next_fraction, schedule, train_step
+from video_ae.training import budget_used, next_fraction, schedule
+from video_ae.training_step import train_step
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -241,14 +242,14 @@ def test_what_is_not_finite_is_named_and_the_checkpoint_spared(site, tmp_path, m
     """Catches a cause that is read off after clipping, which makes every gradient NaN."""
     folder = tmp_path / "run"
 
-    def poisoned(model, optimizer, clips, lr, config, step, ranks):
+    def poisoned(model, optimizer, clips, lr, config, step, *more):
         readout = model.decoders["future"].readout
         if step == 5 and site == "weight":
             with torch.no_grad():
                 readout.bias[0] = torch.nan
         elif step == 5:
             readout.bias.register_hook(lambda gradient: gradient * torch.nan)
-        return train_step(model, optimizer, clips, lr, config, step, ranks)
+        return train_step(model, optimizer, clips, lr, config, step, *more)
 
     monkeypatch.setattr("video_ae.training.train_step", poisoned)
     assert train_tiny(folder, "--composite") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from .anomaly import window_starts
+from .datasets.clips import Clips
 from .series_input import Integers, Sequences
 
 _NUMBERS = 2**18  # of clips that are judged together: about a million with the hidden states
 
 
 @dataclass(frozen=True)
-class Clips:
+class SequenceClips(Clips):
     """N clips, which may overlap, of sequences that lie one after another.
 
     steps:    (S, F) float32, of all sequences. starts, lengths: (N,), where in these each clip begins, and its steps.
@@ -30,11 +31,15 @@ class Clips:
     lengths: Integers
     sequence: Integers
     longest: int
+    split = "own"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "available", len(self.starts))
 
     def __len__(self) -> int:
         return len(self.starts)
 
-    def of(self, chosen: Integers) -> Clips:
+    def of(self, chosen: Integers) -> SequenceClips:
         """The chosen ones alone."""
         return replace(self, starts=self.starts[chosen], lengths=self.lengths[chosen], sequence=self.sequence[chosen])
 
@@ -45,6 +50,14 @@ class Clips:
         frames = self.steps[torch.from_numpy(places.clip(max=len(self.steps) - 1))]
         frames[torch.from_numpy(steps >= self.lengths[chosen, None])] = torch.nan
         return frames[..., None, None]
+
+    def sample(self, clips: int) -> SequenceClips:
+        """So many of them, spread over all."""
+        count = min(clips, len(self))
+        return self.of(np.arange(count) * len(self) // max(count, 1))
+
+    def __getitems__(self, indices: Sequence[int]) -> Tensor:
+        return self.batch(np.asarray(indices, np.int64))
 
     def slices(self) -> Iterator[slice]:
         """All clips in turn, as many at a time as are judged together."""
@@ -62,12 +75,12 @@ class Clips:
         return self.steps[torch.from_numpy(marks[:-1].cumsum() > 0)]
 
 
-def whole(given: Sequences, steps: Tensor) -> Clips:
+def whole(given: Sequences, steps: Tensor) -> SequenceClips:
     """Every sequence as a clip."""
-    return Clips(steps, given.starts, given.lengths, np.arange(len(given)), int(given.lengths.max()))
+    return SequenceClips(steps, given.starts, given.lengths, np.arange(len(given)), int(given.lengths.max()))
 
 
-def windows(given: Sequences, steps: Tensor, width: int, stride: int) -> Clips:
+def windows(given: Sequences, steps: Tensor, width: int, stride: int) -> SequenceClips:
     """Windows of `width` steps, one every `stride`, of every stretch of a sequence between holes in its times.
 
     The last one is at the stretch's end. Raises ValueError for a sequence that has no stretch as long as a window.
@@ -91,7 +104,7 @@ def windows(given: Sequences, steps: Tensor, width: int, stride: int) -> Clips:
         starts += own
         counts.append(sum(map(len, own)))
     sequence = np.repeat(np.arange(len(given)), counts)
-    return Clips(steps, np.concatenate(starts), np.full(len(sequence), width), sequence, width)
+    return SequenceClips(steps, np.concatenate(starts), np.full(len(sequence), width), sequence, width)
 
 
 def warn_of_holes(given: Sequences, width: int | None) -> None:
@@ -112,7 +125,9 @@ def warn_of_holes(given: Sequences, width: int | None) -> None:
     warnings.warn(f"{found}; {comes}", UserWarning, stacklevel=5)
 
 
-def hold_out_sequences(clips: Clips, fraction: float, random: np.random.RandomState) -> tuple[Clips, Clips]:
+def hold_out_sequences(
+    clips: SequenceClips, fraction: float, random: np.random.RandomState
+) -> tuple[SequenceClips, SequenceClips]:
     """The clips of most sequences, and those of a fraction of them, drawn at random."""
     count = int(clips.sequence[-1]) + 1
     chosen = random.permutation(count)[: max(0, math.ceil(fraction * count))]
@@ -120,7 +135,7 @@ def hold_out_sequences(clips: Clips, fraction: float, random: np.random.RandomSt
     return clips.of(np.flatnonzero(~held_out)), clips.of(np.flatnonzero(held_out))
 
 
-def hold_out_ends(clips: Clips, fraction: float) -> tuple[Clips, Clips]:
+def hold_out_ends(clips: SequenceClips, fraction: float) -> tuple[SequenceClips, SequenceClips]:
     """The clips at the beginning of every sequence, and the last ones, a fraction of them; none of the first shares a
     step with the last, so some between are in neither. All of a sequence that is too short for both are the first."""
     begins, ends = [], []

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
+from .datasets.flags import add_flags, flag
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -20,6 +22,9 @@ DENSE, CONVOLUTIONAL = "lstm", "conv"
 CELLS = (DENSE, CONVOLUTIONAL)
 LOSS_NAMES = {LOGISTIC: "nats", LINEAR: "squared_error"}  # output units and the metric that is their loss
 AMP = ("auto", "on", "off")
+DEFAULT_MINUTES = 6.5
+BUDGET = ("steps", "max_minutes")
+MAY_CHANGE = (*BUDGET, "accumulate")  # in a run that goes on: what changes nothing about the steps that were made
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
@@ -43,20 +48,32 @@ class ModelConfig:
     """
 
     frame_shape: tuple[int, int, int] = (1, 64, 64)  # channels, height, width
-    input_frames: int = 10
-    future_frames: int = 10
-    patch_size: int | None = None
-    cell: str = DENSE
-    matching: bool = False
-    hidden_size: int | tuple[int, ...] = 512
-    layers: int = 1
-    peephole: bool = False
+    input_frames: int = flag(10, "read (default: 10, or as usual for the data)")
+    future_frames: int = flag(10, "predicted (default: 10, or as usual for the data)")
+    patch_size: int | None = flag(
+        None, "read PxP patches (default: of conv 8 or less, of lstm whole frames)", metavar="P"
+    )
+    cell: str = flag(DENSE, "dense LSTM, or convolutional over patches (default: conv for pictures)", choices=CELLS)
+    matching: bool = flag(
+        False,
+        "let the encoder read how patches match the frame before (default: of conv)",
+        action=argparse.BooleanOptionalAction,
+    )
+    hidden_size: int | tuple[int, ...] = flag(
+        512, "LSTM units, or per layer (default: the preset's)", nargs="+", metavar="N"
+    )
+    layers: int = flag(1, "LSTM layers")
+    peephole: bool = flag(False, "let the gates see the cell, as in the paper")
     decoders: tuple[str, ...] = DECODERS
-    conditional: tuple[str, ...] = ()
-    output: str = LOGISTIC
-    code_size: int | None = None
-    repeat_code: bool = False
-    variational: bool = False
+    conditional: tuple[str, ...] = flag(
+        (), "decoders that read their last frame (none named: all)", nargs="*", choices=DECODERS
+    )
+    output: str = flag(
+        LOGISTIC, "output units (default: logistic for moving digits, else linear)", choices=tuple(LOSS_NAMES)
+    )
+    code_size: int | None = flag(None, "squeeze the code (default: the whole last state)", metavar="N")
+    repeat_code: bool = flag(False, "decoders read the code at every step")
+    variational: bool = flag(False, "draw the code from a Gaussian, see --beta")
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -139,7 +156,12 @@ class ModelConfig:
     @property
     def frames(self) -> int:
         """How many frames a training clip needs: the input and, with a future decoder, what follows it."""
-        return self.input_frames + (self.future_frames if FUTURE in self.decoders else 0)
+        return self.shortest - 1 + self.input_frames
+
+    @property
+    def shortest(self) -> int:
+        """How many frames a clip has at least: one to read and, with a future decoder, what follows it."""
+        return 1 + (self.future_frames if FUTURE in self.decoders else 0)
 
 
 # Unless a preset is asked for, pictures get `conv` and features `dense`, both chosen in docs/results.md; the others are
@@ -154,33 +176,40 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. The budget is `steps` or `max_minutes`, whichever ends first; the learning rate follows it."""
+    """How to train. The budget, which the learning rate follows, is `steps` or `max_minutes`, whichever ends first; 6.5
+    minutes where there is neither."""
 
-    steps: int | None = None
-    max_minutes: float | None = 6.5
-    batch_size: int = 16  # of all processes together
-    accumulate: int = 1  # parts in which each process computes its share of a batch
-    lr: float = 3e-3
-    weight_decay: float = 0.0
-    clip_grad: float = 100.0  # largest norm; that of the gradient of nats per frame is near 75
+    steps: int | None = flag(None, "budget in steps, instead of the default of minutes", metavar="N")
+    max_minutes: float | None = flag(None, f"budget in minutes (default: {DEFAULT_MINUTES:g})", metavar="M")
+    batch_size: int = flag(16, "clips of all processes", "-b")
+    accumulate: int = flag(1, "compute them in N parts, one after the other, for less memory and the same result")
+    lr: float = flag(3e-3, "peak learning rate", metavar="LR")
+    weight_decay: float = flag(0.0, "", metavar="W")
+    clip_grad: float = flag(100.0, "largest norm", metavar="NORM")  # of nats per frame it is near 75
     warmup: float = 0.05  # fraction of the budget
-    checkpoint_every: int = 1000  # steps; each time the model is validated and drawn, too
-    validation_clips: int = 200
-    amp: str = "auto"  # bf16: auto, on or off
-    recompute: int | None = None  # steps at most whose activations are kept; the others' are computed once more
-    truncate: int | None = None  # steps at most that gradients go back
-    reconstruction_weight: float = 1.0  # of the losses in their sum
-    future_weight: float = 1.0
-    beta: float = 1.0  # of a variational code's nats, per frame: 1 is the evidence lower bound
-    noise: float = 0.0  # deviation of what is added to the vectors that the encoder reads
-    drop_frames: float = 0.0  # fraction of them that the encoder reads as zeros
-    seed: int = 0
-    deterministic: bool = False
+    checkpoint_every: int = flag(1000, "steps between validations, each with a GIF and a checkpoint")
+    validation_clips: int = flag(200, "")
+    amp: str = flag(
+        "auto", "bf16 matrix products (default: auto, timed at the start: where they are clearly faster)", choices=AMP
+    )
+    recompute: int | None = flag(
+        None,
+        "keep the activations of N steps at a time, compute the others twice: for sequences of hundreds of steps",
+        metavar="N",
+    )
+    truncate: int | None = flag(None, "let gradients go back N steps at most", metavar="N")
+    reconstruction_weight: float = flag(1.0, "of its loss", metavar="W")
+    future_weight: float = flag(1.0, "of its loss", metavar="W")
+    beta: float = flag(1.0, "of a variational code's nats per frame: 1 is the evidence lower bound", metavar="W")
+    noise: float = flag(0.0, "standard deviation of what is added to the vectors that the encoder reads", metavar="STD")
+    drop_frames: float = flag(0.0, "fraction of them that the encoder reads as zeros", metavar="P")
+    seed: int = flag(0, "of the weights and of the training clips")
+    deterministic: bool = flag(False, "refuse operations that do not repeat exactly")
 
     def __post_init__(self) -> None:
         check_types(self)
         if self.steps is None and self.max_minutes is None:
-            raise ValueError("no budget: expected steps, max_minutes or both")
+            object.__setattr__(self, "max_minutes", DEFAULT_MINUTES)
         for name in ("recompute", "truncate"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -219,13 +248,15 @@ class FineTuning:
     Raises ValueError for what is out of range.
     """
 
-    steps: int = 40
+    steps: int = flag(40, "")
     clips_per_step: int = 16
-    lr: float = 3e-3
-    encoder_lr: float = 0.1
-    frozen: float = 0.0
+    lr: float = flag(3e-3, "peak learning rate of the head", metavar="LR")
+    encoder_lr: float = flag(0.1, "as a share of it", metavar="X")
+    frozen: float = flag(
+        0.0, "of the steps, from the first on, in which the encoder stays as it is", metavar="FRACTION"
+    )
     weight_decay: float = 1e-2
-    dropout: float = 0.5
+    dropout: float = flag(0.5, "of inputs and codes", metavar="P")
     amp: str = "auto"
 
     def __post_init__(self) -> None:
@@ -302,123 +333,28 @@ def _in_words(preset: dict[str, Any]) -> str:
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of `ModelConfig`. A flag that is not given is absent from the namespace: presets are inherited."""
-    default = ModelConfig()
     group = parser.add_argument_group("model", argument_default=argparse.SUPPRESS)
     kind = group.add_mutually_exclusive_group()
-    for flag, decoders, text in (
+    for name, decoders, text in (
         ("--composite", DECODERS, "reconstruct the input and predict the future"),
         ("--reconstruct", (RECONSTRUCTION,), "reconstruct the input only (autoencoder)"),
         ("--predict", (FUTURE,), "predict the future only"),
     ):
-        kind.add_argument(flag, dest="decoders", action="store_const", const=decoders, help=text)
-    group.add_argument(
-        "--conditional", nargs="*", choices=DECODERS, help="decoders that read their last frame (none named: all)"
-    )
+        kind.add_argument(name, dest="decoders", action="store_const", const=decoders, help=text)
     presets = "; ".join(f"{name}: {_in_words(preset)}" for name, preset in PRESETS.items())
     group.add_argument(
         "--preset",
         choices=PRESETS,
         help=f"model flags in one (default: conv for pictures, else dense), others override them. {presets}",
     )
-    group.add_argument(
-        "--input-frames",
-        type=int,
-        metavar="N",
-        help=f"read (default: {default.input_frames}, or as usual for the data)",
-    )
-    group.add_argument(
-        "--future-frames", type=int, metavar="N", help=f"predicted (default: {default.future_frames}, the same)"
-    )
-    group.add_argument(
-        "--cell", choices=CELLS, help="dense LSTM, or convolutional over patches (default: conv for pictures)"
-    )
-    group.add_argument(
-        "--patch-size",
-        type=int,
-        metavar="P",
-        help="read PxP patches (default: of conv 8 or less, of lstm whole frames)",
-    )
-    group.add_argument(
-        "--matching",
-        action=argparse.BooleanOptionalAction,
-        help="let the encoder read how patches match the frame before (default: of conv)",
-    )
-    group.add_argument(
-        "--hidden-size",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help="LSTM units, or per layer (default: the preset's)",
-    )
-    group.add_argument("--layers", type=int, metavar="N", help="LSTM layers (default: 1)")
-    group.add_argument("--code-size", type=int, metavar="N", help="squeeze the code (default: the whole last state)")
-    group.add_argument("--repeat-code", action="store_true", help="decoders read the code at every step")
-    group.add_argument("--variational", action="store_true", help="draw the code from a Gaussian, see --beta")
-    group.add_argument("--peephole", action="store_true", help="let the gates see the cell, as in the paper")
-    group.add_argument(
-        "--output", choices=LOSS_NAMES, help="output units (default: logistic for moving digits, else linear)"
-    )
+    add_flags(group, ModelConfig)
 
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of `TrainConfig`, absent from the namespace where they are not given."""
-    default = TrainConfig()
-    group = parser.add_argument_group("training", argument_default=argparse.SUPPRESS)
-    group.add_argument("--steps", type=int, metavar="N", help="budget in steps, instead of the default of minutes")
-    group.add_argument("--max-minutes", type=float, metavar="M", help=f"budget (default: {default.max_minutes:g})")
-    group.add_argument(
-        "-b", "--batch-size", type=int, metavar="N", help=f"clips of all processes (default: {default.batch_size})"
-    )
-    group.add_argument(
-        "--accumulate",
-        type=int,
-        metavar="N",
-        help="compute them in N parts, one after the other, for less memory and the same result (default: 1)",
-    )
-    group.add_argument("--lr", type=float, help=f"peak learning rate (default: {default.lr:g})")
-    group.add_argument("--weight-decay", type=float, metavar="W", help=f"(default: {default.weight_decay:g})")
-    group.add_argument("--clip-grad", type=float, metavar="NORM", help=f"largest norm (default: {default.clip_grad:g})")
-    group.add_argument(
-        "--checkpoint-every",
-        type=int,
-        metavar="N",
-        help=f"steps between validations, each with a GIF and a checkpoint (default: {default.checkpoint_every})",
-    )
-    group.add_argument("--validation-clips", type=int, metavar="N", help=f"(default: {default.validation_clips})")
-    group.add_argument(
-        "--amp",
-        choices=AMP,
-        help="bf16 matrix products (default: auto, timed at the start: where they are clearly faster)",
-    )
-    group.add_argument(
-        "--recompute",
-        type=int,
-        metavar="N",
-        help="keep the activations of N steps at a time, compute the others twice: for sequences of hundreds of steps",
-    )
-    group.add_argument("--truncate", type=int, metavar="N", help="let gradients go back N steps at most")
-    group.add_argument("--reconstruction-weight", type=float, metavar="W", help="of its loss (default: 1)")
-    group.add_argument("--future-weight", type=float, metavar="W", help="of its loss (default: 1)")
-    group.add_argument("--beta", type=float, metavar="W", help="of a variational code's nats per frame (default: 1)")
-    group.add_argument("--noise", type=float, metavar="STD", help="added to what the encoder reads (default: 0)")
-    group.add_argument("--drop-frames", type=float, metavar="P", help="that the encoder reads as zeros (default: 0)")
-    group.add_argument("--seed", type=int, help="of the weights and of the training clips (default: 0)")
-    group.add_argument("--deterministic", action="store_true", help="refuse operations that do not repeat exactly")
+    add_flags(parser.add_argument_group("training", argument_default=argparse.SUPPRESS), TrainConfig)
 
 
 def add_fine_tuning_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of `FineTuning`, absent from the namespace where they are not given."""
-    default = FineTuning()
-    group = parser.add_argument_group("fine-tuning", argument_default=argparse.SUPPRESS)
-    group.add_argument("--steps", type=int, metavar="N", help=f"(default: {default.steps})")
-    group.add_argument("--lr", type=float, help=f"peak learning rate of the head (default: {default.lr:g})")
-    group.add_argument(
-        "--encoder-lr", type=float, metavar="X", help=f"as a share of it (default: {default.encoder_lr:g})"
-    )
-    group.add_argument(
-        "--frozen",
-        type=float,
-        metavar="FRACTION",
-        help="of the steps, from the first on, in which the encoder stays as it is (default: 0)",
-    )
-    group.add_argument("--dropout", type=float, metavar="P", help=f"of inputs and codes (default: {default.dropout:g})")
+    add_flags(parser.add_argument_group("fine-tuning", argument_default=argparse.SUPPRESS), FineTuning)

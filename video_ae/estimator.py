@@ -15,17 +15,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
-from tqdm import tqdm
 
 from .anomaly import choose_source, present, step_errors, step_scores
+from .callbacks import EarlyStopping
 from .centring import find_offsets, to_float32
-from .clips import Clips, hold_out_ends, hold_out_sequences, warn_of_holes, whole, windows
+from .clips import SequenceClips, hold_out_ends, hold_out_sequences, warn_of_holes, whole, windows
 from .config import DECODERS, FUTURE, LINEAR, RECONSTRUCTION, ModelConfig, TrainConfig
-from .evaluation import evaluate
+from .distributed import Ranks
 from .models import LSTMAutoencoder
 from .restored import random_numbers_of
 from .series_input import ROWS, Labels, Sequences, named, read_sequences, sign_of_one_series
-from .training import schedule, train_step
+from .training import train
 
 Floats = npt.NDArray[np.floating]
 OBJECTIVES = {"reconstruct": (RECONSTRUCTION,), "predict": (FUTURE,), "composite": DECODERS}
@@ -148,15 +148,15 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         clips = self._clips(given, with_future=True)
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
-        train, validation = self._divide(clips, random)
+        learnt, validation = self._divide(clips, random)
         model_config = self._model_config(clips)
-        training = self._training(model_config, len(train), seed)
+        training = self._training(model_config, len(learnt), seed)
         with random_numbers_of(seed, torch.device("cpu")):
             model = LSTMAutoencoder(model_config)
-        model.start_from(train.covered()[None, :, :, None, None], least_std=0.0)
+        model.start_from(learnt.covered()[None, :, :, None, None], least_std=0.0)
         self.model_ = model.to(self.device)
         try:
-            self._train(train, validation, training, random)
+            self._train(learnt, validation, training)
         except FloatingPointError as error:
             raise FloatingPointError(f"{error}; choose a smaller learning_rate than {self.learning_rate}") from error
         self.model_.eval()
@@ -263,7 +263,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         if self.early_stopping and not (isinstance(fraction, (int, float, np.floating)) and 0 < fraction < 1):
             raise ValueError(f"validation_fraction is {fraction!r}: expected more than 0 and less than 1")
 
-    def _model_config(self, clips: Clips) -> ModelConfig:
+    def _model_config(self, clips: SequenceClips) -> ModelConfig:
         """The model for the clips. Warns where its code compresses nothing."""
         decoders, features = OBJECTIVES[self.objective], clips.steps.shape[1]
         future_steps = self.future_steps if FUTURE in decoders else 0
@@ -286,10 +286,11 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         return config
 
     def _training(self, model: ModelConfig, sequences: int, seed: int) -> TrainConfig:
-        batch_size = min(self.batch_size, sequences)
+        batch_size = max(1, min(self.batch_size, sequences))
+        steps_of_a_pass = max(1, round(sequences / batch_size))
         return TrainConfig(
-            steps=self.max_iter * -(-sequences // max(batch_size, 1)),
-            max_minutes=None,
+            steps=self.max_iter * steps_of_a_pass,
+            checkpoint_every=steps_of_a_pass,
             batch_size=batch_size,
             lr=self.learning_rate,
             clip_grad=float(model.input_frames * model.vector_size),  # the loss is a sum over the features
@@ -301,46 +302,31 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             seed=seed,
         )
 
-    def _train(self, clips: Clips, held_out: Clips, training: TrainConfig, random: np.random.RandomState) -> None:
-        optimizer = torch.optim.AdamW(
-            self.model_.parameters(), lr=training.lr, betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True
+    def _train(self, clips: SequenceClips, held_out: SequenceClips, training: TrainConfig) -> None:
+        losses: list[float] = []
+
+        def note_loss(step: int, metrics: Mapping[str, Any], model: LSTMAutoencoder) -> None:
+            if "loss" in metrics:
+                losses.append(metrics["loss"])
+
+        record = train(
+            self.model_,
+            clips,
+            training,
+            held_out if len(held_out) else None,
+            Ranks(device=torch.device(self.device)),
+            callbacks=[note_loss, EarlyStopping(self.n_iter_no_change)],
+            keep_best=True,
+            verbose=self.verbose,
         )
-        self.loss_curve_: list[float] = []
-        self.validation_curve_: list[float] = []
-        best, waited = float("inf"), 0
-        weights = {name: weight.clone() for name, weight in self.model_.state_dict().items()}
-        assert training.steps is not None
-        step = 0
-        with tqdm(total=self.max_iter, desc="fitting", unit=" passes", disable=not self.verbose) as bar:
-            for _ in range(self.max_iter):
-                total = 0.0
-                for batch in _batches(random.permutation(len(clips)), training.batch_size):
-                    lr = training.lr * schedule((step + 1) / (training.steps + 1), training.warmup)
-                    step += 1
-                    row = train_step(self.model_, optimizer, clips.batch(batch).to(self.device), lr, training, step)
-                    total += row["loss"] * len(batch)
-                self.loss_curve_.append(total / len(clips))
-                bar.set_postfix_str(f"loss {self.loss_curve_[-1]:.4g}", refresh=False)
-                bar.update()
-                if not len(held_out):
-                    continue
-                self.validation_curve_.append(self._validation_loss(held_out, training))
-                waited += 1
-                if self.validation_curve_[-1] < best:
-                    best, waited = self.validation_curve_[-1], 0
-                    weights = {name: weight.clone() for name, weight in self.model_.state_dict().items()}
-                if waited >= self.n_iter_no_change:
-                    break
-        if len(held_out):
-            self.model_.load_state_dict(weights)
+        if record.best_weights is not None:
+            self.model_.load_state_dict(record.best_weights)
+        of_a_pass = training.checkpoint_every
+        self.loss_curve_ = [float(np.mean(losses[i : i + of_a_pass])) for i in range(0, len(losses), of_a_pass)]
+        self.validation_curve_ = [row["validation_loss"] for row in record.rows if "validation" in row]
         self.n_iter_ = len(self.loss_curve_)
 
-    def _validation_loss(self, clips: Clips, training: TrainConfig) -> float:
-        results = evaluate(self.model_, clips.batches(), torch.device(self.device))
-        weights = {RECONSTRUCTION: training.reconstruction_weight, FUTURE: training.future_weight}
-        return sum(weights[name] * results[name]["squared_error"] for name in self.model_.decoders)
-
-    def _scores(self, clips: Clips) -> Iterator[tuple[Floats, Floats]]:
+    def _scores(self, clips: SequenceClips) -> Iterator[tuple[Floats, Floats]]:
         """Batch by batch the scores of clips (B,), and those of every step (B, T), NaN after each end."""
         future_frames = self.model_.config.future_frames if FUTURE in self.model_.decoders else 0
         source = choose_source(None, self.model_.config.decoders)
@@ -356,7 +342,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         return self._per_sequence(given, clips, self._gathered(clips, function))
 
     @torch.no_grad()
-    def _gathered(self, clips: Clips, function: Callable[[Tensor, Tensor], Floats]) -> Floats:
+    def _gathered(self, clips: SequenceClips, function: Callable[[Tensor, Tensor], Floats]) -> Floats:
         found: Floats | None = None
         for chosen, batch in zip(clips.slices(), clips.batches(), strict=True):
             lengths = torch.from_numpy(clips.lengths[chosen])
@@ -366,7 +352,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         assert found is not None
         return found
 
-    def _per_sequence(self, given: Sequences, clips: Clips, values: Floats) -> Any:
+    def _per_sequence(self, given: Sequences, clips: SequenceClips, values: Floats) -> Any:
         """What there is of every clip, (N, ...); with `window`, apart for the series that these are of."""
         if self.window is None:
             return values
@@ -417,7 +403,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         expected = (self._labels or ())[: -self.future_steps]
         return not named(rows.labels) or not named(self._labels) or rows.labels == expected
 
-    def _clips(self, given: Sequences, *, with_future: bool = False) -> Clips:
+    def _clips(self, given: Sequences, *, with_future: bool = False) -> SequenceClips:
         """The sequences, or their windows, `with_future` with what follows these."""
         follow = self.future_steps if with_future and FUTURE in OBJECTIVES[self.objective] else 0
         if self.window is None and given.lengths.min() <= follow:
@@ -431,8 +417,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         steps = to_float32(given, self.offsets_, self._constant)
         return whole(given, steps) if self.window is None else windows(given, steps, self.window + follow, self.stride)
 
-    def _divide(self, clips: Clips, random: np.random.RandomState) -> tuple[Clips, Clips]:
-        """Clips to learn from, and clips to stop by, which share no step with them."""
+    def _divide(self, clips: SequenceClips, random: np.random.RandomState) -> tuple[SequenceClips, SequenceClips]:
+        """SequenceClips to learn from, and clips to stop by, which share no step with them."""
         if not self.early_stopping:
             return clips, clips.of(np.arange(0))
         if self.window is None or self.validation_fraction * (clips.sequence[-1] + 1) >= 1:
@@ -450,7 +436,3 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
 
 def _reordered(labels: Labels | None, expected: Labels | None) -> bool:
     return labels is not None and expected is not None and labels != expected and set(labels) == set(expected)
-
-
-def _batches(order: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:
-    return (order[first : first + size] for first in range(0, len(order), size))

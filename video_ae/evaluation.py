@@ -6,7 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .config import FUTURE, LINEAR, LOGISTIC, RECONSTRUCTION
+from .config import FUTURE, LINEAR, LOGISTIC, RECONSTRUCTION, ModelConfig
+from .datasets.batches import consecutive_indices, load_batches
+from .datasets.clips import Clips
+from .datasets.own import as_clips
 from .distributed import ALONE, Ranks
 from .lengths import last_step, present_steps, split_clips
 from .metrics import MetricAccumulator, entropy_floor, frame_errors, nats, picture_errors, squared_sum
@@ -18,8 +21,27 @@ from .visualize import Clip
 _OF_ANY_RANGE = ("copy_last", "mean_frame")  # baselines that need no probabilities
 
 
+def clips_for(config: ModelConfig, clips: Any, *, finite: bool = False) -> Clips:
+    """Clips of your own, see `fit`, for a model of `config`. `finite` ones are read to their end."""
+    return as_clips(clips, config.frames, config.shortest, config.frame_shape, finite=finite)
+
+
+def evaluate(model: LSTMAutoencoder, clips: Any, *, batch_size: int = 50) -> dict[str, Any]:
+    """Every metric of every decoder over all clips, free running, on the device that the model is on.
+
+    clips: an array or tensor (N, T, C, H, W), or any data set of clips, as for `fit`.
+
+    Returns `{decoder: {metric: mean, per_step: {metric: [...]}}, clips: count}`: per frame `mse` and `mae` (summed over
+    its pixels in 0 to 1), of pictures `psnr` and `ssim`, and the loss, `nats` or `squared_error`; see `metrics.py`.
+    Raises ValueError for clips that do not fit the model.
+    """
+    held_out = clips_for(model.config, clips, finite=True)
+    batches = load_batches(held_out, consecutive_indices(len(held_out), batch_size))
+    return evaluate_batches(model, batches, model.encoder.mean.device)
+
+
 @torch.inference_mode()
-def evaluate(
+def evaluate_batches(
     model: LSTMAutoencoder,
     batches: Iterable[Tensor],
     device: torch.device,
@@ -106,7 +128,7 @@ def evaluate_baselines(
 
     `copy_last` (the last input frame) and `mean_frame` (C, H, W). For logistic outputs also `black`, all zeros, and
     `floor`, the truth itself: it has nats, because it is grey, and no error.
-    Ranks share the clips as in `evaluate`, and `input_frames` is the same.
+    Ranks share the clips as in `evaluate_batches`, and `input_frames` is the same.
     """
     names = ("floor", "copy_last", "mean_frame", "black") if model.config.output == LOGISTIC else _OF_ANY_RANGE
     accumulators = {name: MetricAccumulator() for name in names}

@@ -83,7 +83,8 @@ class _MeanOverFrames(torch.autograd.Function):
         return None, gradient.mul_(grad_output), None, None
 
 
-LOSSES = {LOGISTIC: bernoulli_nats, LINEAR: squared_error}
+Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # of outputs, targets (B, T, ...) and lengths (B,)
+LOSSES: dict[str, Loss] = {LOGISTIC: bernoulli_nats, LINEAR: squared_error}
 
 
 def total_loss(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

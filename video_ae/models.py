@@ -16,6 +16,7 @@ from .motion import Motion
 from .patches import fold_grid, fold_lengths, frames_to_vectors, unfold_grid, unit_range, vectors_to_frames
 from .pretrained import fetch, load_model, save_model
 from .recurrent import LSTM, State
+from .restored import mode
 
 _HIGHEST = 16.0  # of float frames, which may be standardised
 _LEAST_STD = 1e-2  # of the largest channel's: a channel that hardly changes is not blown up to unit variance
@@ -269,6 +270,10 @@ def _scale(vectors: Tensor) -> Tensor:
     return vectors.square().mean().sqrt().clamp(min=1e-6)
 
 
+def _mark_as_started(model: LSTMAutoencoder, _: object) -> None:
+    model.started = True
+
+
 class LSTMAutoencoder(nn.Module):
     """Encoder and decoders of Srivastava et al. (2015), figures 2 to 4; both decoders make the composite model."""
 
@@ -282,6 +287,8 @@ class LSTMAutoencoder(nn.Module):
                 for name in config.decoders
             }
         )
+        self.started = False  # whether it is more than new: see `start_from`
+        self.register_load_state_dict_post_hook(_mark_as_started)
 
     def forward(
         self,
@@ -302,40 +309,60 @@ class LSTMAutoencoder(nn.Module):
 
         Returns, per decoder, its outputs in time order before the output nonlinearity, shaped as the inputs:
         `reconstruction` as many steps as `inputs` has, zeros after each end, `future` `steps` of them. A variational
-        model under teacher forcing, that is in training, decodes a sample of its code and adds `kl`, (B',): nats
-        between the distribution of each code and a standard Gaussian.
+        model in training mode decodes a sample of its code, in evaluation mode the mean, and in training adds `kl`,
+        (B',): nats between the distribution of each code and a standard Gaussian.
         """
         grid = self.encoder.positions(inputs)
-        inputs, lengths = clear_padding(inputs, lengths), fold_lengths(lengths, grid)
-        sequences = fold_grid(inputs, grid)  # (B', T, ..., D)
-        _, states = self.encoder(sequences, lengths)
-        true_future = None if future is None else fold_grid(future, grid)
-        code, outputs = self.encoder.code(states), {}
-        divergence = None
-        if self.config.variational:
-            mean, log_variance = code.float().chunk(2, dim=-1)
-            code = mean
-            if teacher_forcing:
-                code = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-                divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(dim=1)
+        lengths = fold_lengths(lengths, grid)
+        past = fold_grid(inputs, grid)  # (B', T, ..., D)
+        following = None if future is None else fold_grid(future, grid)
+        past = clear_padding(past, lengths)
         wanted = self.config.decoders if decoders is None else decoders
+        steps = steps or (self.config.future_frames if following is None else following.shape[1])
+
+        states, code, divergence = self._encode(past, lengths)
+        outputs = {}
         if RECONSTRUCTION in wanted:
-            nothing = torch.zeros_like(sequences[:, 0])
-            teacher = sequences if teacher_forcing else None
-            decoder = self.decoders[RECONSTRUCTION]
-            outputs[RECONSTRUCTION] = decoder(states, code, nothing, sequences.shape[1], teacher, lengths)
+            outputs[RECONSTRUCTION] = self._rebuild(states, code, past, lengths, teacher_forcing)
         if FUTURE in wanted:
-            if steps is None:
-                steps = self.config.future_frames if true_future is None else true_future.shape[1]
-            teacher = true_future if teacher_forcing else None
-            last = last_step(sequences, lengths)
-            outputs[FUTURE] = self.decoders[FUTURE](states, code, last, steps, teacher)
+            outputs[FUTURE] = self._predict(states, code, last_step(past, lengths), steps, following, teacher_forcing)
+
         outputs = {name: unfold_grid(output, grid) for name, output in outputs.items()}
         return outputs if divergence is None else outputs | {"kl": divergence}
+
+    def _encode(self, past: Tensor, lengths: Tensor | None) -> tuple[list[State], Tensor, Tensor | None]:
+        """The encoder's last states, the code and, of a variational model in training, whose code is drawn, its
+        divergence from a standard Gaussian, (B',)."""
+        _, states = self.encoder(past, lengths)
+        code = self.encoder.code(states)
+        if not self.config.variational:
+            return states, code, None
+        mean, log_variance = code.float().chunk(2, dim=-1)
+        if not self.training:
+            return states, mean, None
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(dim=1)
+        return states, mean + torch.randn_like(mean) * (0.5 * log_variance).exp(), divergence
+
+    def _rebuild(
+        self, states: list[State], code: Tensor, past: Tensor, lengths: Tensor | None, teacher_forcing: bool
+    ) -> Tensor:
+        """Outputs (B', T, ..., D) of the reconstruction decoder, whose first input is zeros."""
+        teacher = past if teacher_forcing else None
+        first_input, steps = torch.zeros_like(past[:, 0]), past.shape[1]
+        outputs: Tensor = self.decoders[RECONSTRUCTION](states, code, first_input, steps, teacher, lengths)
+        return outputs
+
+    def _predict(
+        self, states: list[State], code: Tensor, last: Tensor, steps: int, future: Tensor | None, teacher_forcing: bool
+    ) -> Tensor:
+        """Outputs (B', steps, ..., D) of the future decoder, whose first input is the last vector."""
+        outputs: Tensor = self.decoders[FUTURE](states, code, last, steps, future if teacher_forcing else None)
+        return outputs
 
     @torch.no_grad()
     def start_from(self, clips: Tensor, *, least_std: float = _LEAST_STD) -> None:
         """Fit a new model to its data, frames (B, T, C, H, W): `Encoder.start_from`, and outputs at the mean frame."""
+        self.started = True
         self.encoder.start_from(clips, least_std=least_std)
         vectors = present_steps(self.encoder.to_vectors(clips))  # (N, ..., D)
         mean = vectors.flatten(0, -2).mean(dim=0)  # (D,)
@@ -434,7 +461,8 @@ class LSTMAutoencoder(nn.Module):
             raise ValueError(f"{steps} steps to predict: expected at least 1")
         vectors = self.encoder.to_vectors(clips)
         lengths = check_lengths(lengths, vectors.shape)
-        outputs = self(vectors, teacher_forcing=False, steps=steps, lengths=lengths, decoders=[decoder])
+        with mode(self, training=False):  # of a variational code the mean, whatever the model is doing besides
+            outputs = self(vectors, teacher_forcing=False, steps=steps, lengths=lengths, decoders=[decoder])
         frames = self.outputs_to_frames(outputs[decoder])
         if clips.ndim == 3:
             return frames.flatten(2)

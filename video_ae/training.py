@@ -1,42 +1,46 @@
-"""The training loop."""
+"""The training loop, and `fit`: a model and clips to a trained model."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from .callbacks import Callback
 from .checkpoint import Progress
-from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION, TrainConfig
-from .distributed import ALONE, Ranks
+from .config import MAY_CHANGE, ModelConfig, TrainConfig
+from .datasets.batches import consecutive_indices, load_batches, training_indices
+from .datasets.clips import Clips
+from .distributed import ALONE, Ranks, join
 from .errors import Interrupted, describe
-from .evaluation import evaluate, predict_clips
-from .lengths import clear_padding, split_clips
-from .losses import LOSSES, total_loss
-from .memory import peak_memory
+from .evaluation import clips_for
+from .losses import Loss
+from .memory import denormals_as_zero
 from .models import LSTMAutoencoder
-from .not_finite import first_cause
 from .optimizer import Optimizer
 from .precision import uses_bf16
-from .pretrained import save_model
-from .recurrent import segmented
-from .restored import mode, random_numbers_of, same_gradients
+from .record import Record
+from .restored import deterministic, same_gradients
 from .run_folder import RunFolder
-from .visualize import save_clip_gif, save_sheet, save_training_curves
+from .training_step import train_step
 
 _LOG_EVERY = 10  # steps between two rows of metrics.jsonl
+_ENDED = 1  # by a callback: no signal that is caught has this number
 _STEPS = 1000  # in a budget of minutes, as far as is known before the first one
+START_CLIPS = 200  # training clips that set the scale of the first weights
 _GO_ON = "the last checkpoint is intact: go on with --resume"
 _WAY_OUT = (
     "the last checkpoint is intact: begin a new run with a smaller --lr, from the best weights so far with --init-from"
@@ -45,246 +49,225 @@ _WAY_OUT = (
 
 def fit(
     model: LSTMAutoencoder,
-    config: TrainConfig,
-    run: RunFolder,
-    training_batches: Callable[[int], Iterator[Tensor]],
-    validation_batches: Callable[[], Iterator[Tensor]],
-    ranks: Ranks = ALONE,
-    resume_from: str | None = None,
-) -> Progress:
-    """Train `model` until the budget is used up.
+    clips: Any,
+    config: TrainConfig | None = None,
+    *,
+    validation: Any = None,
+    output_dir: Path | str | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    loss: Loss | None = None,
+    device: str = "auto",
+    workers: int = 0,
+    verbose: bool = True,
+) -> list[dict[str, Any]]:
+    """Train `model` on clips of your own.
 
-    training_batches:   given a step, the uint8 batches (B, T, C, H, W) from that step on, without end: this rank's
-                        share of each.
-    validation_batches: this rank's share of the validation clips, from the first again at every call.
-    ranks:              all of them train and end together, by the first one's clock; the first one writes the files.
-    resume_from:        the name of the run's checkpoint to go on from.
+    A model that is new is fitted to the scale of its data first (`LSTMAutoencoder.start_from`). With `validation`, it
+    ends with the weights of its lowest validation loss, otherwise with the last ones. Under `torchrun`, every process
+    calls it alike.
 
-    Raises `Interrupted` after SIGINT or SIGTERM to any rank, once the step is finished and saved, FloatingPointError,
-    with the cause named, where a number is not finite, and OSError where data cannot be read or files not be written.
-    The last checkpoint stays as it is.
+    clips:      an array or tensor (N, T, C, H, W), or any `torch.utils.data.Dataset` of clips (T, C, H, W), map-style
+                or iterable: uint8 frames in 0 to 255, float ones in 0 to 1. T is `model.config.frames`; where clips
+                have different lengths, the longest. Vectors of features, of any range, may be (T, D).
+    config:     the budget, the batch size, the learning rate, ... (default: 6.5 minutes in batches of 16).
+    validation: clips of the same kind that are not trained on; every `config.checkpoint_every` steps, and after the
+                last one, `config.validation_clips` of them are judged.
+    output_dir: a folder for metrics, checkpoints, pictures and the best model, as of `train.py`. None writes nothing.
+    resume:     go on with the run in `output_dir`, or begin it.
+    callbacks:  called after every step, and after every validation, with (step, metrics, model), on the first process;
+                one that returns True ends the training.
+    loss:       a function of outputs before their nonlinearity, targets (both (B, T, ..., D)) and lengths ((B,), or
+                None where all are T) to a scalar (default: that of `model.config.output`, see `losses.py`).
+    device:     auto, cpu, cuda, ...
+    workers:    processes that read a map-style data set.
+    verbose:    whether to show a progress bar.
+
+    Returns the metrics: a row every 10 steps (`step`, `sequences_seen`, `seconds`, the losses, ...) and one for every
+    validation, which has `validation`, as of `evaluate`, `validation_loss` and `best`.
+
+    Raises ValueError for clips that do not fit the model, FloatingPointError where the training diverges,
+    FileExistsError where `output_dir` holds anything that is not to be resumed, and, of a run with `output_dir`,
+    `Interrupted` once it is saved after Ctrl-C.
     """
-    model.to(ranks.device)
-    optimizer = Optimizer(model, config.lr, config.weight_decay)
-    progress = _begin(model, optimizer, run, ranks, resume_from)
-    parallel = ranks.parallel(model)
-    saved_step = progress.step
-    before, started = progress.seconds, time.monotonic()
+    config = TrainConfig() if config is None else config
+    training = clips_for(model.config, clips)
+    held_out: Clips | None = None
+    if validation is not None:
+        held_out = clips_for(model.config, validation, finite=True).sample(config.validation_clips)
     with (
-        _stop_signals() as received,
-        _progress_bar(config, progress, shown=ranks.first) as bar,
-        _way_out(),
-        same_gradients(model),
+        denormals_as_zero(),
+        join(device) as ranks,
+        deterministic(config.deterministic or torch.are_deterministic_algorithms_enabled()),
+        _closing(None if output_dir is None else RunFolder(output_dir)) as run,
     ):
-
-        def look_up() -> int:
-            """Sets the time, and returns the signal to stop at, 0 if none: on all ranks the same, or some would wait
-            for others that have stopped."""
-            seconds = before + time.monotonic() - started if ranks.first else 0.0
-            stop, progress.seconds = ranks.largest(received[0] if received else 0, seconds)
-            return int(stop)
-
-        stop = look_up()
-        batches = training_batches(progress.step)
-        while budget_used(config, progress) < 1 and not stop:
-            if progress.step % config.checkpoint_every == 0 and progress.step > progress.judged_step:
-                validate_and_save(model, optimizer, progress, run, validation_batches, ranks)
-                saved_step = progress.step
-                stop = look_up()
-                continue
-            lr = config.lr * schedule(next_fraction(config, progress), config.warmup)
-            clips = next(batches).to(ranks.device)
-            row = train_step(parallel, optimizer, clips, lr, config, progress.step + 1, ranks)
-            progress.step += 1
-            progress.sequences_seen += config.batch_size
-            stop = look_up()
-            if progress.step % _LOG_EVERY == 0 and ranks.first:
-                run.append_metrics(_progress_row(progress) | row)
-            speed = progress.sequences_seen / progress.seconds
-            bar.set_postfix_str(f"step {progress.step}, {speed:.0f} sequences/s, loss {row['loss']:.1f}", refresh=False)
-            bar.update(max(0.0, min(1.0, budget_used(config, progress)) - bar.n))
-        if not stop and progress.step > progress.judged_step:
-            validate_and_save(model, optimizer, progress, run, validation_batches, ranks)
-        elif progress.step > saved_step:  # not judged: that takes time, and who goes on does it first where it is due
-            ranks.on_first(lambda: _save_unjudged(model, optimizer, progress, run))
-    if stop:
-        raise Interrupted(stop, f"step {progress.step} is saved in {run.path}; go on with --resume")
-    return progress
+        config = dataclasses.replace(config, amp=_precision(model.config, config, ranks, run if resume else None))
+        resume_from = None if run is None else ranks.on_first(lambda: _open(run, model.config, config, resume))
+        if not model.started and resume_from is None:
+            sample = training.sample(START_CLIPS)
+            model.start_from(sample.__getitems__(range(len(sample))).to(model.encoder.mean.device))
+        record = train(
+            model,
+            training,
+            config,
+            held_out,
+            ranks,
+            run=run,
+            resume_from=resume_from,
+            callbacks=callbacks,
+            loss=loss,
+            workers=workers,
+            keep_best=True,
+            verbose=verbose,
+        )
+    if record.best_weights is not None:
+        model.load_state_dict(record.best_weights)
+    return record.rows
 
 
-def _begin(
-    model: LSTMAutoencoder, optimizer: torch.optim.Optimizer, run: RunFolder, ranks: Ranks, resume_from: str | None
-) -> Progress:
-    """Everything as it was at a checkpoint, or else a first one: who is killed early goes on from the same weights."""
-    if resume_from is not None:
-        progress = run.checkpoints.load(resume_from, model, optimizer)
-        ranks.on_first(lambda: run.restore_metrics(run.checkpoints.metrics(resume_from)))
-        return progress
-    progress = Progress()
-    ranks.on_first(lambda: run.checkpoints.save(model, optimizer, progress, best=False))
-    return progress
+def _precision(model: ModelConfig, config: TrainConfig, ranks: Ranks, begun: RunFolder | None) -> str:
+    """`on` or `off` for the `amp` of a run: stored with it, so that it goes on as it began."""
+    if config.amp == "auto" and begun is not None and begun.exists():
+        return ranks.on_first(lambda: str(begun.config()["training"]["amp"]))
+    clips = math.ceil(config.batch_size / ranks.size / config.accumulate)
+    return ranks.on_first(lambda: "on" if uses_bf16(config.amp, model, clips, ranks.device) else "off")
 
 
 @contextmanager
-def _way_out() -> Iterator[None]:
-    """Errors within it say what is left of the run, and what to do."""
+def _closing(run: RunFolder | None) -> Iterator[RunFolder | None]:
     try:
-        yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader"):  # torch's word for the processes that read data
-            raise
-        cause = "was silent for too long" if "timed out" in str(error) else "was killed, perhaps for want of memory"
-        raise ChildProcessError(f"a process that reads data {cause}; {_GO_ON}, perhaps with fewer --workers") from error
-    except FloatingPointError as error:
-        raise FloatingPointError(f"{error}; {_WAY_OUT}") from error
-    except OSError as error:
-        raise OSError(f"{describe(error)}; the last checkpoint is intact; mend it and go on with --resume") from error
+        yield run
+    finally:
+        if run is not None:
+            run.close()
 
 
-def train_step(
-    model: LSTMAutoencoder | DistributedDataParallel,
-    optimizer: torch.optim.Optimizer,
-    clips: Tensor,
-    lr: float,
-    config: TrainConfig,
-    step: int,
-    ranks: Ranks = ALONE,
-) -> dict[str, float]:
-    """One step on clips (B, T, C, H, W); returns the losses per frame, the gradient norm and the rate.
-
-    Shorter clips end in NaN, see `split_clips`. The batch is that of all ranks together, which may have different
-    numbers of clips, and every rank computes its clips in `config.accumulate` parts: losses are means over the frames
-    of all of them, so that neither changes what is learnt. What is random depends on the seed, the step, the rank and
-    the part. Raises FloatingPointError on all ranks, which names the cause, before a loss or gradient that is not
-    finite can reach the weights.
-    """
-    trained = model.module if isinstance(model, DistributedDataParallel) else model
-    parts = [split_clips(part, trained.config.input_frames) for part in clips.tensor_split(config.accumulate)]
-    weights = {RECONSTRUCTION: config.reconstruction_weight, FUTURE: config.future_weight, "kl": config.beta}
-    bf16 = uses_bf16(config.amp, trained.config, max(len(part) for part, _, _ in parts), clips.device)
-    optimizer.zero_grad()
-    losses = []
-    for number, (part, share) in enumerate(zip(parts, _shares(parts, ranks), strict=True)):
-        more = number + 1 < len(parts)
-        with model.no_sync() if more and isinstance(model, DistributedDataParallel) else nullcontext():
-            with (
-                torch.autocast(clips.device.type, torch.bfloat16, enabled=bf16),
-                random_numbers_of(_seed_of(config.seed, step, ranks.rank, number), clips.device),
-                segmented(trained, recompute=config.recompute, truncate=config.truncate),
-                mode(trained, training=True),
-            ):
-                terms = {name: share[name] * term for name, term in _losses(trained, model, part, config).items()}
-                loss = total_loss(terms, weights)
-            (ranks.size * loss).backward()  # DistributedDataParallel takes the mean over the ranks, the sum is wanted
-        losses.append(torch.stack([*terms.values(), loss]).detach())
-    gradients = [parameter.grad for parameter in trained.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    found = ranks.total(torch.stack(losses).sum(dim=0))
-    *values, gradient_norm = torch.cat([found, norm[None]]).tolist()  # the one time that the step waits for a GPU
-    if math.isinf(gradient_norm):  # squares overflow long before gradients do, and these can still be clipped
-        largest = torch.stack([gradient.abs().max() for gradient in gradients]).max()
-        norm = torch.nn.utils.get_total_norm([gradient / largest for gradient in gradients])
-        gradient_norm = largest.item() * norm.item()  # not on the device: MPS has no float64
-    row = dict(zip([*terms, "loss"], values, strict=True))
-    if not math.isfinite(row["loss"]) or not math.isfinite(gradient_norm):
-        raise FloatingPointError(f"step {step}: {_cause(trained, parts, row, config, ranks)}")
-    if gradient_norm > config.clip_grad:
-        torch._foreach_mul_(gradients, config.clip_grad / gradient_norm)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.step()
-    return row | {"gradient_norm": gradient_norm, "lr": lr}
+def _open(run: RunFolder, model: ModelConfig, config: TrainConfig, resume: bool) -> str | None:
+    """The checkpoint to go on from, or else a folder for a new run. Raises ValueError for a run of other configs."""
+    wanted = {"model": dataclasses.asdict(model), "data": None, "training": dataclasses.asdict(config)}
+    if not (resume and run.exists()):
+        run.create(wanted)
+        return None
+    stored = run.config()
+    for part in ("model", "training"):
+        for name, value in json.loads(json.dumps(wanted[part])).items():
+            before = stored[part].get(name)
+            if before != value and name not in MAY_CHANGE:
+                raise ValueError(
+                    f"{run.path}: the run has {name} {before}, not {value}; resume with that, or start anew"
+                )
+    resume_from = run.take_up()
+    run.update(stored | wanted)
+    return resume_from
 
 
-Part = tuple[Tensor, Tensor, Tensor | None]  # what `split_clips` returns
-
-
-def _shares(parts: list[Part], ranks: Ranks) -> list[dict[str, float]]:
-    """What each part's mean of a loss weighs in the mean over the parts of all ranks."""
-    counts = [
-        (inputs.shape[0] * inputs.shape[1] if lengths is None else int(lengths.sum()), len(inputs))
-        for inputs, _, lengths in parts
-    ]
-    all_frames, all_clips = ranks.sums(*(sum(column) for column in zip(*counts, strict=True)))
-    shares = [(frames / all_frames, clips / all_clips) for frames, clips in counts]
-    return [{RECONSTRUCTION: of_frames, FUTURE: of_clips, "kl": of_frames} for of_frames, of_clips in shares]
-
-
-def _losses(model: LSTMAutoencoder, forward: Callable[..., Any], part: Part, config: TrainConfig) -> dict[str, Tensor]:
-    """The mean of every loss over the frames of a part; `forward` is the model's."""
-    inputs, future, lengths = part
-    targets = {
-        RECONSTRUCTION: clear_padding(model.encoder.to_vectors(inputs), lengths),
-        FUTURE: model.encoder.to_vectors(future),
-    }
-    read = _corrupted(targets[RECONSTRUCTION], config)
-    outputs = forward(read, targets[FUTURE], teacher_forcing=True, lengths=lengths)
-    loss_function = LOSSES[model.config.output]
-    ends = {RECONSTRUCTION: lengths, FUTURE: None}
-    terms = {name: loss_function(outputs[name], targets[name], ends[name]) for name in model.decoders}
-    if "kl" in outputs:
-        frames = inputs.shape[0] * inputs.shape[1] if lengths is None else lengths.sum()
-        terms["kl"] = outputs["kl"].sum() / frames
-    return terms
-
-
-def _corrupted(vectors: Tensor, config: TrainConfig) -> Tensor:
-    """What a denoising encoder reads instead of `vectors` (B, T, ...): with noise, and some steps missing."""
-    if config.noise:
-        vectors = vectors + config.noise * torch.randn_like(vectors)
-    if config.drop_frames:
-        kept = torch.rand(vectors.shape[:2], device=vectors.device) >= config.drop_frames  # (B, T)
-        vectors = vectors * kept[(..., *[None] * (vectors.ndim - 2))]
-    return vectors
-
-
-def _seed_of(*where: int) -> int:
-    """A seed for (seed, step, rank, part): a resumed run draws what it would have drawn, and no two clips of a batch
-    get the same random numbers."""
-    return int(np.random.SeedSequence(where).generate_state(1, np.uint64)[0] >> 1)
-
-
-def validate_and_save(
+def train(
     model: LSTMAutoencoder,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    run: RunFolder,
-    validation_batches: Callable[[], Iterator[Tensor]],
-    ranks: Ranks,
-) -> None:
-    """Judge the model on the validation clips of all ranks, draw the first of them, and write a checkpoint."""
-    results = evaluate(model, validation_batches(), ranks.device, ranks)
-    metric = LOSS_NAMES[model.config.output]
-    losses = [results[name][metric] for name in model.decoders]
-    if None in losses:
-        raise FloatingPointError(f"step {progress.step}: the validation loss is not finite")
-    loss = sum(losses)
-    best = loss < progress.best_loss
-    progress.best_loss, progress.judged_step = min(loss, progress.best_loss), progress.step
-    (memory,) = ranks.largest(peak_memory(ranks.device))
-    row = _progress_row(progress) | {"peak_memory_bytes": int(memory), "best": best, "validation": results}
+    clips: Clips,
+    config: TrainConfig,
+    validation: Clips | None,
+    ranks: Ranks = ALONE,
+    *,
+    run: RunFolder | None = None,
+    resume_from: str | None = None,
+    callbacks: Sequence[Callback] = (),
+    loss: Loss | None = None,
+    workers: int = 0,
+    keep_best: bool = False,
+    verbose: bool = True,
+) -> Record:
+    """Train `model` until the budget is used up; what `fit` and `train.py` do once everything is open.
 
-    def write() -> None:
-        if not model.config.features:
-            clips = predict_clips(model, next(validation_batches())[:1], ranks.device)
-            save_clip_gif(run.samples / f"step-{progress.step:06d}.gif", clips[0])
-            save_sheet(run.samples / f"step-{progress.step:06d}-sheet.png", clips)
-        run.append_metrics(row)
-        save_training_curves(run.curves, run.metrics(), metric)
-        if best:
-            save_model(model, run.model, progress.sequences_seen)
-        run.checkpoints.save(model, optimizer, progress, best=best)
+    ranks:       all of them train and end together, by the first one's clock; the first one writes the files.
+    resume_from: the name of the run's checkpoint to go on from.
+    keep_best:   whether the record has the weights of the lowest validation loss at the end.
 
-    ranks.on_first(write)
+    Raises `Interrupted` after SIGINT or SIGTERM to any rank, once the step is finished and saved, of a run that has a
+    folder; FloatingPointError, with the cause named, where a number is not finite, and OSError where data cannot be
+    read or files not be written. The last checkpoint stays as it is.
+    """
+
+    def training_batches(first_step: int) -> Iterator[Tensor]:
+        indices = training_indices(clips, config.batch_size, seed=config.seed, first_step=first_step)
+        return load_batches(clips, map(ranks.share, indices), workers=workers)
+
+    def validation_batches() -> Iterator[Tensor]:
+        assert validation is not None
+        held_out = ranks.share(range(len(validation)))
+        at_a_time = math.ceil(config.batch_size / ranks.size)
+        indices = ([held_out[place] for place in batch] for batch in consecutive_indices(len(held_out), at_a_time))
+        return load_batches(validation, indices)
+
+    model.to(ranks.device)
+    optimizer = Optimizer(model, config.lr, config.weight_decay)
+    judged_by = None if validation is None else validation_batches
+    record = Record(model, optimizer, config, judged_by, run, ranks, keep_best=keep_best)
+    record.begin(resume_from)
+    progress = record.progress
+    parallel = ranks.parallel(model)
+    before, started = progress.seconds, time.monotonic()
+    shown = verbose and ranks.first
+    with (
+        _stop_signals(run is not None) as received,
+        _progress_bar(config, progress, shown=shown) as bar,
+        _way_out(run),
+        same_gradients(model),
+    ):
+
+        def clock() -> float:
+            return before + time.monotonic() - started
+
+        def agree(ends: bool = False) -> int:
+            """Sets the time, and returns the signal to stop at, `_ENDED` where a callback has ended the training, or 0:
+            on all ranks the same, or some would wait for others that have stopped."""
+            found = received[0] if received else _ENDED * ends
+            stop, progress.seconds = ranks.largest(found, clock() if ranks.first else 0.0)
+            return int(stop)
+
+        def tell(metrics: dict[str, Any]) -> bool:
+            """Whether a callback ends the training."""
+            answers = [callback(progress.step, metrics, model) for callback in callbacks]  # all of them are called
+            return True in answers
+
+        def judge() -> int:
+            metrics = record.judge()
+            return agree(ranks.first and tell(metrics))
+
+        stop = agree()
+        if record.due and not stop:
+            stop = judge()
+        batches = training_batches(progress.step)
+        for fraction in () if stop else steps(config, progress):
+            lr = config.lr * schedule(fraction, config.warmup)
+            batch = next(batches).to(ranks.device)
+            losses = train_step(parallel, optimizer, batch, lr, config, progress.step, ranks, loss)
+            progress.seconds = clock()
+            ends = ranks.first and tell(record.add(losses, keep=progress.step % _LOG_EVERY == 0))
+            stop = agree(ends)
+            speed = progress.sequences_seen / progress.seconds
+            postfix = f"step {progress.step}, {speed:.0f} sequences/s, loss {losses['loss']:.1f}"
+            bar.set_postfix_str(postfix, refresh=False)
+            bar.update(max(0.0, min(1.0, budget_used(config, progress)) - bar.n))
+            if record.due and not stop:
+                stop = judge()
+            if stop:
+                break
+        if record.unjudged and stop in (0, _ENDED):
+            judge()
+        record.save_unjudged()
+    if stop > _ENDED:
+        assert run is not None
+        raise Interrupted(stop, f"step {progress.step} is saved in {run.path}; go on with --resume")
+    return record
 
 
-def _save_unjudged(
-    model: LSTMAutoencoder, optimizer: torch.optim.Optimizer, progress: Progress, run: RunFolder
-) -> None:
-    """A checkpoint, and a model to use where there is none yet."""
-    run.checkpoints.save(model, optimizer, progress, best=False)
-    if progress.best_loss == float("inf"):
-        save_model(model, run.model, progress.sequences_seen)
+def steps(config: TrainConfig, progress: Progress) -> Iterator[float]:
+    """The steps until the budget is used up, counted as they begin: of each, where in the schedule it lies."""
+    while budget_used(config, progress) < 1:
+        fraction = next_fraction(config, progress)
+        progress.step += 1
+        progress.sequences_seen += config.batch_size
+        yield fraction
 
 
 def budget_used(config: TrainConfig, progress: Progress) -> float:
@@ -317,21 +300,16 @@ def schedule(fraction: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (fraction - warmup) / (1 - warmup)))
 
 
-def _cause(model: LSTMAutoencoder, parts: list[Part], row: dict[str, float], config: TrainConfig, ranks: Ranks) -> str:
-    """What stopped being finite first, in any of the ranks."""
-
-    def repeat() -> None:
-        for part in parts:
-            _losses(model, model, part, config)
-
-    read = [(clear_padding(inputs, lengths), future) for inputs, future, lengths in parts]
-    return str(min(ranks.gather(list(first_cause(model, read, row, repeat))))[1])
-
-
 @contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collects the first SIGINT or SIGTERM into the list it yields; the second one acts at once."""
+def _stop_signals(saved: bool) -> Iterator[list[int]]:
+    """Collects the first SIGINT or SIGTERM into the list it yields; the second one acts at once.
+
+    Where nothing is saved, or in a thread, which Python allows no handlers, they act at once as well.
+    """
     received: list[int] = []
+    if not saved or threading.current_thread() is not threading.main_thread():
+        yield received
+        return
     previous: dict[int, Any] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -359,10 +337,20 @@ def _progress_bar(config: TrainConfig, progress: Progress, *, shown: bool) -> tq
     )
 
 
-def _progress_row(progress: Progress) -> dict[str, float]:
-    return {
-        "step": progress.step,
-        "sequences_seen": progress.sequences_seen,
-        "seconds": round(progress.seconds, 3),
-        "sequences_per_second": round(progress.sequences_seen / progress.seconds, 1),
-    }
+@contextmanager
+def _way_out(run: RunFolder | None) -> Iterator[None]:
+    """Errors within it say what is left of the run, and what to do."""
+    if run is None:
+        yield
+        return
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader"):  # torch's word for the processes that read data
+            raise
+        cause = "was silent for too long" if "timed out" in str(error) else "was killed, perhaps for want of memory"
+        raise ChildProcessError(f"a process that reads data {cause}; {_GO_ON}, perhaps with fewer --workers") from error
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}; {_WAY_OUT}") from error
+    except OSError as error:
+        raise OSError(f"{describe(error)}; the last checkpoint is intact; mend it and go on with --resume") from error

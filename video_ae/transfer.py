@@ -14,12 +14,13 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional
 
+from .checkpoint import Progress
 from .classifier import ClassifierConfig, LSTMClassifier
-from .config import FineTuning
+from .config import FineTuning, TrainConfig
 from .models import Encoder
 from .precision import uses_bf16
 from .restored import mode, random_numbers_of, same_gradients
-from .training import fraction_at, schedule
+from .training import schedule, steps
 
 Labels = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
@@ -88,14 +89,13 @@ def _train(
     ]
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     batches = _shuffled(clips, recipe.clips_per_step, seed)
-    steps = max(recipe.steps, -(-len(clips) // recipe.clips_per_step))
     bf16 = uses_bf16(recipe.amp, classifier.encoder.config, recipe.clips_per_step, device)
-    for step in range(steps):
-        fraction = fraction_at(step, steps)
+    budget = TrainConfig(steps=max(recipe.steps, -(-len(clips) // recipe.clips_per_step)), warmup=0.1)
+    for fraction in steps(budget, Progress()):
         for parameter in learning:
             parameter.requires_grad_(fraction > recipe.frozen)
         for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * group["share"] * schedule(fraction, warmup=0.1)
+            group["lr"] = recipe.lr * group["share"] * schedule(fraction, budget.warmup)
         batch = next(batches)
         labels = torch.from_numpy(data.labels[data.videos[batch]]).to(device)
         vectors = classifier.encoder.to_vectors(data.clips.__getitems__(batch.tolist()).to(device))

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from benchmarks.torture.outcome import Outcome, count
 from video_ae import LSTMAutoencoder, ModelConfig, TrainConfig
 from video_ae.checkpoint import Checkpoints
 from video_ae.config import FUTURE, RECONSTRUCTION
+from video_ae.datasets.clips import Clips
 from video_ae.distributed import ALONE, Ranks, join
 from video_ae.errors import Interrupted
 from video_ae.run_folder import RunFolder
-from video_ae.training import fit
+from video_ae.training import train
 
 ROOT = Path(__file__).parent.parent.parent
 _STEPS = 40
@@ -69,18 +70,36 @@ def train_kind(kind: str, folder: Path, *, seed: int, ranks: Ranks = ALONE, stop
         stored = {"model": dataclasses.asdict(config), "data": {}, "training": dataclasses.asdict(training)}
         ranks.on_first(lambda: run.create(stored))
 
-    def training_batches(first_step: int) -> Iterator[torch.Tensor]:
-        for step in range(first_step, _STEPS):
-            if step + 1 == stop_in and ranks.first:
-                os.kill(os.getpid(), signal.SIGTERM)
-            yield torch.stack([_clip(seed, 100 + index) for index in ranks.share(range(4 * step, 4 * step + 4))])
-
-    def validation_batches() -> Iterator[torch.Tensor]:
-        yield torch.stack([_clip(seed, index) for index in ranks.share(range(2))])
-
+    clips = _Drawn(seed, None if stop_in is None or not ranks.first else 4 * (stop_in - 1))
     bar = contextlib.redirect_stderr(io.StringIO())
     with contextlib.closing(run), contextlib.suppress(Interrupted), bar:
-        fit(model, training, run, training_batches, validation_batches, ranks, resume_from)
+        train(model, clips, training, clips.sample(2), ranks, run=run, resume_from=resume_from)
+
+
+class _Drawn(Clips):
+    """Random clips without end; SIGTERM comes when the one with the number `stop_at` is read."""
+
+    split, available = "all", None
+
+    def __init__(self, seed: int, stop_at: int | None = None, clips: int | None = None) -> None:
+        self.seed, self.stop_at, self.clips = seed, stop_at, clips
+
+    @property
+    def endless(self) -> bool:
+        return self.clips is None
+
+    def sample(self, clips: int) -> _Drawn:
+        return _Drawn(self.seed, clips=clips)
+
+    def __len__(self) -> int:
+        assert self.clips is not None
+        return self.clips
+
+    def __getitems__(self, indices: Sequence[int]) -> torch.Tensor:
+        if self.stop_at in indices:
+            os.kill(os.getpid(), signal.SIGTERM)
+        first = 0 if self.clips else 100  # so that no clip trains and validates
+        return torch.stack([_clip(self.seed, first + index) for index in indices])
 
 
 def _clip(seed: int, index: int) -> torch.Tensor:

@@ -14,16 +14,17 @@ import argparse
 import dataclasses
 import math
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import (
+    BUDGET,
     DENSE,
     FUTURE,
     LINEAR,
+    MAY_CHANGE,
     PRESETS,
     ModelConfig,
     TrainConfig,
@@ -37,16 +38,11 @@ from ..shell import as_typed, shell_path
 from . import cli
 
 if TYPE_CHECKING:
-    import torch
-
     from ..datasets.division import Division
     from ..distributed import Ranks
     from ..run_folder import RunFolder
 
-_START_CLIPS = 200  # training clips that set the scale of the first weights
 _MOST_POSITIONS = 1024  # of patches that nobody chose: more would take hours without a word
-_BUDGET = ("steps", "max_minutes")
-_MAY_CHANGE = (*_BUDGET, "accumulate")  # with --resume: what changes nothing about the steps that were made
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -92,9 +88,9 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         parser.error("--resume needs the run to go on with: --output-dir")
     if arguments.resume and "init_from" in given:
         parser.error("--resume goes on with the run's own weights: leave out --init-from")
-    budget = {name for name in _BUDGET if name in given}
+    budget = {name for name in BUDGET if name in given}
     if len(budget) == 1:  # the one that was given replaces the default, or the stored one, of the other kind
-        (other,) = set(_BUDGET) - budget
+        (other,) = set(BUDGET) - budget
         given[other] = None
     return arguments
 
@@ -152,11 +148,11 @@ def change_model(model: ModelConfig, given: dict[str, Any]) -> ModelConfig:
 
 
 def inherit(stored: dict[str, Any], given: dict[str, Any], source: str) -> tuple[ModelConfig, DataConfig, TrainConfig]:
-    """The configs of a run to resume. Raises ValueError for a flag that contradicts them, but for `_MAY_CHANGE`."""
+    """The configs of a run to resume. Raises ValueError for a flag that contradicts them, but for `MAY_CHANGE`."""
     model = from_json(ModelConfig, stored["model"], source)
     data = from_json(DataConfig, stored["data"], source)
     training = from_json(TrainConfig, stored["training"], source)
-    wanted = {key: given[key] for key in given if key not in _MAY_CHANGE}
+    wanted = {key: given[key] for key in given if key not in MAY_CHANGE}
     if wanted.get("amp") == "auto":  # what the run chose, when it began
         wanted["amp"] = training.amp
     if "preset" in given:
@@ -175,7 +171,7 @@ def inherit(stored: dict[str, Any], given: dict[str, Any], source: str) -> tuple
                 raise ValueError(
                     f"{source}: the run has {field.name} {before}, not {after}{by}; leave out the flag or start anew"
                 )
-    return model, moved, cli.override(training, {key: given[key] for key in _MAY_CHANGE if key in given})
+    return model, moved, cli.override(training, {key: given[key] for key in MAY_CHANGE if key in given})
 
 
 def refuse_empty_parts(training: TrainConfig, processes: int) -> None:
@@ -199,10 +195,10 @@ def main(arguments: argparse.Namespace) -> None:
         join(arguments.device) as ranks,
         redirect_stdout(sys.stdout if ranks.first else None),
     ):
-        train(arguments, ranks)
+        run_training(arguments, ranks)
 
 
-def train(arguments: argparse.Namespace, ranks: Ranks) -> None:
+def run_training(arguments: argparse.Namespace, ranks: Ranks) -> None:
     from ..memory import keep_freed_memory
     from ..recurrent import compile_steps
     from ..run_folder import RunFolder
@@ -262,14 +258,13 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     """Train as `choose` says, from the run's last checkpoint if it has one, and tell what came of it."""
     import torch
 
-    from ..datasets.batches import consecutive_indices, load_batches, training_indices
     from ..datasets.division import Division
     from ..memory import peak_memory
     from ..models import LSTMAutoencoder
     from ..pretrained import load_initial_weights
     from ..report.run import try_to_write, write_run
     from ..restored import deterministic
-    from ..training import fit
+    from ..training import START_CLIPS, train
 
     # Everything that can be wrong shows before the first file is written.
     config, begun, source = chosen["config"], chosen["begun"], str(run.path / "config.json")
@@ -280,8 +275,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     resume_from = ranks.on_first(run.take_up) if begun else None
     device = ranks.device
     painted_on = "cpu" if workers else device
-    shortest = model_config.frames - model_config.input_frames + 1
-    frames = model_config.frames
+    shortest, frames = model_config.shortest, model_config.frames
     clips = data.open("train", frames, seed=training.seed, device=painted_on, shortest=shortest, division=division)
     every_validation_clip = data.open("validation", frames, shortest=shortest, division=division)
     validation_clips = every_validation_clip.sample(training.validation_clips)
@@ -290,30 +284,20 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     if resume_from is None and "init_from" in config:
         load_initial_weights(model, Path(config["init_from"]))
     elif resume_from is None:
-        sample = clips.sample(_START_CLIPS)
-        first_clips = sample.__getitems__(range(len(sample))).cpu()
-        model.start_from(first_clips, **data.source.start)
+        sample = clips.sample(START_CLIPS)
+        model.start_from(sample.__getitems__(range(len(sample))).cpu(), **data.source.start)
     ranks.on_first(lambda: run.update(config) if begun else run.create(config, chosen["division"]))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     precision = "bf16" if training.amp == "on" else "float32"
     where = f"{device.type}, {ranks.size} processes" if ranks.size > 1 else device
     print(f"{_kind(model_config.decoders)} model, {parameters / 1e6:.1f} M parameters, {precision} on {where}")
-
     if not clips.endless:
         print(f"{len(clips)} training clips, {len(validation_clips)} to validate")
 
-    def training_batches(first_step: int) -> Iterator[torch.Tensor]:
-        indices = training_indices(clips, training.batch_size, seed=training.seed, first_step=first_step)
-        return load_batches(clips, map(ranks.share, indices), workers=workers)
-
-    def validation_batches() -> Iterator[torch.Tensor]:
-        held_out = ranks.share(range(len(validation_clips)))
-        at_a_time = math.ceil(training.batch_size / ranks.size)
-        indices = ([held_out[place] for place in batch] for batch in consecutive_indices(len(held_out), at_a_time))
-        return load_batches(validation_clips, indices)
-
     with deterministic(training.deterministic):
-        progress = fit(model, training, run, training_batches, validation_batches, ranks, resume_from)
+        progress = train(
+            model, clips, training, validation_clips, ranks, run=run, resume_from=resume_from, workers=workers
+        ).progress
     if resume_from is not None and progress.step == int(resume_from.removeprefix("step-")):
         print("nothing was left to do: the budget is used up; raise --steps or --max-minutes to train longer")
     minutes, seconds = divmod(round(progress.seconds), 60)

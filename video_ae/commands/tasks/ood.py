@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ...config import FUTURE, LOSS_NAMES, RECONSTRUCTION, ModelConfig
-from ...evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
+from ...evaluation import evaluate_baselines, evaluate_batches, mean_frame, predict_clips
 from ...files import write_json
 from ...report.tables import ood_table
 from ...results import replace_results
@@ -67,7 +67,7 @@ def _judge(opened: Opened, clips: Clips, count: int, batch_size: int, judged: st
     def loaded(what: str) -> Iterator[Tensor]:
         return batches(clips, range(count), batch_size, f"{name}, {what}")
 
-    results = evaluate(opened.model, loaded("model"), opened.device)
+    results = evaluate_batches(opened.model, loaded("model"), opened.device)
     mean = mean_frame(loaded("mean frame"))
     return results | {"baselines": evaluate_baselines(opened.model, loaded("baselines"), mean, judged, opened.device)}
 

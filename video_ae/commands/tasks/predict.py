@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...config import FUTURE, LOSS_NAMES, RECONSTRUCTION
-from ...evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
+from ...evaluation import evaluate_baselines, evaluate_batches, mean_frame, predict_clips
 from ...files import write_json
 from ...lengths import split_clips
 from ...report.tables import table
@@ -39,7 +39,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     def loaded(what: str) -> Iterator[Tensor]:
         return batches(clips, ranks.share(range(count)), arguments.batch_size, what if ranks.first else "")
 
-    results = evaluate(model, loaded("model"), device, ranks, input_frames=input_frames)
+    results = evaluate_batches(model, loaded("model"), device, ranks, input_frames=input_frames)
     if results["clips"] != count:
         raise ValueError(f"evaluated {results['clips']} clips, expected {count}: the data set is not what it says")
     judged = FUTURE if FUTURE in model.decoders else "reconstruction"

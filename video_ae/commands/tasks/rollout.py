@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...config import FUTURE, LOSS_NAMES
-from ...evaluation import evaluate, evaluate_baselines, mean_frame, predict_clips
+from ...evaluation import evaluate_baselines, evaluate_batches, mean_frame, predict_clips
 from ...files import write_json
 from ...lengths import split_clips
 from ...models import Decoder, LSTMAutoencoder
@@ -46,7 +46,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     def loaded(what: str) -> Iterator[Tensor]:
         return batches(clips, range(count), at_a_time, what)
 
-    future = evaluate(model, loaded("model"), device, input_frames=read)[FUTURE]
+    future = evaluate_batches(model, loaded("model"), device, input_frames=read)[FUTURE]
     mean = mean_frame(loaded("mean frame"))
     baselines = evaluate_baselines(model, loaded("baselines"), mean, FUTURE, device, input_frames=read)
     metrics = tuple(dict.fromkeys([LOSS_NAMES[model.config.output], "mse"]))
