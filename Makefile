@@ -20,9 +20,7 @@ setup: .venv/ready  ## the environment .venv, and nothing else
 	@touch .venv/ready
 
 demo: setup  ## train a convolutional model on bundled digits, evaluate it, draw what it predicts (8 minutes)
-	$(BIN)/python train.py --composite --max-minutes 5.5 --output-dir runs/demo --resume
-	$(BIN)/python evaluate.py runs/demo
-	$(BIN)/python evaluate.py runs/demo --tasks classify --labels direction --labels-per-class 5 50 --steps 25 --num-seeds 2 --clips 200
+	$(BIN)/python -m video_ae demo
 
 curve: setup  ## videos to a label-efficiency curve: make curve RUN=runs/mine FLAGS="--dataset video-folder --data-dir VIDEOS"
 	$(BIN)/python train.py --composite --output-dir $(RUN) --resume $(FLAGS)

@@ -107,8 +107,8 @@ class StreamedClips(Clips):
                 raise ValueError(f"{type(self.given).__name__} yields no clips, expected at least one")
 
     def sample(self, clips: int) -> Any:
-        """The first clips."""
-        return OwnClips(list(islice(iter(self.given), clips)), self.frames, self.shortest, self.shape)
+        """The first clips, as many as there are."""
+        return as_clips(list(islice(iter(self.given), clips)), self.frames, self.shortest, self.shape)
 
     def __len__(self) -> int:
         raise TypeError("an iterable data set has no length")

@@ -18,7 +18,7 @@ def test_help_lists_every_command_in_a_line(capsys):
         main(["--help"])
     assert ended.value.code == 0
     lines = capsys.readouterr().out.splitlines()
-    for command in ("train", "evaluate", "percepts", "hub"):
+    for command in ("demo", "train", "evaluate", "percepts", "hub"):
         assert sum(line.startswith(f"    {command} ") for line in lines) == 1
 
 
@@ -30,7 +30,7 @@ def test_what_is_no_command_is_a_usage_error(words, capsys):
     assert "error: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "percepts", "hub"])
+@pytest.mark.parametrize("command", ["demo", "train", "evaluate", "percepts", "hub"])
 def test_words_after_the_command_are_its_own(command, capsys):
     """`--help` among them, and the exit code of what is wrong with them."""
     with pytest.raises(SystemExit) as ended:

@@ -33,7 +33,7 @@ from video_ae.restored import deterministic, mode, same_gradients
 from video_ae.run_folder import RunFolder
 from video_ae.training import fit
 from video_ae.training_step import train_step
-from video_ae.transfer import build, fine_tune, label_efficiency, train_arm, video_scores
+from video_ae.transfer import build, fine_tune_videos, label_efficiency, train_arm, video_scores
 
 CPU = torch.device("cpu")
 CONFIG = ModelConfig(frame_shape=(1, 28, 28), hidden_size=4, input_frames=3, future_frames=2, code_size=3)
@@ -117,9 +117,9 @@ def call(name: str, model: LSTMAutoencoder, classifier: LSTMClassifier, folder: 
         case "build":
             build("scratch", model.encoder, data, RECIPE, seed=1)
         case "fine_tune":
-            fine_tune(classifier, data, np.arange(20), RECIPE, seed=1)
+            fine_tune_videos(classifier, data, np.arange(20), RECIPE, seed=1)
         case "fine_tune frozen":
-            fine_tune(classifier, data, np.arange(20), FineTuning(steps=2, clips_per_step=4, frozen=1), seed=1)
+            fine_tune_videos(classifier, data, np.arange(20), FineTuning(steps=2, clips_per_step=4, frozen=1), seed=1)
         case "train_arm":
             video_scores(train_arm("single_frame", model.encoder, data, np.arange(20), RECIPE, seed=1), data)
         case "label_efficiency":

@@ -53,6 +53,36 @@ def test_the_wheels_only_top_level_name_is_video_ae(tmp_path):
     assert usage.startswith("usage: video-ae train ")
     assert "train.py" not in usage
 
+    tiny = "--composite --cell lstm --hidden-size 4 --steps 2 -b 2 --validation-clips 2 --device cpu"
+    command = str(installed / "bin" / "video-ae")
+    assert "video-ae evaluate" in said_by(command, "train", *tiny.split(), "--output-dir", "mine")
+    said = said_by(command, "evaluate", "mine", "--clips", "2")
+    assert "report   mine/report.html" in said
+    assert (tmp_path / "mine" / "report.html").is_file()
+    (tmp_path / "own.py").write_text(OWN)
+    assert said_by("own.py") == "3 steps seen, 2 clips judged\n"
+
+
+OWN = """
+import torch
+from torch.utils.data import Dataset
+from video_ae import LSTMAutoencoder, ModelConfig, TrainConfig, evaluate, fit
+
+class Clips(Dataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, index):
+        return torch.full((20, 3, 16, 16), 60 * index, dtype=torch.uint8)
+
+seen = []
+model = LSTMAutoencoder(ModelConfig(frame_shape=(3, 16, 16), hidden_size=8))
+history = fit(
+    model, Clips(), TrainConfig(steps=3, batch_size=2), validation=Clips(), output_dir="own", verbose=False,
+    callbacks=[lambda step, metrics, model: seen.append(step)],
+)
+print(len(set(seen)), "steps seen,", evaluate(model, [Clips()[0], Clips()[3]])["clips"], "clips judged")
+"""
+
 
 PARTS = {  # of the package, and which others each may import
     "datasets": {"datasets"},

@@ -149,7 +149,7 @@ def test_a_fresh_encoder_is_trained_at_the_full_rate(monkeypatch):
         recipes[classifier.config.memory, len(recipes)] = recipe
         return classifier
 
-    monkeypatch.setattr("video_ae.transfer.fine_tune", recording)
+    monkeypatch.setattr("video_ae.transfer.fine_tune_videos", recording)
     train, encoder = digits(40), LSTMAutoencoder(SMALL).encoder
     careful = FineTuning(encoder_lr=0.1, frozen=0.5)
     for arm in ("encoder_init", "scratch", "single_frame"):

@@ -5,18 +5,53 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .config import ModelConfig, TrainConfig
+from .config import FineTuning, ModelConfig, TrainConfig
 from .threads import settle_threads
 
 if TYPE_CHECKING:
+    from .anomaly import anomaly_scores
+    from .callbacks import EarlyStopping, TensorBoard
     from .classifier import LSTMClassifier
     from .estimator import SequenceAutoencoder
+    from .evaluation import evaluate
     from .models import LSTMAutoencoder
+    from .probes import probe
+    from .training import fit
+    from .transfer import fine_tune, label_clips, label_efficiency
 
 settle_threads()  # before torch is loaded
 __version__ = "0.1.0"
-__all__ = ["LSTMAutoencoder", "LSTMClassifier", "ModelConfig", "SequenceAutoencoder", "TrainConfig"]
-_HOMES = {"LSTMAutoencoder": "models", "LSTMClassifier": "classifier", "SequenceAutoencoder": "estimator"}
+_HOMES = {
+    "EarlyStopping": "callbacks",
+    "LSTMAutoencoder": "models",
+    "LSTMClassifier": "classifier",
+    "SequenceAutoencoder": "estimator",
+    "TensorBoard": "callbacks",
+    "anomaly_scores": "anomaly",
+    "evaluate": "evaluation",
+    "fine_tune": "transfer",
+    "fit": "training",
+    "label_clips": "transfer",
+    "label_efficiency": "transfer",
+    "probe": "probes",
+}
+__all__ = [
+    "EarlyStopping",
+    "FineTuning",
+    "LSTMAutoencoder",
+    "LSTMClassifier",
+    "ModelConfig",
+    "SequenceAutoencoder",
+    "TensorBoard",
+    "TrainConfig",
+    "anomaly_scores",
+    "evaluate",
+    "fine_tune",
+    "fit",
+    "label_clips",
+    "label_efficiency",
+    "probe",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ from pkgutil import resolve_name
 from .shell import as_typed
 
 _COMMANDS = {  # where each is, imported when it is called, and what it does
+    "demo": ("video_ae.commands.demo:command", "train on moving digits, and show what comes of it"),
     "train": ("video_ae.commands.train:command", "learn a representation of videos, features or series"),
     "evaluate": ("video_ae.commands.evaluate:command", "judge a trained model, and use it"),
     "percepts": ("video_ae.datasets.percepts:main", "write down what an image network sees in each frame of videos"),

@@ -10,7 +10,7 @@ times that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from .config import DECODERS, FUTURE, LOGISTIC, RECONSTRUCTION
+from .datasets.batches import consecutive_indices, load_batches
+from .evaluation import clips_for
 from .lengths import flip_time, inside, present_steps, split_clips
 from .metrics import entropy_floor, nats
 from .models import LSTMAutoencoder
@@ -235,6 +237,24 @@ class Scorer:
     def _of(self, errors: Mapping[str, Tensor], there: Tensor) -> Scores:
         relative = relative_errors(errors, self.levels)
         return Scores(step_scores(relative, there, self.source), sequence_scores(relative, self.source))
+
+
+def anomaly_scores(
+    model: LSTMAutoencoder, clips: Any, normal: Any, source: str | None = None, *, batch_size: int = 50
+) -> Scores:
+    """How anomalous clips of your own are, beside `normal` ones that the model was not trained on.
+
+    clips, normal: arrays or tensors (N, T, C, H, W), or data sets of clips, see `fit`. source: see `Scorer.fit`.
+
+    Returns `steps` (N, T) and `sequences` (N,), in units of what is usual for normal clips: 1 is as wrong as that.
+    """
+
+    def batches(given: Any) -> Iterator[Tensor]:
+        own = clips_for(model.config, given, finite=True)
+        return load_batches(own, consecutive_indices(len(own), batch_size))
+
+    scorer, _ = Scorer.fit(model, batches(normal), source)
+    return join_scores([scorer(batch) for batch in batches(clips)])
 
 
 def join_scores(parts: Sequence[Scores]) -> Scores:

@@ -45,11 +45,14 @@ class TensorBoard:
 
     def __init__(self, folder: Path | str) -> None:
         import_extra("tensorboard", "tensorboard")
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.writer = SummaryWriter(str(folder))
+        self.folder = folder
+        self.writer: Any = None  # that makes the folder, which may be one of a run that is not there yet
 
     def __call__(self, step: int, metrics: Mapping[str, Any], model: LSTMAutoencoder) -> None:
+        if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(self.folder))
         for name, value in _scalars(metrics):
             self.writer.add_scalar(name, value, step)
         if "validation" in metrics:

@@ -119,6 +119,16 @@ class RunFolder:
             )
         return config
 
+    def data(self) -> dict[str, Any]:
+        """What the config says of the data. Raises ValueError where the run had clips that no flag can name."""
+        data: dict[str, Any] | None = self.config()["data"]
+        if data is None:
+            raise ValueError(
+                f"{self.path}: trained from Python on clips that no flag names; go on there, with"
+                " video_ae.LSTMAutoencoder.from_pretrained, video_ae.evaluate or fit(..., resume=True)"
+            )
+        return data
+
     def division(self) -> dict[str, Any]:
         """The division that `create` stored. Raises ValueError where it is damaged or was never stored."""
         path = self.path / _DIVISION

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,9 @@ from torch.nn import functional
 
 from .checkpoint import Progress
 from .classifier import ClassifierConfig, LSTMClassifier
-from .config import FineTuning, TrainConfig
+from .config import FineTuning, ModelConfig, TrainConfig
+from .datasets.labelled import LabelledVideos
+from .datasets.own import as_clips
 from .models import Encoder
 from .precision import uses_bf16
 from .restored import mode, random_numbers_of, same_gradients
@@ -28,40 +30,50 @@ Judge = Callable[[Tensor], Tensor]  # frames (B, T, C, H, W) to class scores (B,
 _SCALE_CLIPS = 200  # unlabelled clips that set the scale of fresh weights, as in train.py
 
 
-class Clips(Protocol):
-    def __getitems__(self, indices: Sequence[int]) -> Tensor: ...
+def label_clips(
+    config: ModelConfig, clips: Any, labels: Sequence[Any], class_names: Sequence[str] = ()
+) -> LabelledVideos:
+    """Clips of your own with their classes, for encoders and classifiers of `config`.
 
+    clips:       an array or tensor (N, T, C, H, W), or a data set of clips, see `fit`; T is `config.input_frames`.
+    labels:      (N,) the name of the class of each.
+    class_names: in the order of the scores (default: those that occur, sorted).
 
-class LabelledVideos(Protocol):
-    """Clips of videos with classes, such as `video_ae.datasets.labelled.LabelledVideos`.
-
-    clips:       `__getitems__` gives frames (B, T, C, H, W).
-    videos:      (N,) which video each of the N clips is from; a video's score is the mean over its clips.
-    labels:      (V,) the class of each of the V videos.
-    class_names: the classes that labels count.
-    names:       (V,) what the videos are called.
+    Raises ValueError for labels of other classes, or another number of them than of clips.
     """
-
-    @property
-    def clips(self) -> Clips: ...
-    @property
-    def videos(self) -> Labels: ...
-    @property
-    def labels(self) -> Labels: ...
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-    @property
-    def names(self) -> tuple[str, ...]: ...
+    frames = config.input_frames
+    own = as_clips(clips, frames, frames, config.frame_shape, finite=True)
+    found = [str(label) for label in labels]
+    names = tuple(class_names) or tuple(sorted(set(found)))
+    if len(found) != len(own):
+        raise ValueError(f"found {len(found)} labels of {len(own)} clips, expected one for each")
+    if unknown := sorted(set(found) - set(names)):
+        raise ValueError(f"found labels {', '.join(unknown)}, expected some of {', '.join(names)}")
+    numbers = np.array([names.index(label) for label in found], np.int64)
+    return LabelledVideos(own, np.arange(len(own)), numbers, names, tuple(map(own.name, range(len(own)))), {})
 
 
 def fine_tune(
+    classifier: LSTMClassifier, clips: Any, labels: Sequence[Any], recipe: FineTuning | None = None, *, seed: int = 0
+) -> LSTMClassifier:
+    """Train `classifier` on labelled clips of your own, see `label_clips`; `classifier.scores` then judges others.
+
+    The same seed gives the same result. Nothing but the weights changes, nor do random numbers outside; parameters that
+    need no gradient stay as they are. The loss is the cross-entropy of the softmax at every step, averaged over steps
+    and clips (paper, section 4.4).
+    """
+    data = label_clips(classifier.encoder.config, clips, labels, classifier.config.class_names)
+    with torch.no_grad():
+        sample = data.clips.sample(_SCALE_CLIPS)
+        classifier.start_from(sample.__getitems__(range(len(sample))).to(classifier.encoder.mean.device))
+    recipe = FineTuning() if recipe is None else recipe
+    return fine_tune_videos(classifier, data, np.arange(len(data.labels)), recipe, seed=seed)
+
+
+def fine_tune_videos(
     classifier: LSTMClassifier, data: LabelledVideos, chosen: Labels, recipe: FineTuning, *, seed: int
 ) -> LSTMClassifier:
-    """Train the weights of `classifier` on the clips of the videos `chosen`. The same seed gives the same result.
-
-    Parameters that need no gradient stay as they are. Nothing but the weights changes, nor do random numbers outside.
-    The loss is the cross-entropy of the softmax at every step, averaged over steps and clips (paper, section 4.4).
-    """
+    """`fine_tune` on the clips of the videos `chosen`."""
     device = next(classifier.parameters()).device
     with (
         mode(classifier, training=True),
@@ -205,7 +217,7 @@ def train_arm(
     elif arm in ("scratch", "single_frame"):  # there is nothing to be careful with in a fresh encoder
         recipe = dataclasses.replace(recipe, frozen=0.0, encoder_lr=1.0)
     classifier = build(arm, encoder, train, recipe, seed=seed)
-    return fine_tune(classifier, train, chosen, recipe, seed=seed).scores
+    return fine_tune_videos(classifier, train, chosen, recipe, seed=seed).scores
 
 
 def choose_videos(data: LabelledVideos, labels: int, seed: int) -> Labels:

@@ -154,7 +154,7 @@ def open_run(arguments: argparse.Namespace, path: Path, ranks: Ranks) -> Opened:
     from ..run_folder import RunFolder
 
     run = RunFolder(path)
-    trained_on = from_json(DataConfig, run.config()["data"], str(run.path / "config.json"))
+    trained_on = from_json(DataConfig, run.data(), str(run.path / "config.json"))
     data = trained_on.changed_by(vars(arguments))
     refuse_other_split(trained_on, data)
     model = LSTMAutoencoder.from_pretrained(run.path).to(ranks.device).eval()

@@ -112,7 +112,7 @@ def model_card(source: Path | str, repo_id: str = _NAME) -> str:
     front_matter = _FRONT_MATTER.format(kind="time-series" if model.config.features else "video")
     run = RunFolder(source)
     of_run = run.exists() and model_folder(source) == run.model
-    data = run.config()["data"] if of_run else {}
+    data = run.data() if of_run else {}
     parts = [front_matter, _what_it_is(model), _how_to_load(model.config, repo_id, data.get("offsets"))]
     if of_run:
         results = _results(run, seen)
@@ -187,7 +187,7 @@ def _results(run: Any, seen: int | None) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     results: dict[str, Any] = read_json(path)
-    data = run.config()["data"]
+    data = run.data()
     differing = [name for name in data if not _is_path(name) and results.get(name) not in (None, data[name])]
     if results.get("sequences_seen") != seen or differing:
         of = f"other {', '.join(differing)}" if differing else f"{results.get('sequences_seen')} sequences, not {seen}"

@@ -78,6 +78,9 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         default=False,
         help="fuse the gates' arithmetic with torch.compile: for GPUs, on CPUs it is slower",
     )
+    group.add_argument(
+        "--tensorboard", action="store_true", default=False, help="write the metrics for TensorBoard into the run, too"
+    )
     group.add_argument("--debug", action="store_true", default=False, help="show where an error came from")
 
     arguments = parser.parse_args(words)
@@ -208,7 +211,7 @@ def run_training(arguments: argparse.Namespace, ranks: Ranks) -> None:
         compile_steps()
     chosen = ranks.on_first(lambda: choose(arguments, ranks))
     with closing(RunFolder(chosen["run"])) as run:
-        carry_out(chosen, run, arguments.workers, ranks)
+        carry_out(chosen, run, arguments, ranks)
 
 
 def choose(arguments: argparse.Namespace, ranks: Ranks) -> dict[str, Any]:
@@ -222,7 +225,7 @@ def choose(arguments: argparse.Namespace, ranks: Ranks) -> dict[str, Any]:
     run = RunFolder(given.get("output_dir", Path("runs") / default_name))
     stored = run.config() if arguments.resume and run.exists() else None
     if stored is not None:
-        model, data, training = inherit(stored, given, str(run.path / "config.json"))
+        model, data, training = inherit(stored | {"data": run.data()}, given, str(run.path / "config.json"))
         division = kept_division(run, data, model.frames)
     elif "decoders" in given:
         run.refuse_used()  # before hours of decoding
@@ -254,10 +257,11 @@ def kept_division(run: RunFolder, data: DataConfig, frames: int) -> Division | N
     return division
 
 
-def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks) -> None:
+def carry_out(chosen: dict[str, Any], run: RunFolder, arguments: argparse.Namespace, ranks: Ranks) -> None:
     """Train as `choose` says, from the run's last checkpoint if it has one, and tell what came of it."""
     import torch
 
+    from ..callbacks import TensorBoard
     from ..datasets.division import Division
     from ..memory import peak_memory
     from ..models import LSTMAutoencoder
@@ -274,7 +278,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     training = from_json(TrainConfig, config["training"], source)
     resume_from = ranks.on_first(run.take_up) if begun else None
     device = ranks.device
-    painted_on = "cpu" if workers else device
+    painted_on = "cpu" if arguments.workers else device
     shortest, frames = model_config.shortest, model_config.frames
     clips = data.open("train", frames, seed=training.seed, device=painted_on, shortest=shortest, division=division)
     every_validation_clip = data.open("validation", frames, shortest=shortest, division=division)
@@ -294,9 +298,18 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, workers: int, ranks: Ranks
     if not clips.endless:
         print(f"{len(clips)} training clips, {len(validation_clips)} to validate")
 
+    callbacks = [TensorBoard(run.path / "tensorboard")] if arguments.tensorboard and ranks.first else []
     with deterministic(training.deterministic):
         progress = train(
-            model, clips, training, validation_clips, ranks, run=run, resume_from=resume_from, workers=workers
+            model,
+            clips,
+            training,
+            validation_clips,
+            ranks,
+            run=run,
+            resume_from=resume_from,
+            callbacks=callbacks,
+            workers=arguments.workers,
         ).progress
     if resume_from is not None and progress.step == int(resume_from.removeprefix("step-")):
         print("nothing was left to do: the budget is used up; raise --steps or --max-minutes to train longer")

@@ -92,7 +92,10 @@ def _compared_settings(rows: Mapping[str, Any]) -> Markup:
         if run.exists():
             metrics = run.metrics()
             settings[name] = {
-                f"{part}: {key}": value for part, values in run.config().items() for key, value in values.items()
+                f"{part}: {key}": value
+                for part, values in run.config().items()
+                if isinstance(values, dict)
+                for key, value in values.items()
             }
             if metrics:
                 settings[name]["sequences seen"] = metrics[-1]["sequences_seen"]

@@ -32,6 +32,7 @@ from .tables import METRICS, metric_text
 from .tasks import loss_name, task_order, task_section, tasks_in, where
 
 REPORT = "report.html"
+_FROM_PYTHON = {"dataset": "clips that were given in Python"}
 _POINTS = 300  # of a training curve: more are narrower than a pixel
 
 
@@ -88,7 +89,7 @@ def _summary(run: RunFolder, config: dict[str, Any]) -> Markup:
     about += ", trained"
     if rows:
         about += f" for {duration(rows[-1]['seconds'])} on {rows[-1]['sequences_seen']:,} sequences"
-    return element("p", f"{about} of {where(config['data'])}.", class_="lede")
+    return element("p", f"{about} of {where(config['data'] or _FROM_PYTHON)}.", class_="lede")
 
 
 def _size(weights: Path) -> int:

@@ -28,11 +28,13 @@ from ...anomaly import (
     present,
 )
 from ...config import FUTURE
+from ...datasets.clips import Clips
+from ...datasets.config import DataConfig
 from ...evaluation import predict_clips
 from ...files import write_json
 from ...results import replace_results
 from ...visualize import ScoredSeries, save_clip_gif, save_detection_curves, save_scored_series, save_sheet, save_strip
-from .opened import GENERATED_CLIPS, Clips, Data, Opened, batches
+from .opened import GENERATED_CLIPS, Opened, batches
 
 _DRAWN = 4
 _FEW = 30  # normal clips, whose steps go up and down together
@@ -140,7 +142,7 @@ def _open_clips(opened: Opened, arguments: argparse.Namespace) -> tuple[Clips, i
     return opened.test_clips(arguments, _frames(opened, opened.data), shortest=_shortest(opened))
 
 
-def _frames(opened: Opened, data: Data) -> int:
+def _frames(opened: Opened, data: DataConfig) -> int:
     return opened.whole_frames(data, opened.model.config.input_frames, _predicted(opened))
 
 

@@ -10,19 +10,19 @@ import numpy as np
 from tqdm import tqdm
 
 from ...config import FineTuning
+from ...datasets.labelled import LabelledVideos
 from ...files import write_json
 from ...report.tables import curve_lines, curve_table
 from ...results import replace_results
 from ...run_folder import RunFolder
 from ...transfer import (
     ARMS,
-    LabelledVideos,
     Scores,
     build,
     choose_videos,
     curve_of,
     fewest_videos,
-    fine_tune,
+    fine_tune_videos,
     label_efficiency,
     verdicts,
 )
@@ -65,7 +65,7 @@ def run(opened: Opened, arguments: argparse.Namespace, arms: Sequence[str] = tup
     results |= {"arms": {arm: ARMS[arm] for arm in arms}, "recipe": dataclasses.asdict(recipe)}
     results |= labelled_facts(opened, arguments)
     classifier = build("encoder_init", model.encoder, train, recipe, seed=0)
-    fine_tune(classifier, train, choose_videos(train, labels[-1], 0), recipe, seed=0)
+    fine_tune_videos(classifier, train, choose_videos(train, labels[-1], 0), recipe, seed=0)
     with replace_results(folder, "classify") as place:
         write_json(place / "classify.json", results)
         np.savez_compressed(place / "classify-scores.npz", scores=scores, **about)

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...datasets.clips import Clips
 from ...lengths import split_clips
-from .opened import Clips, Opened, batches
+from .opened import Opened, batches
 
 _PLACES = 4096  # that are in memory at a time
 

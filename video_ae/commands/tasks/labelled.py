@@ -1,23 +1,13 @@
 """Labelled videos for the tasks that ask what a code is good for."""
 
 import argparse
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from ... import transfer
+from ...datasets.labelled import LabelledVideos
 from .opened import GENERATED_CLIPS, Opened
 
 LABELLED_CLIPS = 2000  # for training classifiers and probes, of a data set that has no end
 _LABELS = "identity"  # of moving digits, where --labels says nothing else
-
-
-class LabelledVideos(transfer.LabelledVideos, Protocol):
-    """Videos with classes; `values` is what else is known of each of the N clips, (N, K) by name."""
-
-    @property
-    def values(self) -> dict[str, npt.NDArray[np.float32]]: ...
 
 
 def open_labelled(opened: Opened, arguments: argparse.Namespace) -> tuple[LabelledVideos, LabelledVideos, str]:

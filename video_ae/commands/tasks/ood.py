@@ -7,12 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from ...config import FUTURE, LOSS_NAMES, RECONSTRUCTION, ModelConfig
+from ...datasets.clips import Clips
+from ...datasets.config import DataConfig
 from ...evaluation import evaluate_baselines, evaluate_batches, mean_frame, predict_clips
 from ...files import write_json
 from ...report.tables import ood_table
 from ...results import replace_results
 from ...visualize import save_clip_gif, save_sheet, save_strip
-from .opened import FEW_CLIPS, Clips, Data, Opened, batches
+from .opened import FEW_CLIPS, Opened, batches
 
 _DRAWN = 2  # clips in a strip
 _PLAYED = 4  # in a sheet
@@ -72,8 +74,8 @@ def _judge(opened: Opened, clips: Clips, count: int, batch_size: int, judged: st
     return results | {"baselines": evaluate_baselines(opened.model, loaded("baselines"), mean, judged, opened.device)}
 
 
-def settings(trained_on: Data, asked_for: Data, config: ModelConfig) -> dict[str, Data]:
-    """Data by what is different about them from `trained_on`, which is the first."""
+def settings(trained_on: DataConfig, asked_for: DataConfig, config: ModelConfig) -> dict[str, DataConfig]:
+    """DataConfig by what is different about them from `trained_on`, which is the first."""
     facts = trained_on.facts()
     digits, (lowest, highest), size = facts["num_digits"], facts["speed"], facts["image_size"]
     changes: list[dict[str, Any]] = [{"num_digits": number} for number in (digits - 1, digits + 1) if number]

@@ -6,70 +6,24 @@ Imports nothing heavy at the top, because the `--help` of evaluate.py names the 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import torch
 
-    from ... import transfer
+    from ...datasets.clips import Clips
+    from ...datasets.config import DataConfig
+    from ...datasets.division import Division
     from ...distributed import Ranks
     from ...models import LSTMAutoencoder
     from ...run_folder import RunFolder
-    from .labelled import LabelledVideos
 
 GENERATED_CLIPS = 1000  # for testing, of a data set that has no end
 FEW_CLIPS = 200  # of tasks that compute several times as much for each
 SEEDS = 5  # repetitions of every training
 DRAWN_CLIPS = 8
-
-
-class Clips(Protocol):
-    """Clips such as `video_ae.datasets.moving_mnist.MovingMNIST`; `__getitems__` gives frames (B, T, C, H, W).
-
-    split:     the part of the data that they are.
-    available: how many there are, of which `sample` takes some; None where they are made without end.
-
-    `name` is for people to read, `place` says which sequence a clip is of and the number of its first step there.
-    """
-
-    @property
-    def split(self) -> str: ...
-    @property
-    def available(self) -> int | None: ...
-    def sample(self, clips: int) -> Clips: ...
-    def __len__(self) -> int: ...
-    def name(self, index: int) -> str: ...
-    def place(self, index: int) -> tuple[str, int]: ...
-    def __getitems__(self, indices: Sequence[int]) -> torch.Tensor: ...
-
-
-class Data(Protocol):
-    """Where clips come from, such as `video_ae.datasets.config.DataConfig`, which says what is raised."""
-
-    @property
-    def dataset(self) -> str: ...
-    @property
-    def data_dir(self) -> str | None: ...
-    @property
-    def generated(self) -> bool: ...
-    @property
-    def columns(self) -> tuple[str, ...]: ...
-    @property
-    def offsets(self) -> tuple[float, ...]: ...
-    @property
-    def whole(self) -> bool: ...
-    def changed_by(self, given: dict[str, Any]) -> Data: ...
-    def longest(self, shortest: int) -> int: ...
-    def facts(self) -> dict[str, Any]: ...
-    def times(self) -> Mapping[str, Sequence[bytes]]: ...
-    def open(
-        self, split: str, frames: int, *, seed: int = 0, shortest: int | None = None, division: Any = None
-    ) -> Clips: ...
-    def open_labelled(
-        self, split: str, frames: int, *, task: str, clips: int, seed: int = 0, division: Any = None
-    ) -> LabelledVideos: ...
 
 
 class Opened(NamedTuple):
@@ -84,9 +38,9 @@ class Opened(NamedTuple):
     run: RunFolder
     model: LSTMAutoencoder
     ranks: Ranks
-    trained_on: Data
-    data: Data
-    division: Any
+    trained_on: DataConfig
+    data: DataConfig
+    division: Division | None
     changes: str
     folder: Path
 
@@ -95,7 +49,7 @@ class Opened(NamedTuple):
         return self.ranks.device
 
     @property
-    def own_data(self) -> Data:
+    def own_data(self) -> DataConfig:
         """The data that the model was trained on, where they are now."""
         data, here = self.trained_on, self.data
         moved = data.dataset == here.dataset and not data.generated and not Path(str(data.data_dir)).exists()
@@ -118,7 +72,7 @@ class Opened(NamedTuple):
         """
         return self.clips("test", arguments, frames, shortest, default)
 
-    def whole_frames(self, data: Data, input_frames: int, follow: int) -> int:
+    def whole_frames(self, data: DataConfig, input_frames: int, follow: int) -> int:
         """Frames of clips of `data` of which the last `follow` are predicted: `input_frames` before those or, where
         clips are whole sequences and the longest has more, as many as it has.
 
@@ -140,7 +94,7 @@ class Opened(NamedTuple):
         return chosen, len(chosen)
 
 
-def batches(clips: transfer.Clips, indices: Sequence[int], batch_size: int, what: str) -> Iterator[torch.Tensor]:
+def batches(clips: Clips, indices: Sequence[int], batch_size: int, what: str) -> Iterator[torch.Tensor]:
     """The clips `indices` in order, (B, T, C, H, W) at a time, with a progress bar that says `what` they are for.
 
     No bar for "".

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from ...config import FUTURE, LOSS_NAMES, RECONSTRUCTION
+from ...datasets.clips import Clips
 from ...evaluation import evaluate_baselines, evaluate_batches, mean_frame, predict_clips
 from ...files import write_json
 from ...lengths import split_clips
 from ...report.tables import table
 from ...results import replace_results
 from ...visualize import Series, save_clip_gif, save_error_curves, save_series, save_sheet, save_strip
-from .opened import DRAWN_CLIPS, Clips, Opened, batches
+from .opened import DRAWN_CLIPS, Opened, batches
 
 _DRAWN_SERIES = 4
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...config import FineTuning
+from ...datasets.labelled import LabelledVideos
 from ...files import write_json
 from ...models import Encoder
 from ...patches import unit_range
@@ -18,7 +19,7 @@ from ...report.tables import probe_table
 from ...results import replace_results
 from ...transfer import build
 from ...visualize import save_retrieval
-from .labelled import LABELLED_CLIPS, LabelledVideos, labelled_facts, open_labelled
+from .labelled import LABELLED_CLIPS, labelled_facts, open_labelled
 from .opened import DRAWN_CLIPS, GENERATED_CLIPS, Opened, batches
 
 _NEIGHBOURS = 5

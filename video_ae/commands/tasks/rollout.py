@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...config import FUTURE, LOSS_NAMES
+from ...datasets.clips import Clips
 from ...evaluation import evaluate_baselines, evaluate_batches, mean_frame, predict_clips
 from ...files import write_json
 from ...lengths import split_clips
@@ -19,7 +20,7 @@ from ...report.tables import rollout_table
 from ...restored import random_numbers_of
 from ...results import replace_results
 from ...visualize import save_clip_gif, save_error_curves, save_sheet, save_traces
-from .opened import FEW_CLIPS, Clips, Opened, batches
+from .opened import FEW_CLIPS, Opened, batches
 
 STEPS = 100  # as in the paper
 _UNITS = 200  # as in the paper's figure
