@@ -33,6 +33,7 @@ class Source:
     test_only: whether nothing of it may train.
     labelled:  whether its videos have classes.
     model:     fields of the model that suit it, where no preset or flag says otherwise.
+    convolutional: further ones of a convolutional model.
     start:     how a new model is fitted to its scale.
     """
 
@@ -45,6 +46,7 @@ class Source:
     test_only = False
     labelled = True
     model: ClassVar[Mapping[str, Any]] = {}
+    convolutional: ClassVar[Mapping[str, Any]] = {}
     start: ClassVar[Mapping[str, Any]] = {}
 
     def fields_read(self, config: DataFields) -> set[str]:

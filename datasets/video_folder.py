@@ -282,7 +282,10 @@ class _Videos(Filmed):
 
     def videos(self, config: DataFields) -> list[Video]:
         """The videos to decode, marked as the list says if there is one; those that it passes over are left out."""
-        videos = find_videos(self.place(config), group=config.group, follow_links=config.follow_links)
+        place = self.place(config)
+        if place.is_file():
+            return [Video(place, place.stem, "", place.stem)]
+        videos = find_videos(place, group=config.group, follow_links=config.follow_links)
         if config.split_file is None:
             return videos
         parts = parts_by_file(config.split_file, [video.name for video in videos])

@@ -56,7 +56,7 @@ class ModelConfig:
     cell: str = flag(DENSE, "dense LSTM, or convolutional over patches (default: conv for pictures)", choices=CELLS)
     matching: bool = flag(
         False,
-        "let the encoder read how patches match the frame before (default: of conv)",
+        "let the encoder read how patches match the frame before (default: of moving digits, with conv)",
         action=argparse.BooleanOptionalAction,
     )
     hidden_size: int | tuple[int, ...] = flag(
@@ -167,7 +167,7 @@ class ModelConfig:
 # Unless a preset is asked for, pictures get `conv` and features `dense`, both chosen in docs/results.md; the others are
 # the paper's sizes (its section 4.1).
 PRESETS: dict[str, dict[str, Any]] = {
-    "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "hidden_size": 64, "layers": 1, "matching": True},
+    "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "hidden_size": 64, "layers": 1},
     "dense": {"hidden_size": 512, "layers": 1},
     "paper": {"hidden_size": 2048, "layers": 1},
     "paper-2layer": {"hidden_size": 2048, "layers": 2},
@@ -326,9 +326,8 @@ def from_json(cls: type[Config], values: dict[str, Any], source: str) -> Config:
 
 
 def _in_words(preset: dict[str, Any]) -> str:
-    """`--hidden-size 512 --layers 1 --matching`"""
-    flags = {f"--{name.replace('_', '-')}": value for name, value in preset.items()}
-    return " ".join(flag if value is True else f"{flag} {value}" for flag, value in flags.items())
+    """`--hidden-size 512 --layers 1`"""
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in preset.items())
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
