@@ -19,7 +19,7 @@ from .video_clips import VideoClips
 
 FILM: Mapping[str, Any] = {"output": "linear"}  # what suits models of real videos and features,
 PAPER_CLIPS = {**FILM, "input_frames": 16, "future_frames": 13}  # and the paper's clips of these, its section 4
-PERCEPT_CLIPS = PAPER_CLIPS
+PERCEPT_CLIPS = {**PAPER_CLIPS, "residual": True}
 
 
 class Source:

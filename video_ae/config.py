@@ -39,6 +39,8 @@ class ModelConfig:
                  layer of so many units, from which each decoder's first state is made.
     repeat_code: decoders start from zeros and read the code at every step instead.
     variational: the code is drawn from a Gaussian in training (Kingma and Welling, 2014); its mean otherwise.
+    residual:    a future decoder keeps a share of every value of the last input frame or, where it is conditional, of
+                 the frame before, and adds to it; for linear outputs of cell `lstm` (`conv` has `motion.py`).
     output:      `logistic` units with cross-entropy, or `linear` with squared error of standardised channels.
     """
 
@@ -57,6 +59,7 @@ class ModelConfig:
     code_size: int | None = None
     repeat_code: bool = False
     variational: bool = False
+    residual: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -80,6 +83,8 @@ class ModelConfig:
             raise ValueError("matching is for convolutional LSTMs: use --cell conv, or --no-matching")
         if self.output not in LOSS_NAMES:
             raise ValueError(f"output {self.output!r}: expected one of {', '.join(LOSS_NAMES)}")
+        if self.residual and (self.output != LINEAR or self.cell == CONVOLUTIONAL):
+            raise ValueError("a residual decoder needs linear outputs and cell lstm: leave out --residual")
         for name in ("input_frames", "future_frames", "layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
@@ -355,6 +360,11 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--repeat-code", action="store_true", help="decoders read the code at every step")
     group.add_argument("--variational", action="store_true", help="draw the code from a Gaussian, see --beta")
     group.add_argument("--peephole", action="store_true", help="let the gates see the cell, as in the paper")
+    group.add_argument(
+        "--residual",
+        action=argparse.BooleanOptionalAction,
+        help="predict what is kept of the last frame and what is added (default: of percepts)",
+    )
     group.add_argument(
         "--output", choices=LOSS_NAMES, help="output units (default: logistic for moving digits, else linear)"
     )
