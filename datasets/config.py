@@ -75,11 +75,11 @@ class DataConfig(DataFields):
         if chosen.get("dataset", self.dataset) != self.dataset:  # these are places of another one
             chosen = dict.fromkeys(PATHS) | dict(_source_named(chosen["dataset"]).defaults) | chosen
         config = dataclasses.replace(self, **chosen)
-        if config.data_dir is None and "data_dir" in config.fields and "download" in config.fields:
+        if config.data_dir is None and "data_dir" in config.fields and "download" in config.source.fields:
             config = dataclasses.replace(config, data_dir=str(Path("data").resolve()))
         idle = [name for name in chosen if name not in ("dataset", *config.fields) and name in given]
         if idle:
-            flag, case = "--" + idle[0].replace("_", "-"), config.source.unless(idle[0])
+            flag, case = "--" + idle[0].replace("_", "-"), config.source.unless(config, idle[0])
             raise ValueError(f"{flag} changes nothing for --dataset {config.dataset}{case}; leave it out")
         return config
 

@@ -212,7 +212,7 @@ class MovingDigits(Source):
     def fields_read(self, config: DataFields) -> set[str]:
         return {"data_dir", *self.fields} if config.digits != "optical" else {*self.fields}
 
-    def unless(self, field: str) -> str:
+    def unless(self, config: DataFields, field: str) -> str:
         return " with the bundled digits" if field == "data_dir" else ""
 
     def generate(

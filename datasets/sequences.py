@@ -301,7 +301,7 @@ class Sequences(Source):
     def fields_read(self, config: DataFields) -> set[str]:
         return super().fields_read(config) - (set() if str(config.data_dir).endswith(".csv") else _OF_TABLES)
 
-    def unless(self, field: str) -> str:
+    def unless(self, config: DataFields, field: str) -> str:
         return " but for .csv files" if field in _OF_TABLES else ""
 
     def settled(self, config: DataFields, *, windows: bool) -> dict[str, Any]:

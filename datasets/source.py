@@ -19,6 +19,7 @@ from .video_clips import VideoClips
 
 FILM: Mapping[str, Any] = {"output": "linear"}  # what suits models of real videos and features,
 PAPER_CLIPS = {**FILM, "input_frames": 16, "future_frames": 13}  # and the paper's clips of these, its section 4
+PERCEPT_CLIPS = {**PAPER_CLIPS, "residual": True}
 
 
 class Source:
@@ -53,8 +54,12 @@ class Source:
         """Names of the fields that matter where the others are as in `config`."""
         return {"data_dir", *self.fields}
 
-    def unless(self, field: str) -> str:
-        """When a field that is not read would be, in words behind the name of the data set."""
+    def model_for(self, config: DataFields) -> Mapping[str, Any]:
+        """`model`, where it depends on the fields."""
+        return self.model
+
+    def unless(self, config: DataFields, field: str) -> str:
+        """Why a field is not read where the others are as in `config`, in words behind the name of the data set."""
         return ""
 
     def settled(self, config: DataFields, *, windows: bool) -> dict[str, Any]:

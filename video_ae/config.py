@@ -44,6 +44,8 @@ class ModelConfig:
                  layer of so many units, from which each decoder's first state is made.
     repeat_code: decoders start from zeros and read the code at every step instead.
     variational: the code is drawn from a Gaussian in training (Kingma and Welling, 2014); its mean otherwise.
+    residual:    a future decoder keeps a share of every value of the last input frame or, where it is conditional, of
+                 the frame before, and adds to it; for linear outputs of cell `lstm` (`conv` has `motion.py`).
     output:      `logistic` units with cross-entropy, or `linear` with squared error of standardised channels.
     """
 
@@ -74,6 +76,11 @@ class ModelConfig:
     code_size: int | None = flag(None, "squeeze the code (default: the whole last state)", metavar="N")
     repeat_code: bool = flag(False, "decoders read the code at every step")
     variational: bool = flag(False, "draw the code from a Gaussian, see --beta")
+    residual: bool = flag(
+        False,
+        "predict what is kept of the last frame and what is added (default: of percepts)",
+        action=argparse.BooleanOptionalAction,
+    )
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -97,6 +104,8 @@ class ModelConfig:
             raise ValueError("matching is for convolutional LSTMs: use --cell conv, or --no-matching")
         if self.output not in LOSS_NAMES:
             raise ValueError(f"output {self.output!r}: expected one of {', '.join(LOSS_NAMES)}")
+        if self.residual and (self.output != LINEAR or self.cell == CONVOLUTIONAL):
+            raise ValueError("a residual decoder needs linear outputs and cell lstm: leave out --residual")
         for name in ("input_frames", "future_frames", "layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")

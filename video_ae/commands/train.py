@@ -102,7 +102,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 def configure(given: dict[str, Any]) -> tuple[ModelConfig, DataConfig, TrainConfig]:
     """The configs of a new run. Raises ValueError for choices that do not fit together or are out of range."""
     data = DataConfig().changed_by(given)
-    suitable = dict(data.source.model)
+    suitable = dict(data.source.model_for(data))
     lengths: dict[str, Any] = {
         name: given[name] for name in ("decoders", "input_frames", "future_frames") if name in given
     }
