@@ -19,7 +19,7 @@ from video_ae.transfer import (
     build,
     choose_videos,
     curve_of,
-    fine_tune,
+    fine_tune_videos,
     label_efficiency,
     train_arm,
     verdicts,
@@ -39,7 +39,7 @@ def test_a_classifier_starts_with_exactly_the_encoders_weights():
     classifier = LSTMClassifier.from_encoder(encoder, [str(digit) for digit in range(10)])
     for name, weight in encoder.state_dict().items():
         assert torch.equal(classifier.encoder.state_dict()[name], weight)
-    fine_tune(classifier, digits(30), np.arange(30), FineTuning(steps=3), seed=0)
+    fine_tune_videos(classifier, digits(30), np.arange(30), FineTuning(steps=3), seed=0)
     assert not torch.equal(classifier.encoder.lstm.layers[0].bias, encoder.lstm.layers[0].bias)  # a copy was trained
 
 
@@ -171,7 +171,7 @@ def test_a_frozen_encoder_stays_as_it_is(frozen, moved):
     train = digits(40)
     classifier = LSTMClassifier.from_encoder(encoder, train.class_names)
     recipe = FineTuning(steps=4, frozen=frozen, weight_decay=0.5)  # decay must not move it either
-    fine_tune(classifier, train, np.arange(40), recipe, seed=0)
+    fine_tune_videos(classifier, train, np.arange(40), recipe, seed=0)
     changed = [not torch.equal(classifier.encoder.state_dict()[name], w) for name, w in encoder.state_dict().items()]
     assert any(changed) is moved
     assert classifier.head.weight.abs().sum() > 0
@@ -185,7 +185,7 @@ def test_fine_tuning_repeats_exactly_and_learns():
     for _ in range(2):
         classifier = LSTMClassifier.from_encoder(encoder, train.class_names, dropout=0.1)
         recipe = FineTuning(steps=60, lr=2e-2, encoder_lr=1.0, dropout=0.1)
-        fine_tune(classifier, train, np.arange(40), recipe, seed=3)
+        fine_tune_videos(classifier, train, np.arange(40), recipe, seed=3)
         scores.append(video_scores(classifier.scores, train))
     assert np.array_equal(*scores)
     assert (scores[0].argmax(axis=1) == train.labels).mean() > 0.8
