@@ -217,7 +217,7 @@ class Decoder(nn.Module):
         return clear_padding(outputs.transpose(0, 1), lengths)
 
     def _emit(self, hidden: Tensor, before: Tensor) -> Tensor:
-        """Outputs (T, B, ..., D) of hidden states (T, B, ..., hidden_size) and the vectors before (T or 1, B, ..., D)."""
+        """Outputs (T, B, ..., D) of hidden states (T, B, ..., hidden_size) and the vectors before each, or all."""
         features = self.shape(hidden)
         content = self.readout(features)
         if self.keep is not None:
@@ -244,7 +244,7 @@ class Decoder(nn.Module):
         return torch.cat([inputs, code.expand(len(inputs), *code.shape)], dim=-1) if self.repeat_code else inputs
 
     def _run_free(self, states: list[State], code: Tensor, vector: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        """The top layer's hidden states (T, B, ..., hidden_size) where every output is the next input, and the inputs."""
+        """Where every output is the next input, the top layer's hidden states (T, B, ..., hidden_size) and the inputs."""
         hiddens, read = [], []
         for _ in range(steps):
             read.append(vector)
