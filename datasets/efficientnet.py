@@ -25,7 +25,7 @@ _CLASSIFIER = {"_fc.weight", "_fc.bias"}  # what files of weights have behind th
 
 
 class EfficientNetLite0(nn.Sequential):
-    """Images (B, 3, H, W), values (x - 127) / 128 of 0 to 255, to features (B, 1280)."""
+    """Images (B, 3, H, W), values (x - 127) / 128 of 0 to 255, to features (B, 1280). Sides are multiples of 32."""
 
     def __init__(self) -> None:
         layers: list[nn.Module] = [_convolution(3, _STEM, 3, stride=2)]

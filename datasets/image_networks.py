@@ -60,6 +60,8 @@ class NetworkPercepts:
     stream:     one of `STREAMS`, of vgg16 and resnet50.
     batch_size: inputs at a time.
     device:     None takes a GPU where there is one.
+
+    Raises FileNotFoundError where there is no such file.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class NetworkPercepts:
     ) -> None:
         self.network, self.weights, self.stream, self.batch_size = network, weights, stream, batch_size
         self.features = NETWORKS[network].features
+        if weights is not None:
+            _expect_file(weights, network)
         self._device = device
         self._turn = threading.Lock()
 
@@ -246,9 +250,7 @@ def _load_weights(network: nn.Module, path: Path, name: str) -> None:
 
     from .efficientnet import EfficientNetLite0
 
-    makers = "its package's" if name == EFFICIENTNET else "torchvision's"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected {makers} weights of {name}")
+    _expect_file(path, name)
     try:
         safe = path.suffix == ".safetensors"
         state = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
@@ -266,7 +268,16 @@ def _load_weights(network: nn.Module, path: Path, name: str) -> None:
         pickle.UnpicklingError,
     ) as error:
         why = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path}: not {makers} weights of {name}, whole and nothing else ({why})") from error
+        raise ValueError(f"{path}: not {_makers(name)} weights of {name}, whole and nothing else ({why})") from error
+
+
+def _expect_file(path: Path, network: str) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected {_makers(network)} weights of {network}")
+
+
+def _makers(network: str) -> str:
+    return "its package's" if network == EFFICIENTNET else "torchvision's"
 
 
 def _sha256(path: Path) -> str:

@@ -48,7 +48,7 @@ class MotionPercepts:
     }
 
     def rows(self, path: Path, **how: Any) -> Iterator[npt.NDArray[np.float16]]:
-        """The features (544,) of each frame of `video_frames`, which says what is raised; ValueError for one alone."""
+        """The features (544,) of each frame that `video_frames` gives, see there; ValueError for a single one."""
         return motion_percepts(video_frames(path, grey=True, **how))
 
 

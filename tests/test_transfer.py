@@ -5,6 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig
@@ -107,7 +110,7 @@ def test_the_head_reads_what_is_different_about_a_clip(arm):
     config = ModelConfig(frame_shape=(1, 32, 32), hidden_size=6, input_frames=4, patch_size=8, cell="conv")
     data = digits(200, image_size=32)
     classifier = build(arm, LSTMAutoencoder(config).encoder, data, FineTuning(), seed=0)
-    classifier.head = torch.nn.Identity()
+    classifier.head, classifier.summary = torch.nn.Identity(), None
     with torch.no_grad():
         read = classifier.eval()(classifier.encoder.to_vectors(data.clips.__getitems__(range(200))))  # (200, 4, 6)
     torch.testing.assert_close(read.std(dim=(0, 1)), torch.ones(6))
@@ -189,6 +192,32 @@ def test_fine_tuning_repeats_exactly_and_learns():
         scores.append(video_scores(classifier.scores, train))
     assert np.array_equal(*scores)
     assert (scores[0].argmax(axis=1) == train.labels).mean() > 0.8
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_linear_arm_is_scikit_learns_and_the_classifier_begins_with_it(classes):
+    """Catches a binary fit that is read as of one class, sums over time instead of means, and a head that drowns it."""
+    random = torch.Generator().manual_seed(0)
+    labels = np.arange(20 * classes) % classes
+    clips = torch.randn(len(labels), 25, 6, 1, 1, generator=random)
+    clips[:, :, 0] *= torch.from_numpy(1.0 + 2 * labels).float()[:, None, None, None]  # only the deviation tells
+    names = tuple("abc"[:classes])
+    data = Listed(Listed.Clips(clips), np.arange(len(labels)), labels, names, tuple(map(str, labels)))
+    encoder = LSTMAutoencoder(
+        ModelConfig(frame_shape=(6, 1, 1), hidden_size=4, input_frames=5, output="linear")
+    ).encoder
+    chosen = np.arange(15 * classes)
+    judge = train_arm("linear", encoder, data, chosen, FineTuning(), seed=0)
+    scores = judge(clips).numpy()
+
+    features = np.concatenate([clips.mean(1).flatten(1), clips.std(1, correction=0).flatten(1)], axis=1)
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=0.01)).fit(features[chosen], labels[chosen])
+    np.testing.assert_allclose(scores, pipeline.predict_proba(features), atol=1e-4)
+    assert (scores[len(chosen) :].argmax(1) == labels[len(chosen) :]).mean() > 0.6
+
+    classifier = build("encoder_init", encoder, data, FineTuning(), seed=0)
+    started = fine_tune(classifier, data, chosen, FineTuning(steps=1, lr=1e-30, weight_decay=0.0), seed=0)
+    np.testing.assert_allclose(started.scores(clips).detach(), scores, atol=1e-5)
 
 
 def test_the_curve_is_paired_complete_and_repeats():
