@@ -216,7 +216,7 @@ def test_the_linear_arm_is_scikit_learns_and_the_classifier_begins_with_it(class
     assert (scores[len(chosen) :].argmax(1) == labels[len(chosen) :]).mean() > 0.6
 
     classifier = build("encoder_init", encoder, data, FineTuning(), seed=0)
-    started = fine_tune(classifier, data, chosen, FineTuning(steps=1, lr=1e-30, weight_decay=0.0), seed=0)
+    started = fine_tune_videos(classifier, data, chosen, FineTuning(steps=1, lr=1e-30, weight_decay=0.0), seed=0)
     np.testing.assert_allclose(started.scores(clips).detach(), scores, atol=1e-5)
 
 
