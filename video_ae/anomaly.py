@@ -45,7 +45,9 @@ class Scores(NamedTuple):
 
 
 @torch.inference_mode()
-def step_errors(model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | None = None) -> dict[str, Tensor]:
+def step_errors(
+    model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | None = None, per_feature: bool = False
+) -> dict[str, Tensor]:
     """The error of every step, per decoder: `reconstruction` (B, T_in) and `future` (B, F), float32 on the CPU.
 
     Linear outputs: mean squared error per value, in standardised units. Logistic ones: nats per value above the
@@ -55,6 +57,8 @@ def step_errors(model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | N
     clips:         frames (B, T, C, H, W); shorter ones end in NaN, see `split_clips`, and so do their errors.
     future_frames: F, how many of the last steps are to be predicted. None: those after the configured input frames,
                    and none without a future decoder: then sequences of any length are rebuilt.
+    per_feature:   the squared error of every value instead, (B, T_in, D) and (B, F, D), whose mean is that of the step;
+                   of linear outputs alone.
 
     Raises ValueError for clips that are too short, and for steps that are NaN in some channels only.
     """
@@ -84,7 +88,8 @@ def step_errors(model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | N
             wrong = (nats(logits, truth[name]) - entropy_floor(truth[name])).clamp(min=0)  # below it is rounding
             wrong = wrong / truth[name][0, 0].numel()
         else:
-            wrong = (outputs[name].float() - model.encoder.to_vectors(truth[name])).square().flatten(2).mean(dim=2)
+            wrong = (outputs[name].float() - model.encoder.to_vectors(truth[name])).square().flatten(2)
+            wrong = wrong if per_feature else wrong.mean(dim=2)
         if not bool(wrong.isfinite().all()):
             raise ValueError(
                 "found errors that are not finite: a step is NaN in some channels only, or infinite; fill in or leave"
@@ -92,7 +97,8 @@ def step_errors(model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | N
             )
         if name == RECONSTRUCTION:
             if lengths is not None:
-                wrong = wrong.where(inside(lengths, wrong.shape[1]), torch.nan)
+                there = inside(lengths, wrong.shape[1])
+                wrong = wrong.where(there[..., None] if per_feature else there, torch.nan)
             wrong = _pad(wrong, T - future_frames)
         errors[name] = wrong.cpu()
     return errors
@@ -167,18 +173,20 @@ def present(clips: Tensor) -> Tensor:
 
 
 def step_scores(errors: Mapping[str, Tensor], there: Tensor, source: str) -> Tensor:
-    """Relative errors laid along the steps of the whole clips: (B, T), NaN where `source` has no score.
+    """Relative errors laid along the steps of the whole clips: (B, T, ...), NaN where `source` has no score.
+
+    errors: (B, T_in, ...) and (B, F, ...), of steps or of each of their features.
 
     there: (B, T), of `present`. `reconstruction` scores the input steps, `future` those that follow; `both` scores all.
     """
     ends = there.sum(dim=1)  # (B,), of the whole sequences
-    scores = torch.full(there.shape, torch.nan)
+    scores = torch.full((*there.shape, *next(iter(errors.values())).shape[2:]), torch.nan)
     if source in (RECONSTRUCTION, BOTH):
         scores[:, : errors[RECONSTRUCTION].shape[1]] = errors[RECONSTRUCTION]
     if source in (FUTURE, BOTH):
         future = errors[FUTURE]
         steps = ends[:, None] - future.shape[1] + torch.arange(future.shape[1])  # (B, F)
-        scores.scatter_(1, steps, future)
+        scores[torch.arange(len(scores))[:, None], steps] = future
     return scores
 
 
@@ -295,6 +303,25 @@ def average_windows(scores: npt.ArrayLike, starts: npt.ArrayLike, steps: int) ->
     return np.divide(total, count, out=np.full(steps, np.nan), where=count > 0)
 
 
+def spread_scores(scores: npt.ArrayLike, width: int) -> Floats:
+    """Scores along one series, (T,) or (T, F), spread over their surroundings: every window of `width` steps has the
+    highest score in it, and a step the mean over the windows that cover it.
+
+    Anomalies are stretches, of which single steps may look normal. NaN stays NaN, and no window crosses it; a stretch
+    between two that is shorter than `width` is one window.
+    """
+    values = np.asarray(scores, np.float64)
+    if values.ndim == 2:
+        return np.stack([spread_scores(column, width) for column in values.T], axis=1)
+    spread = np.full(len(values), np.nan)
+    known = np.diff(np.concatenate([[False], ~np.isnan(values), [False]]).astype(np.int8))
+    for start, stop in zip(np.flatnonzero(known == 1), np.flatnonzero(known == -1), strict=True):
+        ones = np.ones(min(width, stop - start))
+        peaks = np.lib.stride_tricks.sliding_window_view(values[start:stop], len(ones)).max(axis=1)
+        spread[start:stop] = np.convolve(peaks, ones) / np.convolve(np.ones(len(peaks)), ones)
+    return spread
+
+
 def check_quantile(quantile: float) -> float:
     """`quantile`. Raises ValueError for one that is none."""
     if not 0 < quantile < 1:
@@ -404,8 +431,8 @@ def _stack(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _pad(values: Tensor, steps: int) -> Tensor:
-    """(B, T) to (B, steps), filled up with NaN."""
-    return functional.pad(values, (0, steps - values.shape[1]), value=torch.nan)
+    """(B, T, ...) to (B, steps, ...), filled up with NaN."""
+    return functional.pad(values, (0, 0) * (values.ndim - 2) + (0, steps - values.shape[1]), value=torch.nan)
 
 
 def _rows(scores: SomeScores) -> Floats | list[Floats]:
