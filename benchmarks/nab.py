@@ -3,14 +3,15 @@
     python benchmarks/nab.py DIR                       # DIR/data/<folder>/*.csv and DIR/windows.json
     python benchmarks/nab.py DIR --methods "LSTM autoencoder" Sub-PCA --seeds 0 1 2
 
-The Numenta Anomaly Benchmark (Lavin and Ahmad 2015): files have the columns timestamp and value, windows.json the labelled
-intervals of each. The first 15 % of a series, at least 400 rows, are taken for normal, the rest is scored; series without
-a labelled step there are left out, and named. All methods see the same windows of 100 steps, one every step, of values
-standardised by the normal part; a window's score goes to all its steps, and a step has the mean of its windows.
+The Numenta Anomaly Benchmark (Lavin and Ahmad 2015): files have the columns timestamp and value, windows.json has the
+labelled intervals of each. The first 15 % of a series, at least 400 rows, are taken for normal, the rest is scored;
+series without a labelled step there are left out, and named. All methods see windows of 100 steps, one every step, of
+values standardised by the normal part; a window's score goes to all its steps, and a step has the mean of its windows.
+The package's windows are as many whole periods as last at least 100 steps.
 
 VUS-PR with windows up to 100 (Paparrizos et al., VLDB 2022), ROC-AUC and average precision of steps, without point
-adjustment; a table of all series on request, and means over every second series in order of their names (A, by which
-settings were chosen), over the others (B), and over all.
+adjustment: a row per series, and means over every second series in order of their names (A, by which settings were
+chosen), over the others (B), and over all.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Series(NamedTuple):
 
 
 def read(folder: Path) -> list[Series]:
-    """All files with a labelled step behind the normal part. Raises FileNotFoundError or ValueError for what is none."""
+    """All files with a labelled step behind the normal part. Raises FileNotFoundError or ValueError for others."""
     if not (folder / "windows.json").is_file():
         raise FileNotFoundError(f"{folder / 'windows.json'}: not found, expected a folder in the layout of NAB")
     windows = json.loads((folder / "windows.json").read_text())
@@ -193,7 +194,8 @@ def vus_pr(labels: Integers, scores: Floats, window: int = WINDOW) -> float:
         faded = _fade(labels, anomalies, buffer)
         hits = np.cumsum(faded[order])[predicted - 1]
         beside = np.cumsum(np.where(labels == 1, 0, faded)[order])[predicted - 1]
-        highest = np.array([scores[first : last + 1].max() for first, last in _widen(anomalies, buffer // 2, len(labels))])
+        near = _widen(anomalies, buffer // 2, len(labels))
+        highest = np.array([scores[first : last + 1].max() for first, last in near])
         found = (highest >= thresholds[:, None]).mean(axis=1)
         recall = np.minimum(hits / (positives + beside / 2), 1) * found
         areas.append(np.diff(recall, prepend=0) @ (hits / predicted))
@@ -235,6 +237,10 @@ def judge(series: Series, method: Method, seed: int) -> tuple[float, float, floa
     return vus_pr(labels, scores), curves["roc_auc"], curves["average_precision"], seconds
 
 
+def print_row(*cells: object) -> None:
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="DIR")
@@ -244,19 +250,22 @@ def main() -> None:
     torch.set_num_threads(1)
     series = read(arguments.folder)
     found: dict[str, list[list[float]]] = {name: [] for name in arguments.methods}
-    print("| VUS-PR | rows | labelled | " + " | ".join(arguments.methods) + " |" + "\n" + "|---" * (len(found) + 3) + "|")
+    print_row("VUS-PR", "rows", "labelled", *found)
+    print("|---" * (len(found) + 3) + "|")
     for one in series:
         for name in arguments.methods:
             runs = [judge(one, METHODS[name], seed) for seed in arguments.seeds]
             found[name].append(np.mean(runs, axis=0).tolist())
         cells = [f"{rows[-1][0]:.3f}" for rows in found.values()]
-        print(f"| {one.name} | {len(one.values)} | {one.labels[one.normal :].sum()} | " + " | ".join(cells) + " |", flush=True)
-    print("\n| mean over series | VUS-PR: A | B | all | ROC-AUC: A | B | all | average precision | seconds |\n" + "|---" * 9 + "|")
+        print_row(one.name, len(one.values), one.labels[one.normal :].sum(), *cells)
+    print()
+    print_row("mean over series", "VUS-PR: A", "B", "all", "ROC-AUC: A", "B", "all", "average precision", "seconds")
+    print("|---" * 9 + "|")
     for name, rows in found.items():
         table = np.array(rows)  # (series, 4)
         of_halves = [part.mean() for measure in table.T[:2] for part in (measure[::2], measure[1::2], measure)]
         cells = [f"{value:.3f}" for value in (*of_halves, table[:, 2].mean())]
-        print(f"| {name} | " + " | ".join(cells) + f" | {table[:, 3].sum():.1f} |")
+        print_row(name, *cells, f"{table[:, 3].sum():.1f}")
 
 
 if __name__ == "__main__":

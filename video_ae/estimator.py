@@ -58,9 +58,9 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     dictionary they are a list or dictionary, an array per series. Without, codes, forecasts and scores of N sequences
     are (N, ...), and what has a value per step is in the form of `X`.
 
-    Features are standardised by what `fit` sees, in which values far outside the quartiles count as the nearest that are
-    not (see `clip_outliers`), and everything that comes out is in the units of `X`: float32, or
-    float64 where a feature is far from zero beside its standard deviation, so that float32 would not hold it.
+    Features are standardised by what `fit` sees, in which values far outside the quartiles count as the nearest ones
+    that are not (see `clip_outliers`). Everything that comes out is in the units of `X`: float32, or float64 where a
+    feature is far from zero beside its standard deviation, so that float32 would not hold it.
 
     Parameters
     ----------
