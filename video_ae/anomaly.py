@@ -331,7 +331,7 @@ def spread_scores(scores: npt.ArrayLike, width: int) -> Floats:
     spread = np.full(len(values), np.nan)
     known = np.diff(np.concatenate([[False], ~np.isnan(values), [False]]).astype(np.int8))
     for start, stop in zip(np.flatnonzero(known == 1), np.flatnonzero(known == -1), strict=True):
-        ones = np.ones(min(width, stop - start))
+        ones = np.ones(min(width, int(stop - start)))
         peaks = np.lib.stride_tricks.sliding_window_view(values[start:stop], len(ones)).max(axis=1)
         spread[start:stop] = np.convolve(peaks, ones) / np.convolve(np.ones_like(peaks), ones)
     return spread
