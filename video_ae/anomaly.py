@@ -344,6 +344,11 @@ def check_quantile(quantile: float) -> float:
     return quantile
 
 
+def _needed(quantile: float) -> int:
+    """How many scores it takes for one of them to be expected above the quantile."""
+    return int(np.ceil(1 / (1 - quantile) - 1e-6))
+
+
 def peaks_over_threshold(scores: npt.ArrayLike, quantile: float) -> float:
     """The quantile of normal scores (N,) by extreme-value theory (POT; Siffer et al., KDD 2017, equation 1).
 
@@ -371,8 +376,8 @@ def rolling_thresholds(scores: npt.ArrayLike, quantile: float = QUANTILE, *, ste
     """
     check_quantile(quantile)
     values = np.asarray(scores, np.float64)
-    if steps * (1 - quantile) < 1 - 1e-6:
-        raise ValueError(f"steps {steps}: expected at least {np.ceil(1 / (1 - quantile)):.0f} for {quantile:g}")
+    if steps < (needed := _needed(quantile)):
+        raise ValueError(f"steps {steps}: expected at least {needed} for the quantile {quantile:g}")
     thresholds = np.full(len(values), np.nan)
     if len(values) > steps:
         before = np.lib.stride_tricks.sliding_window_view(values[:-1], steps)
@@ -411,7 +416,7 @@ class Thresholds:
             raise ValueError(f"method {method!r}: expected one of {', '.join(THRESHOLDS)}")
         find = peaks_over_threshold if method == PEAKS else np.quantile
         rows = _rows(scores)
-        needed = int(np.ceil((1 / (1 - quantile) if method != PEAKS else _LEAST_PEAKS / (1 - _PEAKS_ABOVE)) - 1e-6))
+        needed = _LEAST_PEAKS * _needed(_PEAKS_ABOVE) if method == PEAKS else _needed(quantile)
         chosen = {}
         for name, places in _places(groups, len(rows)).items():
             normal = _flat([rows[place] for place in places])
