@@ -85,7 +85,7 @@ def test_new_videos_get_the_scores_of_the_classifier(folder, tmp_path):
 def test_below_the_threshold_nothing_is_known(folder, tmp_path, capsys):
     out = tmp_path / "labels.csv"
     flags = ["--tasks", "label", "--data-dir", str(folder / "videos"), "--out", str(out)]
-    assert evaluate.command([str(folder / "run"), *flags, "--threshold", "1.1"]) == 0
+    assert evaluate.command([str(folder / "run"), *flags, "--unknown-below", "1.1"]) == 0
     assert {row["label"] for row in rows_of(out)} == {"unknown"}
     assert evaluate.command([str(folder / "run"), *flags]) == 1
     assert "labels.csv: exists already" in capsys.readouterr().err

@@ -64,8 +64,11 @@ _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     "rollout_steps": {"rollout"},
     "labels": {"classify", "probe"},
     "out": {"predict", *_OUT},
-    "threshold": {"label"},
-    **{name: {"anomaly"} for name in ("quantile", "source", "labels_file", "all_odd", "per_series")},
+    "unknown_below": {"label"},
+    **{
+        name: {"anomaly"}
+        for name in ("quantile", "source", "labels_file", "all_odd", "per_series", "no_spread", "threshold")
+    },
     **{name: {"classify"} for name in ("labels_per_class", "num_seeds", "two_stream", *_RECIPE)},
 }
 _STANDARD = {"labels": DIGIT_LABELS[0], "num_seeds": SEEDS, "seed": 0}  # these values change nothing
@@ -94,7 +97,7 @@ def _add_task_flags(parser: argparse.ArgumentParser) -> None:
         "--two-stream", type=Path, metavar="RUN", help="average the scores with this run's, classified before"
     )
     group.add_argument(
-        "--threshold", type=float, metavar="P", help="of label: below this score a video is unknown (default: 0)"
+        "--unknown-below", type=float, metavar="P", help="of label: a video whose best score is lower is unknown"
     )
     group = parser.add_argument_group("anomaly")
     group.add_argument(
@@ -103,7 +106,15 @@ def _add_task_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--quantile", type=float, metavar="Q", help="of the scores of normal data, the threshold (default: 0.99)"
     )
+    group.add_argument(
+        "--threshold",
+        choices=("quantile", "peaks"),
+        help="the quantile of the normal scores themselves (default), or of the distribution that fits their tail",
+    )
     group.add_argument("--per-series", action="store_true", default=None, help="a threshold for each series or video")
+    group.add_argument(
+        "--no-spread", action="store_true", default=None, help="each step's own error, not the surroundings' as well"
+    )
     group.add_argument("--labels-file", type=Path, metavar="FILE.csv", help="id, label (1: odd), perhaps step: curves")
     group.add_argument(
         "--all-odd", action="store_true", default=None, help="all clips of the data named here are odd: curves"

@@ -26,14 +26,14 @@ def run(opened: Opened, arguments: argparse.Namespace) -> None:
     """Write `--out FILE.csv`, a row for each video, and `FILE-clips.csv`, a row for each of its clips.
 
     A video's scores are the means over its clips (paper, section 4.4), which follow each other without overlap; one
-    more ends with the video where frames are left over. A class whose score is below `--threshold` is `unknown`.
+    more ends with the video where frames are left over. A class whose score is below `--unknown-below` is `unknown`.
 
     Raises FileNotFoundError where the run has no classifier, ValueError or FileExistsError where the files cannot be
     written.
     """
     out = free_place(arguments.out, ".csv")
     of_clips = free_place(out.with_name(f"{out.stem}-clips.csv"), ".csv")
-    threshold = arguments.threshold or 0.0
+    least = arguments.unknown_below or 0.0
     classifier = _classifier(opened.run.evaluation).to(opened.device)
     names = classifier.config.class_names
     split = "test" if opened.data.generated else "all"
@@ -50,13 +50,13 @@ def run(opened: Opened, arguments: argparse.Namespace) -> None:
         writer.writerow(("id", "first_frame", "last_frame", *(("start", "end") if times else ()), *head))
         for (name, start), row in zip(places, scores, strict=True):
             when = _when(times, name, start, start + frames - 1)
-            writer.writerow((name, start, start + frames - 1, *when, *_judged(row, names, threshold)))
+            writer.writerow((name, start, start + frames - 1, *when, *_judged(row, names, least)))
     with out.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("id", "clips", *head))
         for video, (name, row) in enumerate(zip(videos, means, strict=True)):
-            writer.writerow((name, int((numbers == video).sum()), *_judged(row, names, threshold)))
-    _print(means, names, threshold)
+            writer.writerow((name, int((numbers == video).sum()), *_judged(row, names, least)))
+    _print(means, names, least)
     print(f"videos   {out}\nclips    {of_clips}")
 
 
@@ -86,10 +86,10 @@ def _scores(opened: Opened, classifier: LSTMClassifier, clips: Clips, count: int
     return np.concatenate(parts)
 
 
-def _judged(scores: Scores, names: Sequence[str], threshold: float) -> tuple[Any, ...]:
+def _judged(scores: Scores, names: Sequence[str], least: float) -> tuple[Any, ...]:
     """Label, its score, and the scores of all classes, as cells of a row."""
     best = int(scores.argmax())
-    label = names[best] if scores[best] >= threshold else UNKNOWN
+    label = names[best] if scores[best] >= least else UNKNOWN
     return label, f"{scores[best]:.4f}", *(f"{score:.4f}" for score in scores)
 
 
@@ -97,9 +97,9 @@ def _when(times: Mapping[str, Sequence[bytes]], name: str, first: int, last: int
     return (times[name][first].decode(), times[name][last].decode()) if name in times else ("", "") if times else ()
 
 
-def _print(scores: Scores, names: Sequence[str], threshold: float) -> None:
+def _print(scores: Scores, names: Sequence[str], least: float) -> None:
     """How many videos got which label."""
-    labels = [_judged(row, names, threshold)[0] for row in scores]
+    labels = [_judged(row, names, least)[0] for row in scores]
     width = max(map(len, (*names, UNKNOWN)))
     for name in (*names, UNKNOWN):
         if found := labels.count(name):
