@@ -608,7 +608,7 @@ def test_an_interrupted_encoding_leaves_nothing(digits_run, tmp_path, monkeypatc
     assert evaluate.command([*encode, "--out", str(out)]) == 0
     capsys.readouterr()
     for path, message in (
-        (out, "exists already; choose another name, or delete it"),
+        (out, "exists already; choose another name for --out"),
         (tmp_path / "codes.npy", "expected a file with the suffix .npz"),
         (out / "below.npz", "File exists"),
     ):

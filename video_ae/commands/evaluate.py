@@ -177,8 +177,8 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     for task in arguments.tasks:
         if task in _OUT and arguments.out is None:
             parser.error(f"--tasks {task} needs a file to write: --out {_OUT[task]}")
-    if arguments.out is not None and len(arguments.tasks) > 1:
-        parser.error("--out is the file of one task: name that task alone")
+    if arguments.out is not None and arguments.tasks != ["predict"] and len(_OUT.keys() & arguments.tasks) != 1:
+        parser.error(f"--out is the file of one task: of {', '.join(_OUT)}, or of predict alone")
     for name, tasks in _TASKS_OF_FLAG.items():
         if vars(arguments).get(name) is not None and not tasks & set(arguments.tasks):
             flag = "--" + name.replace("_", "-")

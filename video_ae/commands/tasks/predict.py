@@ -27,10 +27,10 @@ _DRAWN_SERIES = 4
 def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write `predict.json`, curves by step, GIFs and a strip or, of features, lines; print a table and their paths.
 
-    Several processes share the metrics; the first one writes, draws and prints. With `--out`, nothing is judged: see
-    `write_future`.
+    Several processes share the metrics; the first one writes, draws and prints. Alone with `--out`, it judges nothing:
+    see `write_future`.
     """
-    if arguments.out:
+    if arguments.out and arguments.tasks == ["predict"]:
         write_future(opened, arguments)
         return {}
     model, device, folder, ranks = opened.model, opened.device, opened.folder, opened.ranks
