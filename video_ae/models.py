@@ -244,7 +244,7 @@ class Decoder(nn.Module):
         return torch.cat([inputs, code.expand(len(inputs), *code.shape)], dim=-1) if self.repeat_code else inputs
 
     def _run_free(self, states: list[State], code: Tensor, vector: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        """Where every output is the next input, the top layer's hidden states (T, B, ..., hidden_size) and the inputs."""
+        """Where outputs are the next inputs, the top layer's hidden states (T, B, ..., hidden_size), and the inputs."""
         hiddens, read = [], []
         for _ in range(steps):
             read.append(vector)
