@@ -101,7 +101,8 @@ class NetworkPercepts:
         inputs = network_inputs(path, self.stream, **how)
         while batch := list(islice(inputs, self.batch_size)):
             with self._turn:
-                yield from extract(*self._loaded, np.stack(batch), NETWORKS[self.network], self.stream)
+                percepts = extract(*self._loaded, np.stack(batch), NETWORKS[self.network], self.stream)
+            yield from percepts
 
 
 def network_inputs(path: Path, stream: str = "rgb", *, stride: int = 1, **how: Any) -> Iterator[npt.NDArray[np.uint8]]:

@@ -52,7 +52,8 @@ class ClassifierConfig:
 class Summary(nn.Module):
     """Logistic regression on mean and deviation over time of what an encoder reads: it knows no order and no network.
 
-    Both are standardised by the clips that it is fitted to.
+    Both are standardised by many clips (`start_from`), of which few need labels (`fit`): of few clips alone deviations
+    are too uncertain (docs/results.md).
     """
 
     def __init__(self, encoder: ModelConfig, classes: int) -> None:
@@ -72,12 +73,16 @@ class Summary(nn.Module):
         return functional.linear((_over_time(vectors) - self.mean) / self.std, self.weight, self.bias)
 
     @torch.no_grad()
-    def fit(self, vectors: Tensor, labels: Tensor) -> Summary:
+    def start_from(self, vectors: Tensor) -> None:
+        """Standardise by these clips, as for `forward`, whatever is in them."""
+        std, mean = torch.std_mean(_over_time(vectors), dim=0, correction=0)
+        self.mean.copy_(mean)
+        self.std.copy_(std.where(std > _LEAST_STD, 1))
+
+    @torch.no_grad()
+    def fit(self, vectors: Tensor, labels: Tensor) -> None:
         """Learn from clips as for `forward`, and the class of each, (B,) from 0 to classes - 1, all of which occur."""
         features = _over_time(vectors)
-        std, mean = torch.std_mean(features, dim=0, correction=0)
-        self.mean.copy_(mean)
-        self.std.copy_(std.where(std > 1e-6, 1))
         model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=1000)
         model.fit(((features - self.mean) / self.std).cpu().numpy(), labels.cpu().numpy())
         weight, bias = model.coef_, model.intercept_
@@ -85,7 +90,6 @@ class Summary(nn.Module):
             weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
         self.weight.copy_(torch.from_numpy(weight))
         self.bias.copy_(torch.from_numpy(bias))
-        return self
 
 
 def _over_time(vectors: Tensor) -> Tensor:
@@ -123,7 +127,7 @@ class LSTMClassifier(nn.Module):
         """A classifier with a copy of the encoder's weights and a fresh head, the only weights that are new, and a
         fresh `Summary` where one is asked for.
 
-        With patches, call `start_from` before training it.
+        With patches or a summary, call `start_from` before training it.
         Raises ValueError where that is not so: where the encoder lacks a weight or has one too many.
         """
         config = ClassifierConfig(encoder.config, tuple(class_names), dropout=dropout, summary=summary)
@@ -141,7 +145,7 @@ class LSTMClassifier(nn.Module):
 
     @torch.no_grad()
     def start_from(self, clips: Tensor) -> None:
-        """Fit a new head to the scale of what it reads, of clips as for `Encoder.to_vectors`; labels do not matter.
+        """Fit what is new to the scale of what it reads, of clips as for `Encoder.to_vectors`; labels do not matter.
 
         Hidden states of whole frames have about the same scale, and stay as they are.
         """
@@ -149,6 +153,8 @@ class LSTMClassifier(nn.Module):
             std, mean = torch.std_mean(self._hidden(self.encoder.to_vectors(clips)), dim=(0, 1))  # (hidden_size,) each
             self.hidden_mean.copy_(mean)
             self.hidden_std.copy_(std.clamp(min=_LEAST_STD))
+        if self.summary is not None:
+            self.summary.start_from(self.encoder.to_vectors(clips))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Logits (B, T, classes) of what `Encoder.to_vectors` makes of clips."""

@@ -213,6 +213,7 @@ def train_arm(
     """An arm of the comparison trained on the videos `chosen`: what maps clips to class scores."""
     if arm == "linear":
         summary = Summary(encoder.config, len(train.class_names)).to(encoder.mean.device)
+        summary.start_from(encoder.to_vectors(_any_clips(train, seed).to(encoder.mean.device)))
         summary.fit(*_labelled_vectors(encoder, train, chosen))
         return lambda clips: summary(encoder.to_vectors(clips.to(encoder.mean.device))).softmax(dim=1)
     if arm == "frozen":
@@ -237,13 +238,14 @@ def fewest_videos(data: LabelledVideos) -> int:
 
 def build(arm: str, encoder: Encoder, train: LabelledVideos, recipe: FineTuning, *, seed: int) -> LSTMClassifier:
     """The classifier of an arm before its first step: from `encoder`, or fresh and fitted to the scale of the data."""
-    sample = np.random.default_rng(seed).permutation(len(train.videos))[:_SCALE_CLIPS]
-    clips = train.clips.__getitems__(sample.tolist())
+    clips = _any_clips(train, seed)
+    summary = encoder.config.features and arm != "single_frame"
     if arm in ("encoder_init", "frozen"):
-        classifier = LSTMClassifier.from_encoder(encoder, train.class_names, dropout=recipe.dropout, summary=True)
+        classifier = LSTMClassifier.from_encoder(encoder, train.class_names, dropout=recipe.dropout, summary=summary)
     else:
-        memory = arm != "single_frame"
-        config = ClassifierConfig(encoder.config, train.class_names, memory, recipe.dropout, summary=memory)
+        config = ClassifierConfig(
+            encoder.config, train.class_names, arm != "single_frame", recipe.dropout, summary=summary
+        )
         with random_numbers_of(seed, torch.device("cpu")):
             classifier = LSTMClassifier(config)
         classifier.encoder.start_from(clips)
@@ -273,6 +275,12 @@ def verdicts(curve: Sequence[dict[str, Any]], test_videos: int) -> list[str]:
         helped = "helped" if gain.mean() > half else "hurt" if gain.mean() < -half else "made no clear difference"
         sentences.append(f"{begin}pretraining {helped} ({interval})")
     return sentences
+
+
+def _any_clips(data: LabelledVideos, seed: int) -> Tensor:
+    """Clips that set a scale; their labels do not matter."""
+    sample = np.random.default_rng(seed).permutation(len(data.videos))[:_SCALE_CLIPS]
+    return data.clips.__getitems__(sample.tolist())
 
 
 def _labelled_vectors(encoder: Encoder, data: LabelledVideos, chosen: Labels) -> tuple[Tensor, Tensor]:
