@@ -1,20 +1,18 @@
-"""Arrays to pictures: GIFs, strips and curves. Knows no models."""
+"""Arrays to pictures: GIFs, strips, sheets and plots. Knows no models."""
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .charts import save_figure, tidy
 
 Frames = npt.NDArray[np.float32]  # (T, C, H, W) in 0 to 1, C = 1 or 3
 
@@ -27,9 +25,7 @@ _SHEET = 4096  # pixels, how wide a sheet may be: browsers draw no picture of an
 _TRUTH = "0.45"  # a grey
 _FEATURES = 4  # at most, of a series
 _TILE = 48  # about, the height of a unit's weights, pixels
-_DOTS = 40  # more of them in one line are a thick line
 _MANY = 8  # thresholds, beside which a threshold is near zero
-_STYLES: dict[str, Any] = {"floor": ":", "copy_last": "--", "mean_frame": "-.", "black": (0, (1, 3))}  # of lines
 
 
 class Clip(NamedTuple):
@@ -133,53 +129,6 @@ def save_sheet(path: Path, clips: Sequence[Clip]) -> None:
     picture.save(path, pnginfo=text)
 
 
-def save_training_curves(path: Path, rows: Sequence[dict[str, Any]], metric: str) -> None:
-    """Training loss per decoder against sequences seen, with the validation results as points.
-
-    rows: of metrics.jsonl. metric: the one that the loss is, `nats` or `mse`.
-    """
-    training = [row for row in rows if "loss" in row]
-    validation = [row for row in rows if "validation" in row]
-    figure, axes = _figure("sequences seen", f"{metric} per frame")
-    for colour, name in (("tab:blue", "reconstruction"), ("tab:orange", "future")):
-        points = [(row["sequences_seen"], row[name]) for row in training if name in row]
-        if points:
-            axes.plot(*zip(*points, strict=True), color=colour, alpha=0.5, linewidth=1, label=f"{name}, training")
-        points = [
-            (row["sequences_seen"], row["validation"][name][metric]) for row in validation if name in row["validation"]
-        ]
-        if points:
-            axes.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4, label=f"{name}, validation")
-    _save(figure, axes, path)
-
-
-def save_error_curves(
-    path: Path, results: dict[str, Any], baselines: dict[str, Any], input_frames: int, metric: str
-) -> None:
-    """The error of every decoder and baseline at each time step.
-
-    Frames are numbered as in the clip; with 0 `input_frames` those of the future count from the end of the input.
-    """
-    figure, axes = _figure("frame" if input_frames else "step after the input", f"{metric} per frame")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    for colour, name in (("tab:blue", "reconstruction"), ("tab:orange", "future")):
-        if name in results:
-            curve = results[name]["per_step"][metric]
-            first = 1 + (input_frames if name == "future" else 0)
-            style = "o-" if len(curve) <= _DOTS else "-"
-            axes.plot(range(first, first + len(curve)), curve, style, color=colour, label=name)
-    for name, baseline in baselines.items():
-        style = _STYLES[name]
-        curve = baseline["per_step"].get(metric)
-        if curve and None not in curve:
-            first = 1 + (input_frames if "future" in results else 0)
-            axes.plot(
-                range(first, first + len(curve)), curve, linestyle=style, color="grey", label=name.replace("_", " ")
-            )
-    axes.set_ylim(bottom=0)
-    _save(figure, axes, path)
-
-
 def save_series(path: Path, series: Sequence[Series], names: Sequence[str] = ()) -> None:
     """Lines over time, a column of panels per sequence, a row per feature: the truth and what the model made of it.
 
@@ -205,9 +154,7 @@ def save_series(path: Path, series: Sequence[Series], names: Sequence[str] = ())
                     axes.plot(xs, steps[:, row], color=style, marker=dots, markersize=3, linewidth=1.4, label=label)
             if len(one.future):
                 axes.axvspan(end + 0.5, len(truth) + 0.5, color="tab:orange", alpha=0.08, linewidth=0)
-            axes.grid(alpha=0.3)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            tidy(axes)
             if column == 0:
                 axes.set_ylabel(names[row] if names else f"feature {row + 1} of {width}", parse_math=False)
         panels[0, column].set_title(one.name, fontsize=10, parse_math=False)  # a name may have a $
@@ -215,7 +162,7 @@ def save_series(path: Path, series: Sequence[Series], names: Sequence[str] = ())
     figure.align_ylabels(panels[:, 0])
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
 def save_scored_series(path: Path, series: Sequence[ScoredSeries]) -> None:
@@ -238,23 +185,13 @@ def save_scored_series(path: Path, series: Sequence[ScoredSeries]) -> None:
             axes.set_yscale("symlog", linthresh=usual, linscale=2)
             axes.text(0, 0.98, " logarithmic above the threshold", transform=axes.transAxes, size=8, va="top")
         axes.set_ylim(0, (2 if largest > _MANY * usual else 1.08) * largest)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        tidy(axes)
         axes.set_title(one.name, fontsize=10, loc="left", parse_math=False)  # a name may have a $
     panels[-1].set_xlabel("step")
     figure.supylabel("error, in units of the normal one", fontsize=10)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
-    _save_figure(path, figure)
-
-
-def _save_figure(path: Path, figure: Figure) -> None:
-    """A figure with other people's names in it: signs that the font lacks become boxes, without a warning for each."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(path, dpi=110)
+    save_figure(path, figure)
 
 
 def save_detection_curves(path: Path, curves: Mapping[str, Mapping[str, Any]]) -> None:
@@ -273,11 +210,9 @@ def save_detection_curves(path: Path, curves: Mapping[str, Mapping[str, Any]]) -
     pr.set(xlabel="recall: share of the odd that is flagged", ylabel="precision", title="precision and recall")
     for axes in (roc, pr):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
         axes.legend(frameon=False, loc="lower right" if axes is roc else "lower left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(path, figure)
 
 
 def _made(clip: Clip) -> list[npt.NDArray[np.float32] | None]:
@@ -321,34 +256,6 @@ def _picture(frame: Any, size: tuple[int, int]) -> Image.Image:
     return image.convert("RGB").resize(size, Image.Resampling.NEAREST)
 
 
-def _figure(x_label: str, y_label: str) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot(xlabel=x_label, ylabel=y_label)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _save(figure: Any, axes: Any, path: Path) -> None:
-    axes.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-
-
-def save_label_curves(path: Path, curves: Mapping[str, tuple[Sequence[int], Sequence[float], Sequence[float]]]) -> None:
-    """Accuracy against labelled clips per class: per name the numbers of labels, the means and the spreads."""
-    figure, axes = _figure("labelled videos per class", "test accuracy")
-    axes.set_xscale("log")
-    counts = sorted({count for labels, _, _ in curves.values() for count in labels})
-    axes.set_xticks(counts, [str(count) for count in counts], minor=False)
-    axes.minorticks_off()
-    for name, (labels, means, spreads) in curves.items():
-        axes.errorbar(labels, means, yerr=spreads, fmt="o-", capsize=3, markersize=4, label=name)
-    _save(figure, axes, path)
-
-
 def save_traces(path: Path, traces: Mapping[str, npt.NDArray[np.float32]]) -> None:
     """Hidden units of a long prediction, a panel per name: traces (steps, units), a column per step, a row per unit.
 
@@ -368,8 +275,7 @@ def save_traces(path: Path, traces: Mapping[str, npt.NDArray[np.float32]]) -> No
         axes.set(title=name, xlabel="step after the input")
     panels[0].set_ylabel("hidden unit, the most active first")
     figure.colorbar(image, ax=list(panels), label="hidden state")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    save_figure(path, figure)
 
 
 def save_weights(path: Path, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
@@ -450,8 +356,7 @@ def save_architecture(path: Path, encoder: Sequence[str], code: str, decoders: M
         x = middle + (column - (len(decoders) - 1) / 2) * (width + gap)
         _arrow(axes, (middle, y), (x, y + gap + top))
         chain(parts, x, y + gap + top, "tab:orange", f"{name} decoder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    save_figure(path, figure)
 
 
 def _box(axes: Any, text: str, corner: tuple[float, float], size: tuple[float, float], colour: str) -> None:

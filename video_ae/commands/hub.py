@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,13 +224,12 @@ def _is_path(name: str) -> bool:
 
 
 def _results_table(model: LSTMAutoencoder, results: dict[str, Any] | None) -> str:
-    from ..report.tables import table
+    from ..report.tables import metric_cells, text_table
 
     if results is None:
         return "## Results\n\nNot evaluated.\n"
-    rows = {name: results[name] for name in model.decoders}
-    rows |= {name.replace("_", " "): values for name, values in results["baselines"].items()}
-    lines = "\n".join(f"    {line}" for line in table(rows).split("\n"))
+    rows = {name: results[name] for name in model.decoders} | results["baselines"]
+    lines = textwrap.indent(text_table(metric_cells(rows)), "    ")
     kind = "sequences" if model.config.features else "clips"
     return f"## Results\n\n{results['clips']:,} {results['split']} {kind}, free running.\n\n{lines}\n"
 

@@ -138,7 +138,8 @@ def _grid(graph: Graph, config: ModelConfig) -> Grid:
         return Grid(graph.constant([1]), graph.constant([1]), height, width)
     if not config.convolutional:
         return Grid(graph.constant([height // P]), graph.constant([width // P]), P, P)
-    return Grid(*(graph.Div(graph.size("frames", axis), [P]) for axis in (3, 4)), P, P)
+    rows, columns = (graph.Div(graph.size("frames", axis), [P]) for axis in (3, 4))
+    return Grid(rows, columns, P, P)
 
 
 class _Clips(NamedTuple):

@@ -155,7 +155,7 @@ def recurrence(
 def _dense(graph: Graph, layer: LSTMLayer, inputs: str, state: State, lengths: str | None) -> tuple[str, State]:
     ends = "" if lengths is None else graph.Cast(lengths, to=graph.onnx.TensorProto.INT32)
     weights = [tensor[None] for tensor in onnx_weights(layer)]
-    operands = [inputs, *weights[:3], ends, *state, *weights[3:]]
+    operands: list[Operand] = [inputs, *weights[:3], ends, *state, *weights[3:]]
     hidden, *last = graph.add("LSTM", 3, *operands, hidden_size=layer.hidden_size)
     return graph.Squeeze(hidden, [1]), State(*last)  # (T, directions, B', hidden) has one direction
 
