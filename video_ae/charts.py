@@ -155,9 +155,7 @@ def _xs_and_ys(points: Sequence[tuple[float, float]]) -> tuple[list[float], list
 
 def draw(chart: Chart, size: tuple[float, float]) -> Figure:
     """The chart without a legend, `size` in inches; every line has its style as its `gid`."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(*size)
     axes = figure.add_subplot(xlabel=chart.x_label, ylabel=chart.y_label)
     for line in chart.lines:
         style, _, faint = line.style.partition(" ")
@@ -194,6 +192,13 @@ def save_chart(path: Path, chart: Chart) -> None:
         for text in figure.axes[0].legend(*zip(*kept, strict=True), frameon=False).get_texts():
             text.set_parse_math(False)  # a name may have a $
     save_figure(path, figure)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that makes room for its labels by itself."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def tidy(axes: Any) -> None:

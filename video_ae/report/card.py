@@ -69,8 +69,8 @@ def _description(model: LSTMAutoencoder) -> str:
     clip, does = "sequence" if config.features else "clip", " and ".join(tasks[name] for name in config.decoders)
     return (
         f"# LSTM autoencoder\n\nAn LSTM autoencoder after\n{_PAPER}.\n"
-        f"It reads {_frames(config)}, {config.input_frames} in training. From its state after the last one, the code of the"
-        f"\n{clip}, it {does}.\n\n{_list(facts)}\n"
+        f"It reads {_frames(config)}, {config.input_frames} in training. From its state after the last one, the code of"
+        f" the\n{clip}, it {does}.\n\n{_list(facts)}\n"
     )
 
 
