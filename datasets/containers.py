@@ -1,8 +1,8 @@
 """How many frames a video file holds by the structure of its container: AVI, MP4 and MOV, Matroska and WebM, FLV, GIF.
 
 FFmpeg skips what it cannot read and reports that on the terminal only: a video with a hole in it comes back shorter. So
-the structure is walked here, headers only, from the first byte to the last. Where it has a gap the file is refused; where
-it has none, the number of frames is known, and with it whether all of them decoded.
+the structure is walked here, headers only, from the first byte to the last. Where it has a gap it is refused; where it
+has none, the number of frames is known, and with it whether all of them decoded.
 """
 
 from __future__ import annotations

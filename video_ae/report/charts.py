@@ -13,6 +13,7 @@ from ..charts import STYLES, Chart, Line, draw, short
 from .markup import Markup, element
 
 _WIDTH, _HEIGHT = 480, 300  # units of the drawing, which is as wide as its place allows
+_FONT = 15  # size of text on a narrow screen, see page.css: what fits there fits everywhere
 
 
 def line_chart(chart: Chart) -> Markup:
@@ -36,7 +37,7 @@ def _svg(chart: Chart) -> str:
     from matplotlib import rc_context
 
     file = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "font.size": 11.5, "axes.labelsize": 11.5}):
+    with rc_context({"svg.fonttype": "none", "font.size": _FONT, "axes.labelsize": _FONT}):
         draw(chart, (_WIDTH / 72, _HEIGHT / 72)).savefig(file, format="svg")
     return file.getvalue()
 
