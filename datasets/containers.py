@@ -1,8 +1,8 @@
 """How many frames a video file holds by the structure of its container: AVI, MP4 and MOV, Matroska and WebM, FLV, GIF.
 
-FFmpeg passes over what it cannot read and tells the terminal alone: a film with a hole in it comes back as a shorter
-film. So the structure is walked here, headers only, from the first byte to the last. Where it has a gap the file is
-refused; where it has none, the number of frames is known, and with it whether all of them decoded.
+FFmpeg skips what it cannot read and reports that on the terminal only: a video with a hole in it comes back shorter. So
+the structure is walked here, headers only, from the first byte to the last. Where it has a gap it is refused; where it
+has none, the number of frames is known, and with it whether all of them decoded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-MAX_PIECES = 2**23  # that are looked at in one file; two hours of film and sound have less than a tenth
+MAX_PIECES = 2**23  # that are looked at in one file; two hours of video and sound have less than a tenth
 MAX_TABLE = 2**24  # bytes of a table of MP4: four million frames
 MAX_PIXELS_PER_FRAME = 2**24  # twice 4K; a decoder holds a dozen such frames
 MAX_GIF = 2**29  # bytes, all of which are in memory
@@ -58,15 +58,11 @@ class _File:
         self.size = os.fstat(file.fileno()).st_size
         self._file, self._pieces = file, 0
 
-    def array(self, at: int, count: int) -> npt.NDArray[np.uint8]:
-        """`count` bytes, or fewer where the file ends."""
-        return np.frombuffer(self.peek(at, count), np.uint8)
-
     def peek(self, at: int, count: int) -> bytes:
         """`count` bytes, or fewer where the file ends."""
         self._pieces += 1
         if self._pieces > MAX_PIECES:
-            raise DamagedError(f"found more than {MAX_PIECES:,} pieces, expected a film of fewer")
+            raise DamagedError(f"found more than {MAX_PIECES:,} pieces, expected a video of fewer")
         self._file.seek(at)
         return self._file.read(count)
 
@@ -92,17 +88,15 @@ _MPEG4_FRAME = b"\0\0\1\xb6"
 def _avi(file: _File) -> int:
     streams: list[bytes] = []
     frames: dict[int, array[int]] = {}  # first byte and size of each, by stream
-    for name, at, length, in_film in _chunks(file, 0, file.size):
+    for name, at, length, in_movie in _chunks(file, 0, file.size):
         if name == b"strh":
             streams.append(file.read(at, 4))
             if streams[-1] == b"vids":
                 frames[len(streams) - 1] = array("q")
-        elif in_film and not (name.startswith(b"ix") or name.upper() == b"JUNK"):
+        elif in_movie and not (name.startswith(b"ix") or name.upper() == b"JUNK"):
             stream = int(name[:2]) if name[:2].isdigit() else len(streams)
             if stream >= len(streams) or name[2:] not in _AVI_PIECES.get(streams[stream], (name[2:],)):
-                raise DamagedError(
-                    f"found {name!r} at byte {at - 8:,}, expected a piece of one of {len(streams)} streams"
-                )
+                raise DamagedError(f"found {name!r} at byte {at - 8:,}, expected a piece of a stream; damaged")
             if stream in frames and name[2:] != b"pc":
                 frames[stream].extend((at, length))
     return min((_decodable(file, places) for places in frames.values()), default=0)
@@ -123,21 +117,21 @@ def _decodable(file: _File, frames: array[int]) -> int:
 
 
 def _chunks(
-    file: _File, at: int, end: int, in_film: bool = False, depth: int = 0
+    file: _File, at: int, end: int, in_movie: bool = False, depth: int = 0
 ) -> Iterator[tuple[bytes, int, int, bool]]:
-    """Name, first byte and size of every chunk, and whether it is in a list `movi`, the film itself."""
+    """Name, first byte and size of every chunk, and whether it is in a list `movi`, the frames and sound."""
     while at < end:
         name, length = struct.unpack("<4sI", file.read(at, 8).ljust(8))
         if depth == 0 and name != b"RIFF":
-            return  # something that was left behind the film
+            return  # something that was appended to the video
         _refuse_beyond(at + 8 + length, end, at)
         if name in (b"RIFF", b"LIST"):
             if depth == _MAX_DEPTH or length < 4:
                 raise DamagedError(f"found a list of {length} bytes at byte {at:,}, {depth} deep, expected an AVI file")
-            film = in_film or file.read(at + 8, 4) == b"movi"
-            yield from _chunks(file, at + 12, at + 8 + length, film, depth + 1)
+            movie = in_movie or file.read(at + 8, 4) == b"movi"
+            yield from _chunks(file, at + 12, at + 8 + length, movie, depth + 1)
         else:
-            yield name, at + 8, length, in_film
+            yield name, at + 8, length, in_movie
         at += 8 + length + length % 2
 
 
@@ -160,30 +154,28 @@ def _mp4(file: _File) -> int | None:
                 clock = _ticks_per_second(file.read(inner_at, inner_end - inner_at))
             elif inner == b"trak":
                 tracks.append(dict(_tables(file, inner_at, inner_end)))
-    films = [track for track in tracks if track.get(b"hdlr", b"")[8:12] == b"vide"]
-    if not films:
-        raise DamagedError(
-            f"found {len(tracks)} tracks and no pictures, expected some; its moov box is missing or damaged"
-        )
+    videos = [track for track in tracks if track.get(b"hdlr", b"")[8:12] == b"vide"]
+    if not videos:
+        raise DamagedError(f"found {len(tracks)} tracks without video; the moov box is missing or damaged")
     # How many fragments there should be is stated nowhere.
-    return None if in_fragments else min(_frames_of_track(film, clock) for film in films)
+    return None if in_fragments else min(_frames_of_track(video, clock) for video in videos)
 
 
-def _frames_of_track(film: dict[bytes, bytes], clock: int) -> int:
-    size, frames = struct.unpack(">II", film.get(b"stsz", b"")[4:12].ljust(8, b"\0"))
+def _frames_of_track(track: dict[bytes, bytes], clock: int) -> int:
+    size, frames = struct.unpack(">II", track.get(b"stsz", b"")[4:12].ljust(8, b"\0"))
     if frames > MAX_TABLE // 4:
         raise DamagedError(f"found {frames:,} frames, expected at most {MAX_TABLE // 4:,}")
-    sizes = np.full(frames, size) if size else np.frombuffer(_entries(film[b"stsz"][4:], ">i"), ">i4")
-    times = _repeated(film, b"stts", frames)
+    sizes = np.full(frames, size) if size else np.frombuffer(_entries(track[b"stsz"][4:], ">i"), ">i4")
+    times = _repeated(track, b"stts", frames)
     times = np.cumsum(times) - times
-    if b"ctts" in film:  # shown in another order than decoded
-        times = times + _repeated(film, b"ctts", frames)
-    return int((_edited(film, times, clock) & (sizes != 0)).sum())
+    if b"ctts" in track:  # shown in another order than decoded
+        times = times + _repeated(track, b"ctts", frames)
+    return int((_edited(track, times, clock) & (sizes != 0)).sum())
 
 
-def _repeated(film: dict[bytes, bytes], name: bytes, frames: int) -> _Integers:
+def _repeated(track: dict[bytes, bytes], name: bytes, frames: int) -> _Integers:
     """A value for each frame, (frames,), from a table of runs."""
-    counts, values = np.frombuffer(_entries(film.get(name, b""), ">ii"), ">i4").astype(np.int64).reshape(-1, 2).T
+    counts, values = np.frombuffer(_entries(track.get(name, b""), ">ii"), ">i4").astype(np.int64).reshape(-1, 2).T
     if (counts < 0).any() or counts.sum() != frames:
         raise DamagedError(f"found {counts.sum():,} values in {name.decode()}, expected {frames:,} frames; damaged")
     return np.repeat(values, counts)
@@ -197,9 +189,9 @@ def _entries(table: bytes, form: str) -> bytes:
     return table[8 : 8 + count * size]
 
 
-def _edited(film: dict[bytes, bytes], times: _Integers, clock: int) -> npt.NDArray[np.bool_]:
-    """Which frames, (N,), the edit list leaves in the film for certain: a tool may cut without removing anything."""
-    table, ticks = film.get(b"elst", b""), _ticks_per_second(film.get(b"mdhd", b""))
+def _edited(track: dict[bytes, bytes], times: _Integers, clock: int) -> npt.NDArray[np.bool_]:
+    """Which frames, (N,), the edit list certainly leaves in the video: a tool may cut without removing anything."""
+    table, ticks = track.get(b"elst", b""), _ticks_per_second(track.get(b"mdhd", b""))
     form = ">QqI" if table[:1] == b"\1" else ">IiI"
     content = _entries(table, form) if table else b""
     edits = [(first, duration) for duration, first, _ in struct.iter_unpack(form, content) if first >= 0]
@@ -241,9 +233,7 @@ def _boxes(file: _File, at: int, end: int, *, outer: bool = False) -> Iterator[t
         stop = at + length if length else end
         _refuse_beyond(stop, end, at)
         if stop < content:
-            raise DamagedError(
-                f"found a box of {length} bytes at byte {at:,}, expected at least {content - at}; damaged"
-            )
+            raise DamagedError(f"found a box of {length} bytes at byte {at:,}; damaged")
         yield name, content, stop
         at = stop
 
@@ -271,9 +261,7 @@ def _matroska(file: _File) -> int:
     for at, end in _segments(file):
         for inner, inner_at, inner_end in _elements(file, at, end):
             if inner not in _IN_SEGMENT | _PADDING:
-                raise DamagedError(
-                    f"found the element {inner:X} at byte {inner_at:,}, expected one of Matroska; damaged"
-                )
+                raise DamagedError(f"found the element {inner:X} at byte {inner_at:,}; damaged")
             if inner == _TRACKS:
                 for kind, entry_at, entry_end in _elements(file, inner_at, inner_end):
                     if kind != _ENTRY:
@@ -287,10 +275,10 @@ def _matroska(file: _File) -> int:
             elif inner == _CLUSTER:
                 for number in _blocks(file, inner_at, inner_end, tracks):
                     frames[number] = frames.get(number, 0) + 1
-    films = [number for number, entry in tracks.items() if int.from_bytes(entry.get(_TYPE, b""), "big") == 1]
-    if not films:
-        raise DamagedError(f"found {len(tracks)} tracks and no pictures, expected some; damaged")
-    return min(frames.get(number, 0) for number in films)
+    videos = [number for number, entry in tracks.items() if int.from_bytes(entry.get(_TYPE, b""), "big") == 1]
+    if not videos:
+        raise DamagedError(f"found {len(tracks)} tracks without video; damaged")
+    return min(frames.get(number, 0) for number in videos)
 
 
 def _segments(file: _File) -> Iterator[tuple[int, int]]:
@@ -313,9 +301,7 @@ def _blocks(file: _File, at: int, end: int, tracks: dict[int, dict[int, bytes]])
     """The track of every frame of a cluster that is shown."""
     for name, inner_at, inner_end in _elements(file, at, end):
         if inner_end - inner_at > _IN_CLUSTER.get(name, -1):
-            raise DamagedError(
-                f"found the element {name:X} at byte {inner_at:,}, expected a frame of Matroska; damaged"
-            )
+            raise DamagedError(f"found {name:X} at byte {inner_at:,}, expected a frame; damaged")
         pieces = [(name, inner_at, inner_end)]
         if name == _BLOCK_GROUP:
             pieces = list(_elements(file, inner_at, inner_end))
@@ -328,9 +314,7 @@ def _blocks(file: _File, at: int, end: int, tracks: dict[int, dict[int, bytes]])
             number, header = _variable(content, 0, block_at)
             frame = content[header + 3 :]  # behind time and flags
             if number not in tracks or not frame:
-                raise DamagedError(
-                    f"found a frame of track {number} at byte {block_at:,}, expected one of {len(tracks)}"
-                )
+                raise DamagedError(f"found a frame of track {number} at byte {block_at:,}; damaged")
             # VP8 has frames that only others look at.
             if not tracks[number].get(_CODEC, b"").startswith(b"V_VP8") or frame[0] & 0x10:
                 yield number
@@ -397,9 +381,7 @@ def _gif(file: _File) -> int:
     try:
         screen = struct.unpack_from("<HH", content, 6)
         if screen[0] * screen[1] > MAX_PIXELS_PER_FRAME:
-            raise DamagedError(
-                f"states frames of {screen[0]}x{screen[1]}, expected at most {MAX_PIXELS_PER_FRAME:,} pixels"
-            )
+            raise DamagedError(f"states {screen[0]}x{screen[1]} pixels, expected at most {MAX_PIXELS_PER_FRAME:,}")
         at = 13 + _palette(content[10])
         while (kind := content[at]) != _GIF_END:
             begin = at
@@ -408,9 +390,7 @@ def _gif(file: _File) -> int:
             elif kind == _GIF_EXTENSION:
                 at += 2
             else:
-                raise DamagedError(
-                    f"found {kind:#x} at byte {at:,}, expected a picture, an extension or the end; damaged"
-                )
+                raise DamagedError(f"found {kind:#x} at byte {at:,}, expected a picture or extension; damaged")
             while length := content[at]:
                 at += 1 + length
             at += 1
@@ -431,9 +411,7 @@ def _check_picture(picture: bytes, screen: tuple[int, ...], number: int) -> None
 
     left, top, width, height, flags = struct.unpack_from("<HHHHB", picture, 1)
     if left + width > screen[0] or top + height > screen[1]:
-        raise DamagedError(
-            f"found picture {number} of {width}x{height} at {left},{top}, expected it on {screen[0]}x{screen[1]} pixels"
-        )
+        raise DamagedError(f"picture {number} does not lie within the {screen[0]}x{screen[1]} pixels; damaged")
     codes = 10 + _palette(flags)
     try:
         Image.frombytes("L", (width, height), picture[codes + 1 :], "gif", picture[codes], 0)
@@ -467,7 +445,8 @@ def _transport(file: _File) -> None:
         raise DamagedError(f"cut off: found {file.size:,} bytes, expected whole packets of {spacing}")
     numbers: dict[int, int] = {}
     for at in range(0, file.size, spacing * _PACKETS_AT_ONCE):
-        packets = file.array(at, spacing * _PACKETS_AT_ONCE).reshape(-1, spacing)[:, _SPACINGS[spacing] :]
+        content = np.frombuffer(file.peek(at, spacing * _PACKETS_AT_ONCE), np.uint8)
+        packets = content.reshape(-1, spacing)[:, _SPACINGS[spacing] :]
         if (packets[:, 0] != 0x47).any():
             lost = at + spacing * int((packets[:, 0] != 0x47).argmax())
             raise DamagedError(f"found no packet at byte {lost:,}, expected one every {spacing} bytes; damaged")
@@ -587,10 +566,6 @@ def _dv(file: _File) -> None:
         raise DamagedError(f"cut off: found {file.size:,} bytes, expected whole frames of {size:,}")
 
 
-def _unknown(file: _File) -> None:
-    """What says nothing about itself."""
-
-
 _CONTAINERS: list[tuple[Callable[[bytes], bool], Callable[[_File], int | None]]] = [
     (lambda start: start[:4] == b"RIFF" and start[8:12] == b"AVI ", _avi),
     (lambda start: start[4:8] in _MP4_STARTS, _mp4),
@@ -601,6 +576,6 @@ _CONTAINERS: list[tuple[Callable[[bytes], bool], Callable[[_File], int | None]]]
     (lambda start: start[:4] == b"OggS", _ogg),
     (lambda start: start[:4] == _MXF, _mxf),
     (lambda start: start[:3] == _DV, _dv),
-    (lambda start: start[:3] == b"\0\0\1" or start[:4] == b"\0\0\0\1", _unknown),  # MPEG
+    (lambda start: start[:3] == b"\0\0\1" or start[:4] == b"\0\0\0\1", lambda file: None),  # MPEG
     (lambda start: _spacing(start) is not None, _transport),
 ]

@@ -1,4 +1,4 @@
-"""Which videos or sequences a run learns from, is chosen by and is tested on: decided once, stored, kept from then on.
+"""The train/validation/test split of the videos or sequences of a run: decided once, stored, kept from then on.
 
 What belongs to a part is recognised by name and content. So files may be added, moved to another folder or renamed,
 and videos be read at another rate: what was trained on is never tested on, what is new is new, what is missing named.
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from .video_arrays import Cut, VideoArrays, VideoRecord
 
 PARTS = ("train", "validation", "test")
-TO_CUT_BY_ITEM = 10  # videos or sequences, at least, to set whole ones aside
+TO_CUT_BY_ITEM = 10  # minimum number of videos or sequences of which whole ones are held out
 BOUNDS = {"train": (0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1)}
 _SAMPLED = 64  # frames of a video that stand for all of them
 
@@ -80,7 +80,7 @@ class Division:
 
     @property
     def in_time(self) -> bool:
-        """Whether videos or sequences are cut, and not whole ones set aside."""
+        """Whether videos or sequences are split in time, and not whole ones held out."""
         return _overlap({piece.name for piece in pieces} for pieces in self.parts.values())
 
     def wholes(self) -> dict[str, int]:
@@ -108,7 +108,7 @@ class Division:
 
 
 def cut_in_blocks(records: Sequence[VideoRecord]) -> dict[str, list[Cut]]:
-    """Ten records or more: the first 80 % train, the next 10 % validate, the last 10 % test. Fewer are cut in time."""
+    """80/10/10 train/validation/test split by record, in their order; of fewer than ten records, in time."""
     count = len(records)
     if count < TO_CUT_BY_ITEM:
         return cut_in_time(records)
@@ -151,14 +151,11 @@ def _sort(
     parts: dict[str, list[Piece]], found: dict[str, list[Cut]], find: Callable[[Piece], Cut | None]
 ) -> dict[str, list[Piece]]:
     """Adds what `find` finds to `found`, and returns the rest."""
-    missing: dict[str, list[Piece]] = {part: [] for part in PARTS}
+    missing: dict[str, list[Piece]] = {}
     for part, pieces in parts.items():
-        for piece in pieces:
-            cut = find(piece)
-            if cut is None:
-                missing[part].append(piece)
-            else:
-                found[part].append(cut)
+        cuts = [find(piece) for piece in pieces]
+        found[part] += [cut for cut in cuts if cut is not None]
+        missing[part] = [piece for piece, cut in zip(pieces, cuts, strict=True) if cut is None]
     return missing
 
 

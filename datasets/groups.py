@@ -1,4 +1,4 @@
-"""Who was filmed in a video, by its name, and which videos train, validate and test."""
+"""Groups of videos, such as all of one person, by their names, and a train/validation/test split by group."""
 
 import re
 from collections import Counter, defaultdict, deque
@@ -15,7 +15,7 @@ SPLITS = (*OFFICIAL_SPLITS, "all")
 PART_NAMES = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("test", "testing"), "test")
 PART_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation")  # what people call the parts
 _SHARES = {"test": 0.25, "validation": 0.2}  # of all groups, and of the groups that are not for testing
-_LEAST_STEPS = 10  # of a video that is split in time
+_MIN_STEPS = 10  # of a video that is split in time
 _UCF_NAME = re.compile(r"v_.+_(g\d+)_c\d+")
 # What cameras, phones and programs begin the names of files with.
 _TOOLS = re.compile(
@@ -62,9 +62,9 @@ def doubtful_people(names: Sequence[tuple[str, str]]) -> list[str]:
 def divide(records: Sequence[VideoRecord]) -> dict[str, list[Cut]]:
     """Which pieces of which videos are for `train`, `validation` and `test`; no group is in two of them.
 
-    Where nothing is marked (`official`), the last quarter of the groups tests, and the last fifth of the others
-    validates: the last of every class, and of every series of names that differ by numbers. Then groups are moved until
-    every class has some in each part. Videos of the same content (`fingerprint`) count as one group.
+    Where nothing is marked (`official`), the last quarter of the groups is for testing and the last fifth of the others
+    for validation: the last of every class, and of every series of names that differ by numbers. Then groups are moved
+    until every class has some in each part. Videos of the same content (`fingerprint`) count as one group.
 
     Where parts are marked, videos without a mark are in none, and a part that no video is marked for is held out of the
     training videos in the same way; a class that has too few groups for that is not in it. Where no class has more than
@@ -85,8 +85,10 @@ def divide(records: Sequence[VideoRecord]) -> dict[str, list[Cut]]:
     chosen = [records[index] for index in pool]
     groups = _united(chosen)
     pairs = [(record.label, group) for record, group in zip(chosen, groups, strict=True)]
-    if not marks:
-        _refuse_few(chosen, pairs)
+    groups_in = Counter(label for label, _ in set(pairs))
+    if few := [label for label in sorted(groups_in) if groups_in[label] < 3 and not marks]:
+        others = f", as have {len(few) - 1} other classes" if len(few) > 1 else ""
+        raise _undivided(chosen, pairs, few[0], f"{others}, expected at least 3 to train, validate and test")
     part_of, lacking = _assigned(pairs, [part for part in _SHARES if part not in marks])
     if lacking and not marks:
         raise _undivided(chosen, pairs, lacking, "that other classes share, so that no division gives it all parts")
@@ -153,8 +155,9 @@ def split_videos(videos: Sequence[Video], split: str) -> list[Video]:
 def split_development(videos: Sequence[Video], split: str) -> list[Video]:
     """The `train` or `validation` part of videos that are not for testing, or all of them, `development`.
 
-    The last fifth of the groups validates, see `divide`; of classes with one group, nothing. Raises ValueError where
-    there is but one group.
+    The last fifth of the groups is for validation, see `divide`; of classes with one group, nothing.
+
+    Raises ValueError where there is only one group.
     """
     if split == "development":
         return list(videos)
@@ -176,7 +179,7 @@ def _matched(group: str, name: str) -> str:
 
 
 def _people(names: Sequence[tuple[str, str]]) -> set[str]:
-    """What comes before the first "_" of the names, where that says who was filmed: daria_bend, daria_jump, ira_bend.
+    """What comes before the first "_" of the names, where that is a person: daria_bend, daria_jump, ira_bend.
 
     Cameras and programs begin names in the same way (IMG_0001, clip_3). So people are three or more such beginnings
     that several classes share, none of which a camera is known to use or has more than half of the videos, and most of
@@ -221,7 +224,7 @@ def _fewest(pairs: Iterable[tuple[str, str]]) -> int:
 def _in_time(records: Sequence[VideoRecord]) -> dict[str, list[Cut]]:
     for record in records:
         steps = 0 if len(record.shape) == 5 else record.frames  # clips that were cut beforehand overlap in time
-        if steps < _LEAST_STEPS:
+        if steps < _MIN_STEPS:
             raise ValueError(
                 f"{len(records)} videos{_such_as(records)}, expected at least 3 of every class to train, validate and"
                 f" test, or long ones to split in time; add videos, or cut them (ffmpeg -f segment)"
@@ -330,13 +333,6 @@ def _mend(part_of: dict[str, str], groups_in: dict[str, list[str]], needed: dict
             if not count[other, before] and before in needed[other]:
                 lacking.append((other, before))
     return ""
-
-
-def _refuse_few(records: Sequence[VideoRecord], pairs: list[tuple[str, str]]) -> None:
-    groups = Counter(label for label, _ in set(pairs))
-    if few := sorted(label for label, of_class in groups.items() if of_class < 3):
-        others = f", as have {len(few) - 1} other classes" if len(few) > 1 else ""
-        raise _undivided(records, pairs, few[0], f"{others}, expected at least 3 to train, validate and test")
 
 
 def _undivided(records: Sequence[VideoRecord], pairs: list[tuple[str, str]], label: str, why: str) -> ValueError:

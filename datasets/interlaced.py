@@ -1,9 +1,9 @@
 """Whether OpenCV alone can be trusted with a video: whether all frames are certainly progressive and of one size.
 
 OpenCV 4.13 and 5.0 return what was in memory before where a frame is interlaced, 4.12 where it is of another size, and
-call it decoded. Nothing that they tell gives it away. So the packets are looked at as they are in the file, before they
+call it decoded. None of their properties shows it. So the packets are examined as they are in the file, before they
 are decoded: every header of every frame that can say "interlaced", of the codecs for which we know them. Where one says
-so, or the codec is another, there is a doubt, and another decoder is needed.
+so, or the codec is another, another decoder is needed.
 """
 
 from __future__ import annotations
@@ -96,12 +96,19 @@ class _Bits:
         self._left -= count
         return self._value >> self._left & ((1 << count) - 1) if self._left >= 0 else 0
 
-    def golomb(self) -> int:
-        """An unsigned number in exponential Golomb code."""
-        zeros = 0
-        while not self(1) and zeros < 32:
-            zeros += 1
-        return (1 << zeros) - 1 + self(zeros)
+    def golomb(self, count: int = 1) -> int:
+        """The last of `count` unsigned numbers in exponential Golomb code."""
+        number = 0
+        for _ in range(count):
+            zeros = 0
+            while not self(1) and zeros < 32:
+                zeros += 1
+            number = (1 << zeros) - 1 + self(zeros)
+        return number
+
+    def skip_optional(self, count: int) -> None:
+        """A flag and, where it is set, `count` bits more."""
+        self(count * self(1))
 
     def signed_golomb(self) -> int:
         number = self.golomb()
@@ -115,7 +122,7 @@ def _units(packet: bytes, starts: re.Pattern[bytes]) -> Iterator[bytes]:
         yield packet[start.start() + 3 : end if end >= 0 else len(packet)].replace(b"\0\0\3", b"\0\0")
 
 
-# H.264 (ITU-T H.264, 7.3.2.1 and D.1): a stream of frames only may still be said to be filmed in fields.
+# H.264 (ITU-T H.264, 7.3.2.1 and D.1): a stream of frames only may still say that it was recorded in fields.
 
 _H264_UNITS = re.compile(rb"\x00\x00\x01[\x06\x07\x27\x47\x67]")
 _H264_HIGH = {44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244}  # profiles with more in their header
@@ -149,10 +156,9 @@ class _H264:
         bits(16)
         bits.golomb()
         if profile in _H264_HIGH:
-            if (chroma := bits.golomb()) == 3:
-                bits(1)
-            bits.golomb()
-            bits.golomb()
+            chroma = bits.golomb()
+            bits(chroma == 3)
+            bits.golomb(2)
             bits(1)
             if bits(1):
                 for number in range(12 if chroma == 3 else 8):
@@ -163,17 +169,15 @@ class _H264:
             bits.golomb()
         elif order == 1:
             bits(1)
-            for _ in range(2):
-                bits.signed_golomb()
-            for _ in range(min(bits.golomb(), 255)):
-                bits.signed_golomb()
+            bits.golomb(2)
+            bits.golomb(min(bits.golomb(), 255))
         bits.golomb()
         bits(1)
         size = bits.golomb(), bits.golomb()
         if not bits(1):
             return _FIELDS
         bits(1)
-        crop = tuple(bits.golomb() for _ in range(4)) if bits(1) else ()
+        crop = tuple(bits.golomb() for _ in range(4 * bits(1)))
         if bits(1):
             self._note_timing(bits)
         return size, crop
@@ -182,17 +186,12 @@ class _H264:
         """Annex E: what is said about how a video is shown."""
         if bits(1) and bits(8) == 255:
             bits(32)
-        if bits(1):
-            bits(1)
+        bits.skip_optional(1)
         if bits(1):
             bits(4)
-            if bits(1):
-                bits(24)
-        if bits(1):
-            bits.golomb()
-            bits.golomb()
-        if bits(1):
-            bits(65)
+            bits.skip_optional(24)
+        bits.golomb(2 * bits(1))
+        bits.skip_optional(65)
         delays = 0
         for _ in range(2):
             if bits(1):
@@ -212,12 +211,11 @@ def _skip_scaling(bits: _Bits, count: int) -> None:
 
 
 def _buffer_delays(bits: _Bits) -> int:
-    """How many bits two delays take that are said before the shape of each picture."""
+    """How many bits the two delays take that stand before the structure of each picture."""
     count = bits.golomb()
     bits(8)
     for _ in range(min(count, 31) + 1):
-        bits.golomb()
-        bits.golomb()
+        bits.golomb(2)
         bits(1)
     bits(5)
     delays = bits(5) + 1 + bits(5) + 1
@@ -280,16 +278,14 @@ def _mpeg4(packet: bytes) -> Iterator[_Said]:
             bits(16)
         if bits(1):
             bits(3)
-            if bits(1):
-                bits(79)
+            bits.skip_optional(79)
         shape = bits(2)
         if shape == 3 and version != 1:
             bits(4)
         bits(1)
         steps = bits(16)
         bits(1)
-        if bits(1):
-            bits(max(1, (steps - 1).bit_length()))
+        bits.skip_optional(max(1, (steps - 1).bit_length()))
         size = bits(29) if shape == 0 else 0
         yield _FIELDS if bits(1) else size
 

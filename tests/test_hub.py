@@ -15,6 +15,7 @@ import yaml
 
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig
 from video_ae.commands import evaluate, hub, train
+from video_ae.report.card import model_card
 
 FILES = {"config.json", "model.safetensors", "README.md"}
 
@@ -152,7 +153,7 @@ def test_an_edited_card_is_pushed_as_it_is_and_other_files_stay(network, tmp_pat
 )
 def test_a_card_without_a_run_says_what_the_model_is(choices, tmp_path):
     small(**choices).save_pretrained(tmp_path)
-    card = hub.model_card(tmp_path)
+    card = model_card(tmp_path, "USER/NAME")
     assert ("predicts the 10 that follow" in card) == ("future" in choices.get("decoders", ["future"]))
     assert ("vectors of 8 features" in card) == ("frame_shape" in choices)
     assert ("clip" in card or "- video" in card) == ("frame_shape" not in choices)  # sensors film nothing
@@ -172,7 +173,7 @@ def test_the_card_of_a_series_subtracts_what_training_subtracted(tmp_path):
     data = ["--dataset", "sequences", "--data-dir", str(tmp_path / "series.csv"), "--device", "cpu"]
     assert train.command(["--composite", *data, *sizes, "--output-dir", str(tmp_path / "run")]) == 0
     assert evaluate.command([str(tmp_path / "run"), "--device", "cpu"]) == 0
-    card = hub.model_card(tmp_path / "run")
+    card = model_card(tmp_path / "run", "USER/NAME")
     assert "- columns: load, count\n" in card
     assert "ignore columns" not in card  # none were
     code = card.split("```python\n")[1].split("```")[0].replace('"USER/NAME", download=True', "run")
@@ -191,7 +192,7 @@ def test_a_card_does_not_tell_where_the_division_lies(run, tmp_path):
         stored = json.loads(path.read_text())
         (stored if part is None else stored[part])["split_file"] = "/home/somebody/parts.csv"
         path.write_text(json.dumps(stored))
-    assert "somebody" not in hub.model_card(folder)
+    assert "somebody" not in model_card(folder, "USER/NAME")
 
 
 def test_what_cannot_be_exported_is_one_line(run, network, tmp_path, monkeypatch, capsys):
@@ -214,7 +215,7 @@ def test_what_cannot_be_exported_is_one_line(run, network, tmp_path, monkeypatch
     path.write_text(json.dumps(results | {"num_digits": 3}))
     assert "an evaluation of other num_digits" in error(str(old), "--out", str(tmp_path / "out"))
     path.unlink()
-    assert "Not evaluated." in hub.model_card(old)
+    assert "Not evaluated." in model_card(old, "USER/NAME")
     (old / "model" / "model.safetensors").write_bytes(b"damaged")
     assert "damaged" in error(str(old), "--push", "somebody/old")
     assert network.calls == 0

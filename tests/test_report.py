@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from video_ae.charts import Chart, Line
 from video_ae.commands import evaluate, train
-from video_ae.report.charts import Line, line_chart
+from video_ae.report.charts import line_chart
 from video_ae.report.markup import Markup, element, join
 from video_ae.report.run import try_to_write, write_run
 from video_ae.run_folder import RunFolder
@@ -224,21 +225,25 @@ def test_charts_survive_gaps_single_points_and_constant_lines():
         Line("one", [2], [5.0], "future", dots=True),
         Line("nothing", [], [], "floor"),
     ]
-    drawing = line_chart(lines, "x", "y")
+    drawing = line_chart(Chart(lines, "x", "y"))
     assert "nan" not in drawing.lower()
     assert "nothing" not in drawing
-    assert line_chart([Line("flat", [0, 1], [0.0, 0.0], "mean")], "x", "y").count("<path") > 3
-    assert "<circle" in line_chart([Line("one", [5], [0.5], "mean", [0.1], dots=True)], "x", "y", log_x=True)
-    assert line_chart([], "x", "y") == ""
+    assert line_chart(Chart([Line("flat", [0, 1], [0.0, 0.0], "mean")], "x", "y")).count("<path") > 3
+    assert "<circle" in line_chart(Chart([Line("one", [5], [0.5], "mean", [0.1], dots=True)], "x", "y", log_x=True))
+    assert line_chart(Chart([], "x", "y")) == ""
 
 
 def test_a_chart_puts_values_where_its_ticks_are():
-    """A point on the value of a tick is at the height of that tick."""
-    drawing = line_chart([Line("line", [0, 10], [0.0, 100.0], "mean", dots=True)], "x", "y", from_zero=True)
-    heights = dict(re.findall(r'<text x="46" y="([\d.]+)" text-anchor="end">(\w+)</text>', drawing))
-    ticks = {text: float(y) - 4 for y, text in heights.items()}
-    first, last = (float(y) for y in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', drawing))
-    assert (first, last) == pytest.approx((ticks["0"], ticks["100"]))
+    """A point on the value of a tick is at the height of that tick, and says what it is; gaps have no point."""
+    line = Line("line", [0, 5, 10], [0.0, None, 100.0], "mean", dots=True)
+    drawing = line_chart(Chart([line], "x", "y", from_zero=True))
+    grid = (
+        r'<path d="M [\d.]+ ([\d.]+) L [\d. ]+"></path></g><g><g></g></g><g><text text-anchor="end"[^>]*>(\w+)</text>'
+    )
+    ticks = {text: float(y) for y, text in re.findall(grid, drawing)}
+    dots = re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)" r="3"><title>([^<]+)</title>', drawing)
+    assert [about for _, about in dots] == ["0 at 0", "100 at 10"]
+    assert [float(y) for y, _ in dots] == pytest.approx([ticks["0"], ticks["100"]], abs=0.1)
 
 
 def test_text_is_escaped_unless_it_is_markup():

@@ -11,11 +11,9 @@ from video_ae.visualize import (
     ScoredSeries,
     Series,
     save_clip_gif,
-    save_error_curves,
     save_scored_series,
     save_series,
     save_strip,
-    save_training_curves,
 )
 
 
@@ -82,29 +80,6 @@ def test_a_strip_has_a_column_per_frame(tmp_path):
     with Image.open(tmp_path / "short.png") as short, Image.open(tmp_path / "long.png") as long:
         assert long.width - short.width == 10 * (20 * 4 + 3)
         assert long.height == short.height
-
-
-def test_curves_are_drawn_from_rows_as_runs_write_them(tmp_path):
-    rows = [
-        {"step": 10, "sequences_seen": 160, "loss": 900.0, "future": 500.0, "reconstruction": 400.0},
-        {
-            "step": 10,
-            "sequences_seen": 160,
-            "validation": {"future": {"nats": 480.0}, "reconstruction": {"nats": 390.0}},
-        },
-    ]
-    save_training_curves(tmp_path / "training.png", rows, "nats")
-    results = {"future": {"per_step": {"mse": [1.0, 2.0]}}, "reconstruction": {"per_step": {"mse": [1.0, 2.0, 3.0]}}}
-    baselines = {
-        "floor": {"per_step": {"nats": [1.0, 1.0]}},
-        "copy_last": {"per_step": {"mse": [3.0, 4.0]}},
-        "mean_frame": {"per_step": {"mse": [3.0, None]}},
-        "black": {"per_step": {"mse": [5.0, 5.0]}},
-    }
-    save_error_curves(tmp_path / "steps.png", results, baselines, 3, "mse")
-    for name in ("training.png", "steps.png"):
-        with Image.open(tmp_path / name) as picture:
-            assert np.unique(np.asarray(picture.convert("L"))).size > 10
 
 
 def coloured(path: Path, colour: tuple[int, int, int]) -> int:

@@ -1,6 +1,6 @@
 """Checkpoints of a training run: safetensors and JSON, never pickle.
 
-A checkpoint is written beside its place and renamed when it is whole and on the disk; SHA-256 sums tell damage.
+A checkpoint is written beside its place and renamed when it is whole and on the disk; SHA-256 checksums show damage.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .config import ModelConfig, from_json
-from .files import file_sum, read_json, sync, write_bytes, write_json
+from .files import file_checksum, read_json, sync, write_bytes, write_json
 from .pretrained import CONFIG, WEIGHTS, differences, load_weights
 from .tensor_files import read_tensors, write_tensors
 
@@ -41,7 +41,7 @@ class Checkpoints:
     """The folder `checkpoints` of a run: `step-NNNNNN` each; the files `last` and `best` name two of these.
 
     A checkpoint holds weights, optimiser, random generators and progress, copies of the run's config and metrics, and
-    SHA256SUMS, which `sha256sum -c` reads too. The sum of that file stands beside the name in `last` and `best`.
+    SHA256SUMS, which `sha256sum -c` reads too. The checksum of that file stands beside the name in `last` and `best`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,15 +72,14 @@ class Checkpoints:
         """What is wrong with a checkpoint, in a line; None where every file is what it was when it was saved."""
         place = self.folder / name
         try:
-            sums = (place / _SUMS).read_bytes()
-            names = [line.partition(b"  ")[2].decode() for line in sums.splitlines()]
-            for required in (WEIGHTS, _OPTIMIZER, _RANDOM, _STATE):
-                if required not in names:
-                    return f"{place / _SUMS}: damaged, it lists no {required}"
-            if sums != _sums(place, names):
-                stored, found = sums.splitlines(), _sums(place, names).splitlines()
-                differing = [name for name, one, other in zip(names, stored, found, strict=True) if one != other]
-                return f"{place / [*differing, _SUMS][0]}: damaged, its SHA-256 is not the one in {_SUMS}"
+            stored = (place / _SUMS).read_bytes()
+            names = [line.partition(b"  ")[2].decode() for line in stored.splitlines()]
+            if lacking := [name for name in (WEIGHTS, _OPTIMIZER, _RANDOM, _STATE) if name not in names]:
+                return f"{place / _SUMS}: damaged, it lists no {lacking[0]}"
+            found = _checksums(place, names)
+            lines = zip(names, stored.splitlines(), found.splitlines(), strict=True)
+            if differing := [name for name, one, other in lines if one != other] or [_SUMS] * (stored != found):
+                return f"{place / differing[0]}: damaged, its SHA-256 is not the one in {_SUMS}"
             step = read_json(place / _STATE)["step"]
         except OSError as error:
             return f"{error.filename}: damaged ({error.strerror})"
@@ -102,7 +101,7 @@ class Checkpoints:
         if not name.startswith("step-") or sums.parent.parent != self.folder or not sums.is_file():
             return f"{path}: names no checkpoint"
         if path.read_bytes() != _pointer_to(sums.parent):
-            return f"{path}: damaged, or {name} is: the sum of its {_SUMS} is another one"
+            return f"{path}: damaged, or {name} is: its {_SUMS} has another checksum"
         return None
 
     def save(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, *, best: bool) -> None:
@@ -128,7 +127,7 @@ class Checkpoints:
                     sync(partial / copied)
             write_json(partial / _STATE, asdict(progress))
             names = sorted(path.name for path in partial.iterdir())
-            write_bytes(partial / _SUMS, _sums(partial, names))
+            write_bytes(partial / _SUMS, _checksums(partial, names))
         except OSError:
             shutil.rmtree(partial, ignore_errors=True)  # the disk may be full: leave no half of a checkpoint on it
             raise
@@ -183,12 +182,12 @@ def _name(step: int) -> str:
 
 
 def _pointer_to(place: Path) -> bytes:
-    return f"{place.name} {file_sum(place / _SUMS)}\n".encode()
+    return f"{place.name} {file_checksum(place / _SUMS)}\n".encode()
 
 
-def _sums(folder: Path, names: list[str]) -> bytes:
+def _checksums(folder: Path, names: list[str]) -> bytes:
     """What `sha256sum` writes about these files."""
-    return "".join(f"{file_sum(folder / name)}  {name}\n" for name in names).encode()
+    return "".join(f"{file_checksum(folder / name)}  {name}\n" for name in names).encode()
 
 
 def _refuse_other_model(path: Path, config: ModelConfig) -> None:

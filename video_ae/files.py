@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and the sums by which damage shows."""
+"""Files that are there whole or not at all, and their checksums."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: not JSON ({error}); the file is damaged") from error
 
 
-def file_sum(path: Path) -> str:
-    """SHA-256 of a file."""
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from .config import ModelConfig, from_json
 from .extras import import_extra
-from .files import file_sum, json_bytes, read_json, sync, write_bytes
+from .files import file_checksum, json_bytes, read_json, sync, write_bytes
 from .restored import random_numbers_of
 from .tensor_files import SEAL, read_metadata, read_tensors, write_tensors
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 SHIPPED = Path(__file__).parent / "shipped"  # models that come with the package, a folder each
-_CONFIG_SUM = "config_sha256"  # in the header of the weights
+_CONFIG_CHECKSUM = "config_sha256"  # in the header of the weights
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -30,14 +30,14 @@ Model = TypeVar("Model", bound=nn.Module)
 def save_model(model: LSTMAutoencoder | LSTMClassifier, folder: Path, sequences_seen: int | None = None) -> None:
     """See `LSTMAutoencoder.save_pretrained`. What the model has seen is written into the header of the weights.
 
-    The weights come last, in one piece, and their header holds the sum of the config: whatever happens in between, two
-    files that do not belong together are found out.
+    The weights come last, in one piece, and their header holds the checksum of the config: whatever happens in between,
+    two files that do not belong together are noticed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = json_bytes(asdict(model.config))
     if not (folder / CONFIG).is_file() or (folder / CONFIG).read_bytes() != config:
         write_bytes(folder / CONFIG, config)
-    metadata = {"format": "pt", SEAL: "", _CONFIG_SUM: file_sum(folder / CONFIG)}
+    metadata = {"format": "pt", SEAL: "", _CONFIG_CHECKSUM: file_checksum(folder / CONFIG)}
     if sequences_seen is not None:
         metadata["sequences_seen"] = str(sequences_seen)
     partial = folder / f".{WEIGHTS}.partial"
@@ -49,13 +49,13 @@ def save_model(model: LSTMAutoencoder | LSTMClassifier, folder: Path, sequences_
 def _read_config(folder: Path) -> Any:
     """The config that the weights in `folder` were saved with. Raises ValueError where it is another one.
 
-    Weights without sums, of other programs or older versions, are taken as they are.
+    Weights without checksums, of other programs or older versions, are taken as they are.
     """
     metadata = read_metadata(folder / WEIGHTS)
-    if (SEAL in metadata) != (_CONFIG_SUM in metadata):
-        raise ValueError(f"{folder / WEIGHTS}: damaged, its header has only one of {SEAL} and {_CONFIG_SUM}")
+    if (SEAL in metadata) != (_CONFIG_CHECKSUM in metadata):
+        raise ValueError(f"{folder / WEIGHTS}: damaged, its header has only one of {SEAL} and {_CONFIG_CHECKSUM}")
     config = read_json(folder / CONFIG)
-    if metadata.get(_CONFIG_SUM) not in (None, file_sum(folder / CONFIG)):
+    if metadata.get(_CONFIG_CHECKSUM) not in (None, file_checksum(folder / CONFIG)):
         raise ValueError(f"{folder / CONFIG}: not the one that {WEIGHTS} was saved with; it was changed or is damaged")
     return config
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .charts import save_chart, training_chart
 from .checkpoint import Progress
 from .config import FUTURE, LOSS_NAMES, RECONSTRUCTION, TrainConfig
 from .distributed import Ranks
@@ -16,7 +17,7 @@ from .memory import peak_memory
 from .models import LSTMAutoencoder
 from .pretrained import save_model
 from .run_folder import RunFolder
-from .visualize import save_clip_gif, save_sheet, save_training_curves
+from .visualize import save_clip_gif, save_sheet
 
 Batches = Callable[[], Iterator[Tensor]]  # from the first one again at every call
 
@@ -122,7 +123,7 @@ class Record:
             clips = predict_clips(self.model, next(self.validation())[:1], self.ranks.device)
             save_clip_gif(run.samples / f"step-{self.progress.step:06d}.gif", clips[0])
             save_sheet(run.samples / f"step-{self.progress.step:06d}-sheet.png", clips)
-        save_training_curves(run.curves, self.rows, LOSS_NAMES[self.model.config.output])
+        save_chart(run.curves, training_chart(self.rows, LOSS_NAMES[self.model.config.output]))
 
     def save_unjudged(self) -> None:
         """A checkpoint where there were steps since the last one, and a model to use where there is none yet.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .files import file_sum, read_json, write_bytes
+from .files import file_checksum, read_json, write_bytes
 
 _PARTIAL = ".partial"
 _REPORT_HEAD = (
@@ -31,7 +31,7 @@ _KEYS = {  # of the JSON of each task, by which results of versions that wrote n
     "export": "tolerance",
     "compare": "runs",
 }
-Listed = set[tuple[str, str]]  # names, relative to the folder, and SHA-256 sums
+Listed = set[tuple[str, str]]  # names, relative to the folder, and SHA-256 checksums
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -75,16 +75,18 @@ def result_files(folder: Path, task: str) -> set[str] | None:
 
 
 def _publish(partial: Path, folder: Path, task: str) -> None:
-    new = {(path.relative_to(partial).as_posix(), file_sum(path)) for path in partial.rglob("*") if path.is_file()}
+    new = {(path.relative_to(partial).as_posix(), file_checksum(path)) for path in partial.rglob("*") if path.is_file()}
     names = {name for name, _ in new}
     if not _list_of(folder, task).exists() and _left_by_older_version(folder, task):
         old = {
-            (name, file_sum(folder / name)) for name in names if _is_inside(folder, name) and (folder / name).is_file()
+            (name, file_checksum(folder / name))
+            for name in names
+            if _is_inside(folder, name) and (folder / name).is_file()
         }
         _tell_of_leftovers(folder, task, names)
     else:
         old = _read_list(folder, task)
-    own = {name for name, sum_ in old if _is_inside(folder, name) and _has_sum(folder / name, sum_)}
+    own = {name for name, checksum in old if _is_inside(folder, name) and _has_checksum(folder / name, checksum)}
     for name in sorted(names - own):
         if not _is_free(folder, name):
             raise FileExistsError(
@@ -110,11 +112,13 @@ def _read_list(folder: Path, task: str) -> Listed:
     """What the list says, true or not; lines that are none of ours say nothing."""
     path = _list_of(folder, task)
     lines = os.fsdecode(path.read_bytes()).split("\n") if path.is_file() else []
-    return {(name, sum_) for sum_, separator, name in (line.partition("  ") for line in lines) if separator}
+    return {(name, checksum) for checksum, separator, name in (line.partition("  ") for line in lines) if separator}
 
 
 def _write_list(folder: Path, task: str, files: Listed) -> None:
-    write_bytes(_list_of(folder, task), os.fsencode("".join(f"{sum_}  {name}\n" for name, sum_ in sorted(files))))
+    write_bytes(
+        _list_of(folder, task), os.fsencode("".join(f"{checksum}  {name}\n" for name, checksum in sorted(files)))
+    )
 
 
 def _is_inside(folder: Path, name: str) -> bool:
@@ -127,8 +131,8 @@ def _is_inside(folder: Path, name: str) -> bool:
     return path == inside / name and path.is_relative_to(inside)
 
 
-def _has_sum(path: Path, sum_: str) -> bool:
-    return path.is_file() and file_sum(path) == sum_
+def _has_checksum(path: Path, checksum: str) -> bool:
+    return path.is_file() and file_checksum(path) == checksum
 
 
 def _is_free(folder: Path, name: str) -> bool:

@@ -1,7 +1,8 @@
 """Tensors in safetensors files, written and read so that damage shows.
 
-The library's own writer is not used: it leaves `.tmp` files behind when it is killed, makes files that nobody but
-their owner may read, and keeps a second copy of everything in memory.
+The library's own writer is not used: `save_file` leaves `.tmp` files behind when it is killed and makes files that only
+their owner may read; `save` needs memory for two more copies of everything and writes metadata in random order, so that
+equal models would have different checksums.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-SEAL = "sha256"  # in the header: the sum of the whole file, with zeros in place of the sum itself
-_NO_SUM = "0" * 64
+SEAL = "sha256"  # in the header: the checksum of the whole file, with zeros in place of the checksum itself
+_ZEROS = "0" * 64
 _DTYPES = {
     torch.float64: "F64",
     torch.int64: "I64",
@@ -43,8 +44,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
             yield tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
     if SEAL in metadata:
-        metadata[SEAL] = _NO_SUM
-        metadata[SEAL] = _sum(parts())
+        metadata[SEAL] = _ZEROS
+        metadata[SEAL] = _checksum(parts())
     with path.open("wb") as file:
         file.writelines(parts())
         file.flush()
@@ -77,8 +78,8 @@ def check_seal(path: Path) -> None:
     with path.open("rb") as file:
         header = file.read(8)
         header += file.read(int.from_bytes(header, "little"))
-        blank = header.replace(seal.encode(), _NO_SUM.encode(), 1)
-        found = _sum(chain([blank], iter(lambda: file.read(1 << 20), b"")))
+        blank = header.replace(seal.encode(), _ZEROS.encode(), 1)
+        found = _checksum(chain([blank], iter(lambda: file.read(1 << 20), b"")))
     if found != seal:
         raise ValueError(f"{path}: damaged, its SHA-256 is not the one in its header")
 
@@ -96,7 +97,7 @@ def _header(names: list[str], tensors: Mapping[str, Tensor], metadata: dict[str,
     return len(text).to_bytes(8, "little") + text
 
 
-def _sum(parts: Iterable[bytes | memoryview]) -> str:
+def _checksum(parts: Iterable[bytes | memoryview]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

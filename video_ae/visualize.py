@@ -1,35 +1,31 @@
-"""Arrays to pictures: GIFs, strips and curves. Knows no models."""
+"""Arrays to pictures: GIFs, strips, sheets and plots. Knows no models."""
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .charts import new_figure, save_figure, tidy
 
 Frames = npt.NDArray[np.float32]  # (T, C, H, W) in 0 to 1, C = 1 or 3
 
 _BACKGROUND, _TEXT, _ABSENT = (24, 24, 27), (228, 228, 231), (63, 63, 70)
 _INPUT, _FUTURE = (96, 165, 250), (251, 146, 60)  # blue: seen by the model; orange: not seen
 _AGREES, _DIFFERS = (74, 222, 128), (248, 113, 113)  # green, red
-_PANEL = 224  # least height of a GIF panel, pixels
+_PANEL = 224  # minimum height of a GIF panel, pixels
 _MARGIN = 10
-_SHEET = 4096  # pixels, how wide a sheet may be: browsers draw no picture of any width
+_SHEET = 4096  # maximum width of a sheet, pixels: browsers limit the size of what they draw
 _TRUTH = "0.45"  # a grey
-_FEATURES = 4  # at most, of a series
+_FEATURES = 4  # maximum number of rows of a series
 _TILE = 48  # about, the height of a unit's weights, pixels
-_DOTS = 40  # more of them in one line are a thick line
 _MANY = 8  # thresholds, beside which a threshold is near zero
-_STYLES: dict[str, Any] = {"floor": ":", "copy_last": "--", "mean_frame": "-.", "black": (0, (1, 3))}  # of lines
 
 
 class Clip(NamedTuple):
@@ -52,7 +48,7 @@ class Series(NamedTuple):
 
 
 class ScoredSeries(NamedTuple):
-    """How odd each step of a sequence is, and above which score that is too odd."""
+    """The anomaly score of each step of a sequence, and above which score a step is anomalous."""
 
     name: str
     steps: npt.NDArray[np.int64]  # (N,)
@@ -78,9 +74,8 @@ def save_clip_gif(path: Path, clip: Clip, *, milliseconds: int = 250) -> None:
         ]
         caption = f"frame {t + 1} of {total}" + ("" if seen else f", step {t + 1 - len(clip.inputs)} after the input")
         pictures.append(_few_colours(_compose(panels, _INPUT if seen else _FUTURE, caption)))
-    path.parent.mkdir(parents=True, exist_ok=True)
     durations = [milliseconds] * (total - 1) + [4 * milliseconds]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    _save(path, pictures[0], save_all=True, append_images=pictures[1:], duration=durations, loop=0)
 
 
 def save_strip(path: Path, clips: Sequence[Clip]) -> None:
@@ -93,8 +88,7 @@ def save_strip(path: Path, clips: Sequence[Clip]) -> None:
     columns = len(rows[0])
     inputs = len(clips[0].inputs)
     size = (left + columns * (cell_w + gap) + wide_gap, top + len(rows) * (cell_h + gap) + len(clips) * wide_gap)
-    picture = Image.new("RGB", size, _BACKGROUND)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=13)
+    picture, draw, font = _canvas(size, 13)
     for t in range(columns):
         x = left + t * (cell_w + gap) + (wide_gap if t >= inputs else 0)
         draw.text((x + cell_w // 2, 8), str(t + 1), fill=_INPUT if t < inputs else _FUTURE, font=font, anchor="mt")
@@ -105,8 +99,7 @@ def save_strip(path: Path, clips: Sequence[Clip]) -> None:
         for t, frame in enumerate(row):
             x = left + t * (cell_w + gap) + (wide_gap if t >= inputs else 0)
             picture.paste(_picture(frame, (cell_w, cell_h)), (x, y))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    _save(path, picture)
 
 
 def save_sheet(path: Path, clips: Sequence[Clip]) -> None:
@@ -129,55 +122,7 @@ def save_sheet(path: Path, clips: Sequence[Clip]) -> None:
     about |= {"rebuilt": int(first.reconstruction is not None), "predicted": int(first.prediction is not None)}
     text = PngInfo()
     text.add_text("sheet", json.dumps(about))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, pnginfo=text)
-
-
-def save_training_curves(path: Path, rows: Sequence[dict[str, Any]], metric: str) -> None:
-    """Training loss per decoder against sequences seen, with the validation results as points.
-
-    rows: of metrics.jsonl. metric: the one that the loss is, `nats` or `mse`.
-    """
-    training = [row for row in rows if "loss" in row]
-    validation = [row for row in rows if "validation" in row]
-    figure, axes = _figure("sequences seen", f"{metric} per frame")
-    for colour, name in (("tab:blue", "reconstruction"), ("tab:orange", "future")):
-        points = [(row["sequences_seen"], row[name]) for row in training if name in row]
-        if points:
-            axes.plot(*zip(*points, strict=True), color=colour, alpha=0.5, linewidth=1, label=f"{name}, training")
-        points = [
-            (row["sequences_seen"], row["validation"][name][metric]) for row in validation if name in row["validation"]
-        ]
-        if points:
-            axes.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4, label=f"{name}, validation")
-    _save(figure, axes, path)
-
-
-def save_error_curves(
-    path: Path, results: dict[str, Any], baselines: dict[str, Any], input_frames: int, metric: str
-) -> None:
-    """The error of every decoder and baseline at each time step.
-
-    Frames are numbered as in the clip; with 0 `input_frames` those of the future count from the end of the input.
-    """
-    figure, axes = _figure("frame" if input_frames else "step after the input", f"{metric} per frame")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    for colour, name in (("tab:blue", "reconstruction"), ("tab:orange", "future")):
-        if name in results:
-            curve = results[name]["per_step"][metric]
-            first = 1 + (input_frames if name == "future" else 0)
-            style = "o-" if len(curve) <= _DOTS else "-"
-            axes.plot(range(first, first + len(curve)), curve, style, color=colour, label=name)
-    for name, baseline in baselines.items():
-        style = _STYLES[name]
-        curve = baseline["per_step"].get(metric)
-        if curve and None not in curve:
-            first = 1 + (input_frames if "future" in results else 0)
-            axes.plot(
-                range(first, first + len(curve)), curve, linestyle=style, color="grey", label=name.replace("_", " ")
-            )
-    axes.set_ylim(bottom=0)
-    _save(figure, axes, path)
+    _save(path, picture, pnginfo=text)
 
 
 def save_series(path: Path, series: Sequence[Series], names: Sequence[str] = ()) -> None:
@@ -185,11 +130,9 @@ def save_series(path: Path, series: Sequence[Series], names: Sequence[str] = ())
 
     names: of all D features; without, they are numbered. The first four are drawn.
     """
-    from matplotlib.figure import Figure
-
     width = series[0].inputs.shape[1]
     rows = min(width, _FEATURES)
-    figure = Figure(figsize=(1 + 3.2 * len(series), 0.9 + 1.7 * rows), layout="constrained")
+    figure = new_figure(1 + 3.2 * len(series), 0.9 + 1.7 * rows)
     panels = figure.subplots(rows, len(series), sharex="col", sharey="row", squeeze=False)
     for column, one in enumerate(series):
         end = len(one.inputs)
@@ -205,9 +148,7 @@ def save_series(path: Path, series: Sequence[Series], names: Sequence[str] = ())
                     axes.plot(xs, steps[:, row], color=style, marker=dots, markersize=3, linewidth=1.4, label=label)
             if len(one.future):
                 axes.axvspan(end + 0.5, len(truth) + 0.5, color="tab:orange", alpha=0.08, linewidth=0)
-            axes.grid(alpha=0.3)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            tidy(axes)
             if column == 0:
                 axes.set_ylabel(names[row] if names else f"feature {row + 1} of {width}", parse_math=False)
         panels[0, column].set_title(one.name, fontsize=10, parse_math=False)  # a name may have a $
@@ -215,7 +156,7 @@ def save_series(path: Path, series: Sequence[Series], names: Sequence[str] = ())
     figure.align_ylabels(panels[:, 0])
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
 def save_scored_series(path: Path, series: Sequence[ScoredSeries]) -> None:
@@ -223,14 +164,12 @@ def save_scored_series(path: Path, series: Sequence[ScoredSeries]) -> None:
 
     Beside a score of many times the threshold nothing else would be seen: above the threshold the axis is logarithmic.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 0.8 + 1.6 * len(series)), layout="constrained")
+    figure = new_figure(8, 0.8 + 1.6 * len(series))
     panels = figure.subplots(len(series), 1, squeeze=False)[:, 0]
     for axes, one in zip(panels, series, strict=True):
-        odd = one.scores > one.threshold
+        flagged = one.scores > one.threshold
         axes.plot(one.steps, one.scores, color="tab:blue", linewidth=1.2, label="score")
-        axes.plot(one.steps[odd], one.scores[odd], "o", color="tab:red", markersize=3.5, label="odd")
+        axes.plot(one.steps[flagged], one.scores[flagged], "o", color="tab:red", markersize=3.5, label="anomalous")
         axes.axhline(one.threshold, color="tab:red", linestyle="--", linewidth=1, label="threshold")
         axes.axhline(1, color="grey", linestyle=":", linewidth=1, label="mean of normal data")
         usual, largest = max(one.threshold, 1), max(one.threshold, 1, *one.scores)
@@ -238,30 +177,18 @@ def save_scored_series(path: Path, series: Sequence[ScoredSeries]) -> None:
             axes.set_yscale("symlog", linthresh=usual, linscale=2)
             axes.text(0, 0.98, " logarithmic above the threshold", transform=axes.transAxes, size=8, va="top")
         axes.set_ylim(0, (2 if largest > _MANY * usual else 1.08) * largest)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        tidy(axes)
         axes.set_title(one.name, fontsize=10, loc="left", parse_math=False)  # a name may have a $
     panels[-1].set_xlabel("step")
-    figure.supylabel("error, in units of the normal one", fontsize=10)
+    figure.supylabel("error, 1 is the mean of normal data", fontsize=10)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
-    _save_figure(path, figure)
-
-
-def _save_figure(path: Path, figure: Figure) -> None:
-    """A figure with other people's names in it: signs that the font lacks become boxes, without a warning for each."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(path, dpi=110)
+    save_figure(path, figure)
 
 
 def save_detection_curves(path: Path, curves: Mapping[str, Mapping[str, Any]]) -> None:
     """ROC and precision-recall curves side by side, of clips and of steps: per name what `anomaly.detection` gives."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+    figure = new_figure(8.4, 4.2)
     roc, pr = figure.subplots(1, 2)
     for name, curve in curves.items():
         roc.plot(*curve["roc"], label=f"{name}, area {curve['roc_auc']:.3f}")
@@ -269,15 +196,13 @@ def save_detection_curves(path: Path, curves: Mapping[str, Mapping[str, Any]]) -
         pr.plot(*curve["pr"], drawstyle="steps-pre", label=precision)
         pr.axhline(curve["odd"] / curve["count"], color=pr.lines[-1].get_color(), linestyle=":", linewidth=1)
     roc.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
-    roc.set(xlabel="share of the normal that is flagged", ylabel="share of the odd that is flagged", title="ROC")
-    pr.set(xlabel="recall: share of the odd that is flagged", ylabel="precision", title="precision and recall")
+    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+    pr.set(xlabel="recall", ylabel="precision", title="precision and recall")
     for axes in (roc, pr):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
         axes.legend(frameon=False, loc="lower right" if axes is roc else "lower left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(path, figure)
 
 
 def _made(clip: Clip) -> list[npt.NDArray[np.float32] | None]:
@@ -292,8 +217,7 @@ def _compose(panels: Sequence[tuple[str, Any]], colour: tuple[int, int, int], ca
     size = (width * scale, height * scale)
     title, footer = 26, 24
     canvas_size = (len(panels) * (size[0] + _MARGIN) + _MARGIN, title + size[1] + footer + _MARGIN)
-    picture = Image.new("RGB", canvas_size, _BACKGROUND)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=15)
+    picture, draw, font = _canvas(canvas_size, 15)
     for column, (name, frame) in enumerate(panels):
         x, y = _MARGIN + column * (size[0] + _MARGIN), title
         draw.text((x + size[0] // 2, title // 2), name, fill=colour, font=font, anchor="mm")
@@ -312,6 +236,17 @@ def _few_colours(picture: Image.Image) -> Image.Image:
     return picture.quantize(palette=sample.quantize(), dither=Image.Dither.NONE)
 
 
+def _canvas(size: tuple[int, int], font_size: int) -> tuple[Image.Image, ImageDraw.ImageDraw, Any]:
+    """A dark picture, what draws on it, and a font."""
+    picture = Image.new("RGB", size, _BACKGROUND)
+    return picture, ImageDraw.Draw(picture), ImageFont.load_default(size=font_size)
+
+
+def _save(path: Path, picture: Image.Image, **options: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, **options)
+
+
 def _picture(frame: Any, size: tuple[int, int]) -> Image.Image:
     """A frame (C, H, W) in 0 to 1, or None for one that the model does not make, enlarged to `size`."""
     if frame is None:
@@ -321,42 +256,12 @@ def _picture(frame: Any, size: tuple[int, int]) -> Image.Image:
     return image.convert("RGB").resize(size, Image.Resampling.NEAREST)
 
 
-def _figure(x_label: str, y_label: str) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot(xlabel=x_label, ylabel=y_label)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _save(figure: Any, axes: Any, path: Path) -> None:
-    axes.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-
-
-def save_label_curves(path: Path, curves: Mapping[str, tuple[Sequence[int], Sequence[float], Sequence[float]]]) -> None:
-    """Accuracy against labelled clips per class: per name the numbers of labels, the means and the spreads."""
-    figure, axes = _figure("labelled videos per class", "test accuracy")
-    axes.set_xscale("log")
-    counts = sorted({count for labels, _, _ in curves.values() for count in labels})
-    axes.set_xticks(counts, [str(count) for count in counts], minor=False)
-    axes.minorticks_off()
-    for name, (labels, means, spreads) in curves.items():
-        axes.errorbar(labels, means, yerr=spreads, fmt="o-", capsize=3, markersize=4, label=name)
-    _save(figure, axes, path)
-
-
 def save_traces(path: Path, traces: Mapping[str, npt.NDArray[np.float32]]) -> None:
     """Hidden units of a long prediction, a panel per name: traces (steps, units), a column per step, a row per unit.
 
     All panels share one scale of colours.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(1.2 + 4.2 * len(traces), 5), layout="constrained")
+    figure = new_figure(1.2 + 4.2 * len(traces), 5)
     panels = figure.subplots(1, len(traces), sharey=True, squeeze=False)[0]
     largest = max(float(np.abs(values).max()) for values in traces.values())
     for axes, (name, values) in zip(panels, traces.items(), strict=True):
@@ -368,8 +273,7 @@ def save_traces(path: Path, traces: Mapping[str, npt.NDArray[np.float32]]) -> No
         axes.set(title=name, xlabel="step after the input")
     panels[0].set_ylabel("hidden unit, the most active first")
     figure.colorbar(image, ax=list(panels), label="hidden state")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    save_figure(path, figure)
 
 
 def save_weights(path: Path, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
@@ -385,8 +289,7 @@ def save_weights(path: Path, weights: Mapping[str, npt.NDArray[np.float32]]) -> 
     panel_w, panel_h = columns * cell_w + _MARGIN, -(-units // columns) * cell_h + title + _MARGIN
     across = min(2, len(weights))
     size = (across * panel_w + _MARGIN, -(-len(weights) // across) * panel_h)
-    picture = Image.new("RGB", size, _BACKGROUND)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=15)
+    picture, draw, font = _canvas(size, 15)
     for panel, (name, of_units) in enumerate(weights.items()):
         left, top = _MARGIN + panel % across * panel_w, panel // across * panel_h
         draw.text((left, top + title // 2), name, fill=_TEXT, font=font, anchor="lm")
@@ -394,8 +297,7 @@ def save_weights(path: Path, weights: Mapping[str, npt.NDArray[np.float32]]) -> 
             x, y = left + number % columns * cell_w, top + title + number // columns * cell_h
             shades = 0.5 + 0.5 * unit / max(float(np.abs(unit).max()), 1e-12)
             picture.paste(_picture(shades, (cell_w - gap, cell_h - gap)), (x, y))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    _save(path, picture)
 
 
 def save_retrieval(path: Path, rows: Sequence[Sequence[tuple[Frames, str, bool]]]) -> None:
@@ -403,8 +305,7 @@ def save_retrieval(path: Path, rows: Sequence[Sequence[tuple[Frames, str, bool]]
     cell, gap, caption = 96, 12, 18
     columns = max(len(row) for row in rows)
     size = (gap + columns * (cell + gap) + gap, gap + len(rows) * (cell + caption + gap))
-    picture = Image.new("RGB", size, _BACKGROUND)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=12)
+    picture, draw, font = _canvas(size, 12)
     for r, row in enumerate(rows):
         for c, (frame, label, agrees) in enumerate(row):
             x, y = gap + c * (cell + gap) + (gap if c else 0), gap + r * (cell + caption + gap)
@@ -412,8 +313,7 @@ def save_retrieval(path: Path, rows: Sequence[Sequence[tuple[Frames, str, bool]]
             picture.paste(_picture(frame, (cell, cell)), (x, y))
             draw.rectangle((x - 2, y - 2, x + cell + 1, y + cell + 1), outline=colour, width=2)
             draw.text((x + cell // 2, y + cell + caption // 2 + 2), label, fill=colour, font=font, anchor="mm")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    _save(path, picture)
 
 
 def save_architecture(path: Path, encoder: Sequence[str], code: str, decoders: Mapping[str, Sequence[str]]) -> None:
@@ -421,12 +321,11 @@ def save_architecture(path: Path, encoder: Sequence[str], code: str, decoders: M
 
     A part is a title and, after line breaks, what there is to say about it.
     """
-    from matplotlib.figure import Figure
-
     width, height, gap, top = 3.3, 0.9, 0.35, 0.4  # inches
     figure_width = max(2, len(decoders)) * (width + gap) + gap
     depth = len(encoder) + 1 + max(len(parts) for parts in decoders.values())
-    figure = Figure(figsize=(figure_width, depth * (height + gap) + 2 * top + 0.1))
+    figure = new_figure(figure_width, depth * (height + gap) + 2 * top + 0.1)
+    figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, figure.get_figwidth()), ylim=(figure.get_figheight(), 0))
     axes.axis("off")
 
@@ -450,8 +349,7 @@ def save_architecture(path: Path, encoder: Sequence[str], code: str, decoders: M
         x = middle + (column - (len(decoders) - 1) / 2) * (width + gap)
         _arrow(axes, (middle, y), (x, y + gap + top))
         chain(parts, x, y + gap + top, "tab:orange", f"{name} decoder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    save_figure(path, figure)
 
 
 def _box(axes: Any, text: str, corner: tuple[float, float], size: tuple[float, float], colour: str) -> None:
@@ -460,12 +358,10 @@ def _box(axes: Any, text: str, corner: tuple[float, float], size: tuple[float, f
 
     style = "round,pad=0,rounding_size=0.1"
     axes.add_patch(FancyBboxPatch(corner, *size, boxstyle=style, fc=to_rgba(colour, 0.12), ec=colour))
-    title, *details = text.split("\n")
-    x, y, line = corner[0] + size[0] / 2, corner[1] + size[1] / 2, 0.19
-    axes.text(x, y - len(details) * line / 2, title, ha="center", va="center", size=11)
-    for number, detail in enumerate(details):
-        below = (number + 1 - len(details) / 2) * line + 0.03
-        axes.text(x, y + below, detail, ha="center", va="center", size=8.5, color="0.3")
+    title, _, details = text.partition("\n")
+    x, y = corner[0] + size[0] / 2, corner[1] + size[1] / 2 - 0.1 * details.count("\n")
+    axes.text(x, y, title, ha="center", va="bottom" if details else "center", size=11)
+    axes.text(x, y + 0.03, details, ha="center", va="top", size=8.5, color="0.3")
 
 
 def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> None:

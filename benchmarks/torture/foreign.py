@@ -20,7 +20,7 @@ import sys
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, redirect_stderr, redirect_stdout, suppress
 from fractions import Fraction
 from functools import cached_property
@@ -56,13 +56,43 @@ from video_ae.onnx.export import run_onnx
 from video_ae.run_folder import RunFolder
 from video_ae.shell import shell_path
 
-Random = np.random.Generator
 READ, REFUSED = "read", "refused"
-SMALL = ("--hidden-size", "4", "-b", "4", "--steps", "2", "--device", "cpu", "--composite")
+SMALL = ("--hidden-size", 4, "-b", 4, "--steps", 2, "--composite")
 FOLLOW = 2  # steps that the models of series predict
 FRAMES = 24  # of a film that is trained on; a clip has 20
 TINY: dict[str, Any] = {"hidden_size": 4, "code_size": 2, "max_iter": 2, "random_state": 0}
 SIGNS = "abz09 _-.,;@#%&()[]'\"äßéжλ視頻🙂"
+
+
+class Random(np.random.Generator):
+    """Draws as people and programs make their data up."""
+
+    def whole(self, low: int, high: int) -> int:
+        """From `low` to `high` - 1."""
+        return int(self.integers(low, high))
+
+    def chance(self, share: float = 0.5) -> bool:
+        return bool(self.random() < share)
+
+    def one(self, choices: Sequence[Any]) -> Any:
+        return choices[self.whole(0, len(choices))]
+
+    def shuffled(self, items: Iterable[Any]) -> list[Any]:
+        items = list(items)
+        return [items[place] for place in self.permutation(len(items))]
+
+    def name(self, longest: int = 12) -> str:
+        """Of a file, a column or a series."""
+        signs = [self.one(SIGNS) for _ in range(self.integers(1, longest + 1))]
+        return "".join(signs).strip(" .") or "z"
+
+    def names(self, count: int) -> list[str]:
+        """Different ones, also in a file system that ignores case."""
+        names: dict[str, str] = {}
+        while len(names) < count:
+            name = self.name()
+            names.setdefault(name.casefold(), name)
+        return list(names.values())
 
 
 def foreign(count: int, seed: int, folder: Path) -> Outcome:
@@ -96,7 +126,7 @@ def tried(kind: str, seed: tuple[int, int], folder: Path, runs: Runs) -> tuple[s
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")
-            return KINDS[kind](np.random.default_rng(seed), folder, runs), None
+            return KINDS[kind](Random(np.random.PCG64(seed)), folder, runs), None
     except (Exception, SystemExit) as error:  # the latter where a command does not take what was advised
         where = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__][-1]
         words = " ".join(f"{kind} {seed}: {type(error).__name__}: {error} (line {where.lineno})".split())
@@ -118,8 +148,8 @@ class Runs:
         for number in range(12):
             _film(self.video_data / "ab"[number % 2] / f"m{number}.avi", noise_of=number)
         shutil.copytree(self.video_data, self.folder / "whole")
-        source = ["--dataset", "video-folder", "--data-dir", str(self.video_data), "--image-size", "16"]
-        _done(train, [*SMALL, *source, "--output-dir", str(self.folder / "of videos")])
+        source = ("--dataset", "video-folder", "--data-dir", self.video_data, "--image-size", 16)
+        _done(train, *SMALL, *source, "--output-dir", self.folder / "of videos")
         return self.folder / "of videos"
 
     @property
@@ -148,29 +178,35 @@ class Runs:
         """A run on `table`, whole sequences."""
         self.folder.mkdir(exist_ok=True)
         self.table.to_csv(self.folder / "series.csv", index=False)
-        source = ["--dataset", "sequences", "--data-dir", str(self.folder / "series.csv")]
-        _done(train, [*SMALL, *source, "--future-frames", str(FOLLOW), "--output-dir", str(self.folder / "of series")])
+        source = ("--dataset", "sequences", "--data-dir", self.folder / "series.csv", "--future-frames", FOLLOW)
+        _done(train, *SMALL, *source, "--output-dir", self.folder / "of series")
         return self.folder / "of series"
 
     @cached_property
     def exported(self) -> Path:
-        out = self.folder / "exported"
-        _done(evaluate, [str(self.series), "--tasks", "export", "--device", "cpu", "--output-dir", str(out)])
-        return out
+        _done(evaluate, self.series, "--tasks", "export", "--output-dir", self.folder / "exported")
+        return self.folder / "exported"
 
 
-def _called(script: Any, words: Sequence[str]) -> tuple[int, str]:
+def _called(script: Any, words: Sequence[object]) -> tuple[int, str]:
     """Exit code of a command, and what it says on stderr."""
     said = io.StringIO()
     with redirect_stdout(io.StringIO()), redirect_stderr(said):
-        code = script.command(list(words))
+        code = script.command([*map(str, words), "--device", "cpu"])
     return code, said.getvalue()
 
 
-def _done(script: Any, words: Sequence[str]) -> str:
+def _done(script: Any, *words: object) -> str:
     code, said = _called(script, words)
     assert code == 0, f"exit code {code}: {said[-300:]}"
     return said
+
+
+def _warned(call: Callable[[], Any]) -> tuple[Any, str]:
+    """What a call returns, and all of its warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        return call(), "; ".join(str(warning.message) for warning in caught)
 
 
 def _refusal(call: Callable[[], Any]) -> str:
@@ -188,7 +224,7 @@ def _refused(call: Callable[[], Any], *words: object) -> str:
     return _a_line(line, *words)
 
 
-def _command_refused(script: Any, arguments: Sequence[str], *words: object) -> str:
+def _command_refused(script: Any, arguments: Sequence[object], *words: object) -> str:
     code, said = _called(script, arguments)
     errors = [line for line in re.split(r"[\n\r]", said) if line.startswith("error: ")]
     assert code == 1, f"exit code {code}, expected an error about {words}"
@@ -205,29 +241,6 @@ def _a_line(line: str, *words: object) -> str:
 
 def _contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def _chance(random: Random, share: float = 0.5) -> bool:
-    return bool(random.random() < share)
-
-
-def _one(random: Random, choices: Sequence[Any]) -> Any:
-    return choices[int(random.integers(len(choices)))]
-
-
-def _name(random: Random, longest: int = 12) -> str:
-    """Of a file, a column or a series, as people and programs make them up."""
-    signs = [_one(random, SIGNS) for _ in range(random.integers(1, longest + 1))]
-    return "".join(signs).strip(" .") or "z"
-
-
-def _names(random: Random, count: int) -> list[str]:
-    """Different ones, also in a file system without capital letters."""
-    names: dict[str, str] = {}
-    while len(names) < count:
-        name = _name(random)
-        names.setdefault(name.casefold(), name)
-    return list(names.values())
 
 
 def _scene(number: int, height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -299,24 +312,19 @@ def _same_frames(found: Any, expected: Sequence[npt.NDArray[np.uint8]]) -> None:
 
 def _decoder(random: Random) -> Any:
     """By turns PyAV, and OpenCV as where PyAV is not installed."""
-    return patch.object(decoders, "has_av", lambda: False) if _chance(random) else nullcontext()
+    return patch.object(decoders, "has_av", lambda: False) if random.chance() else nullcontext()
 
 
-def _scored(run: Path, folder: Path, *words: str) -> dict[str, list[int]]:
+def _scored(run: Path, folder: Path, *words: object) -> dict[str, list[int]]:
     """The steps of every video or series that --tasks anomaly scores, by its CSV file."""
-    flags = ["--tasks", "anomaly", "--quantile", "0.5", "--device", "cpu", "--output-dir", str(folder)]
-    _done(evaluate, [str(run), *flags, *words])
-    steps: dict[str, list[int]] = {}
-    with (folder / "anomaly.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            steps.setdefault(row["id"], []).append(int(row["step"]))
-    return steps
+    _done(evaluate, run, "--tasks", "anomaly", "--quantile", 0.5, "--output-dir", folder, *words)
+    table = pd.read_csv(folder / "anomaly.csv", dtype={"id": str}, keep_default_na=False)
+    return {name: part["step"].tolist() for name, part in table.groupby("id", sort=False)}
 
 
 def _codes(run: Path, folder: Path, table: Path, *words: str) -> dict[str, npt.NDArray[np.float32]]:
     out = folder / f"codes-of-{table.stem}.npz"
-    flags = ["--tasks", "encode", "--device", "cpu", "--data-dir", str(table), "--out", str(out)]
-    _done(evaluate, [str(run), *flags, *words])
+    _done(evaluate, run, "--tasks", "encode", "--data-dir", table, "--out", out, *words)
     with np.load(out) as stored:
         assert not stored["starts"].any()
         return dict(zip(stored["ids"].tolist(), stored["codes"], strict=True))
@@ -325,7 +333,7 @@ def _codes(run: Path, folder: Path, table: Path, *words: str) -> dict[str, npt.N
 def _with_holes(random: Random, count: int) -> npt.NDArray[np.int64]:
     """Whole numbers that rise by one, but for a few jumps."""
     distances = np.ones(count, np.int64)
-    distances[random.choice(count, int(random.integers(6)), replace=False)] = random.integers(2, 2000)
+    distances[random.choice(count, random.whole(0, 6), replace=False)] = random.integers(2, 2000)
     return np.cumsum(distances)
 
 
@@ -335,16 +343,16 @@ def _with_holes(random: Random, count: int) -> npt.NDArray[np.int64]:
 def results_beside_own_files(random: Random, folder: Path, runs: Runs) -> str:
     """Whatever lies in a folder of results stays, also under names that begin as those of results do."""
     out = folder / "out"
-    words = [str(runs.series), "--tasks", "architecture", "--device", "cpu", "--output-dir", str(out)]
-    _done(evaluate, words)
+    words = (runs.series, "--tasks", "architecture", "--output-dir", out)
+    _done(evaluate, *words)
     results = set(_contents(out))
-    for name in _names(random, 4):
-        stem = _one(random, ["", "architecture-", "architecture.", "predict-", "predict."])
+    for name in random.names(4):
+        stem = random.one(["", "architecture-", "architecture.", "predict-", "predict."])
         if f"{stem}{name}" not in results:
             (out / f"{stem}{name}").write_text(f"{random.random()}")
     own = {name: content for name, content in _contents(out).items() if name not in results}
-    _done(evaluate, words)
-    clash = _chance(random)
+    _done(evaluate, *words)
+    clash = random.chance()
     if clash:
         (out / "architecture.json").write_text("mine")
         own["architecture.json"] = b"mine"
@@ -356,11 +364,11 @@ def results_beside_own_files(random: Random, folder: Path, runs: Runs) -> str:
 
 def folders_of_others(random: Random, folder: Path, runs: Runs) -> str:
     """A folder that is not ours and not empty is refused and stays as it is."""
-    names = ["predict.py", "architecture.json", "report.html", "classifier", *_names(random, 3)]
+    names = ["predict.py", "architecture.json", "report.html", "classifier", *random.names(3)]
     for name in random.choice(names, random.integers(1, 5), replace=False).tolist():
         (folder / name).write_text(f"{random.random()}")
     before = _contents(folder)
-    words = [str(runs.series), "--tasks", "architecture", "--device", "cpu", "--output-dir", str(folder)]
+    words = (runs.series, "--tasks", "architecture", "--output-dir", folder)
     _command_refused(evaluate, words, folder, "choose a new or an empty folder")
     assert _contents(folder) == before
     return REFUSED
@@ -372,12 +380,12 @@ def names_of_folders(random: Random, folder: Path, runs: Runs) -> str:
     for _ in range(30):
         chosen: dict[str, Any] = {}
         for name in ("data_dir", "group", "id_column"):
-            if _chance(random):
-                chosen[name] = ("/data/" if name == "data_dir" else "") + _name(random, _one(random, [2, 2, 300]))
-        if _chance(random):
-            chosen["clips"] = int(random.integers(1, 4))
-        if _chance(random):
-            chosen["ignore_columns"] = [_name(random, 2) for _ in range(random.integers(1, 3))]
+            if random.chance():
+                chosen[name] = ("/data/" if name == "data_dir" else "") + random.name(random.one([2, 2, 300]))
+        if random.chance():
+            chosen["clips"] = random.whole(1, 4)
+        if random.chance():
+            chosen["ignore_columns"] = [random.name(2) for _ in range(random.integers(1, 3))]
         flags.append(chosen)
     told = {json.dumps(chosen, sort_keys=True) for chosen in flags}
     names = [evaluate.difference(chosen, "predict") for chosen in flags]
@@ -389,7 +397,7 @@ def names_of_folders(random: Random, folder: Path, runs: Runs) -> str:
 
 def printed_commands(random: Random, folder: Path, runs: Runs) -> str:
     """A path in "how to repeat it" is one word of a shell's."""
-    for name in (*_names(random, 9), "-x", "$HOME", "a b", "it's"):
+    for name in (*random.names(9), "-x", "$HOME", "a b", "it's"):
         found = subprocess.run(
             ["sh", "-c", f"mkdir -p {shell_path(name)}"], cwd=folder, capture_output=True, text=True, check=False
         )
@@ -408,25 +416,22 @@ def videos_that_come_and_go(random: Random, folder: Path, runs: Runs) -> str:
     assert all(parts.values())
     names, now = sorted(set().union(*parts.values())), {}
     for name in random.choice(names, 3, replace=False).tolist():
-        now[name] = f"{name[0]}/{_one(random, 'az')}-{_name(random)}-{len(now)}"
+        now[name] = f"{name[0]}/{random.one('az')}-{random.name()}-{len(now)}"
         (place / f"{name}.avi").rename(place / f"{now[name]}.avi")
-    gone = {_one(random, names)} - now.keys() if _chance(random) else set()
+    gone = {random.one(names)} - now.keys() if random.chance() else set()
     for name in gone:
         (place / f"{name}.avi").unlink()
     for number in range(random.integers(1, 5)):
-        label = _one(random, "abc")
-        _film(place / label / f"{_one(random, '0az')}{number}.avi", noise_of=int(random.integers(100, 10**6)))
-    moved: list[str] = []
-    if _chance(random):
-        place = place.rename(folder / "elsewhere")
-        moved = ["--data-dir", str(place)]
-    resume = ["--resume", "--steps", "3", "--device", "cpu", "--output-dir", str(run), *moved]
+        label = random.one("abc")
+        _film(place / label / f"{random.one('0az')}{number}.avi", noise_of=random.whole(100, 10**6))
+    moved = ("--data-dir", place.rename(folder / "elsewhere")) if random.chance() else ()
+    resume = ("--resume", "--steps", 3, "--output-dir", run, *moved)
     expected = {now.get(name, name) for name in parts["test"] - gone}
     assert _scored(run, folder / "scores", *moved).keys() == expected
     if gone and not gone <= parts["test"]:
         _command_refused(train, resume, *gone, "missing or changed")
         return REFUSED
-    _done(train, resume)
+    _done(train, *resume)
     kept = {part: {piece[0] for piece in pieces} for part, pieces in RunFolder(run).division().items()}
     assert kept == parts
     return READ
@@ -436,20 +441,20 @@ def other_videos(random: Random, folder: Path, runs: Runs) -> str:
     """Of another folder every video is judged to its last frame, but not those that were trained on."""
     run = runs.fresh_videos(folder)
     trained = sorted(piece[0] for piece in RunFolder(run).division()["train"])
-    lengths = {f"c/n{number}": int(random.integers(20, 50)) for number in range(random.integers(1, 4))}
+    lengths = {f"c/n{number}": random.whole(20, 50) for number in range(random.integers(1, 4))}
     for name, frames in lengths.items():
         _film(folder / "other" / f"{name}.avi", frames=frames, noise_of=int(random.integers(10**6)))
-    if _chance(random):
-        shutil.copy(runs.video_data / f"{_one(random, trained)}.avi", folder / "other" / "c" / "known.avi")
-    found = _scored(run, folder / "scores", "--data-dir", str(folder / "other"))
+    if random.chance():
+        shutil.copy(runs.video_data / f"{random.one(trained)}.avi", folder / "other" / "c" / "known.avi")
+    found = _scored(run, folder / "scores", "--data-dir", folder / "other")
     assert found == {name: list(range(frames)) for name, frames in lengths.items()}
     return READ
 
 
 def arrays_that_change(random: Random, folder: Path, runs: Runs) -> str:
     """Videos of an array are known by content: in another order, among new ones, or longer than before."""
-    by_video = _chance(random)
-    count, frames = (int(random.integers(10, 25)), 6) if by_video else (int(random.integers(1, 5)), 60)
+    by_video = random.chance()
+    count, frames = (random.whole(10, 25), 6) if by_video else (random.whole(1, 5), 60)
     videos = random.integers(0, 256, (count, frames, 6, 7), dtype=np.uint8)
     config = DataConfig(dataset="array", data_dir=str(folder / "videos.npy"))
     np.save(folder / "videos.npy", videos)
@@ -474,32 +479,32 @@ def tables_that_change(random: Random, folder: Path, runs: Runs) -> str:
     parts: list[pd.DataFrame] = []
     now = {}
     for name, part in runs.table.groupby("id", sort=False):
-        if _chance(random, 0.3):
-            now[name] = f"{_name(random)}-{len(now)}"
+        if random.chance(0.3):
+            now[name] = f"{random.name()}-{len(now)}"
             part = part.assign(id=now[name])
-        elif _chance(random, 0.3):
+        elif random.chance(0.3):
             part = pd.concat([part, pd.DataFrame({"id": name, "x": random.normal(size=5), "y": 0.5})])
         parts.append(part)
     parts += [pd.DataFrame({"id": f"new{n}", "x": random.normal(size=9), "y": 1.5}) for n in range(random.integers(6))]
     series = pd.concat([parts[place] for place in random.permutation(len(parts))])
     source = runs.series  # trained before the file changes
     shutil.copytree(source, folder / "run")
-    series[random.permutation(series.columns).tolist()].to_csv(folder / "series.csv", index=False)
-    found = _scored(folder / "run", folder / "scores", "--data-dir", str(folder / "series.csv"))
+    series[random.shuffled(series.columns)].to_csv(folder / "series.csv", index=False)
+    found = _scored(folder / "run", folder / "scores", "--data-dir", folder / "series.csv")
     assert found == {now.get(name, name): list(range(lengths[name])) for name in ("m@9", "m@19")}
     return READ
 
 
 def groups(random: Random, folder: Path, runs: Runs) -> str:
     """People are groups, cameras and programs are none; no group in two parts, every class in all."""
-    kind = _one(random, ["people", "cameras", "numbers", "folders", "ucf"])
-    classes = _names(random, int(random.integers(2, 5)))
-    who = [f"{word}{_one(random, ['', 'x', '7'])}" for word in ("anna", "ben", "cem", "daria", "eve", "finn")]
+    kind = random.one(["people", "cameras", "numbers", "folders", "ucf"])
+    classes = random.names(random.whole(2, 5))
+    who = [f"{word}{random.one(['', 'x', '7'])}" for word in ("anna", "ben", "cem", "daria", "eve", "finn")]
     whose: dict[str, str] = {}
     for label in classes:
         for number in range(random.integers(6, 12)):
             person = who[number % len(who)]
-            camera = _one(random, ["IMG", "MVI", "VID", "DSC", "clip", "video", "GOPR"])
+            camera = random.one(["IMG", "MVI", "VID", "DSC", "clip", "video", "GOPR"])
             name, group = {
                 "people": (f"{person}_{label}_{number}", person),
                 "cameras": (f"{camera}_{1000 + number}", ""),
@@ -507,7 +512,7 @@ def groups(random: Random, folder: Path, runs: Runs) -> str:
                 "folders": (f"{person}/take{number}", person),
                 "ucf": (f"v_{label.replace('_', '')}x_g{number % 6:02d}_c{number:02d}", f"g{number % 6:02d}"),
             }[kind]
-            path = folder / "videos" / label / f"{name}{_one(random, ['.avi', '.mp4', '.MOV'])}"
+            path = folder / "videos" / label / f"{name}{random.one(['.avi', '.mp4', '.MOV'])}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
             whose[f"{label}/{name}"] = group or name
@@ -524,22 +529,22 @@ def groups(random: Random, folder: Path, runs: Runs) -> str:
 
 def split_files(random: Random, folder: Path, runs: Runs) -> str:
     """The user's own list, as programs write it: with or without suffixes, backslashes, quotes, a mark in front."""
-    names = [f"{label}/{name}" for label in _names(random, 2) for name in _names(random, 8)]
+    names = [f"{label}/{name}" for label in random.names(2) for name in random.names(8)]
     names = [name for name in names if not name.endswith((*SUFFIXES, ".npy"))]
-    parts = {name: _one(random, ["train", "validation", "test", ""]) for name in names} | {names[0]: "train"}
+    parts = {name: random.one(["train", "validation", "test", ""]) for name in names} | {names[0]: "train"}
     called = {"train": ["train", "Training"], "validation": ["val", "valid", "validation"], "test": ["TEST", "testing"]}
-    suffix, slash = _one(random, ["", ".avi", ".MP4"]), _one(random, ["/", "\\"])
+    suffix, slash = random.one(["", ".avi", ".MP4"]), random.one(["/", "\\"])
     rows = [
-        {"name": name.replace("/", slash) + suffix, "part": _one(random, called[part]), "by": "me"}
+        {"name": name.replace("/", slash) + suffix, "part": random.one(called[part]), "by": "me"}
         for name, part in parts.items()
         if part
     ]
-    wrong = _chance(random, 0.3)
+    wrong = random.chance(0.3)
     if wrong:
-        rows.append({"name": names[0], "part": _one(random, ["test", "holdout", ""]), "by": "me"})
-    table = pd.DataFrame(rows)[random.permutation(["name", "part", "by"]).tolist()]
-    encoding = _one(random, ["utf-8", "utf-8-sig"])
-    table.to_csv(folder / "parts.csv", index=False, encoding=encoding, lineterminator=_one(random, ["\n", "\r\n"]))
+        rows.append({"name": names[0], "part": random.one(["test", "holdout", ""]), "by": "me"})
+    table = pd.DataFrame(rows)[random.shuffled(["name", "part", "by"])]
+    encoding = random.one(["utf-8", "utf-8-sig"])
+    table.to_csv(folder / "parts.csv", index=False, encoding=encoding, lineterminator=random.one(["\n", "\r\n"]))
     if wrong:
         _refused(lambda: parts_by_file(folder / "parts.csv", names), f"{folder / 'parts.csv'}:{len(rows) + 1}: ")
         return REFUSED
@@ -549,14 +554,14 @@ def split_files(random: Random, folder: Path, runs: Runs) -> str:
 
 def folders_of_parts(random: Random, folder: Path, runs: Runs) -> str:
     """train/, val/ and test/ above the classes or below them are the parts, and no classes."""
-    above = _chance(random)
+    above = random.chance()
     called = {
-        _one(random, ["train", "training", "Train"]): "train",
-        _one(random, ["val", "validation", "valid", "Val"]): "validation",
-        _one(random, ["test", "testing", "TEST"]): "test",
+        random.one(["train", "training", "Train"]): "train",
+        random.one(["val", "validation", "valid", "Val"]): "validation",
+        random.one(["test", "testing", "TEST"]): "test",
     }
     expected = {}
-    for label in _names(random, 3):
+    for label in random.names(3):
         for part, meaning in called.items():
             for number in range(random.integers(1, 4)):
                 name = f"{part}/{label}/{number}" if above else f"{label}/{part}/{number}"
@@ -587,8 +592,8 @@ def samples_of_classes(random: Random, folder: Path, runs: Runs) -> str:
 
 def early_stopping(random: Random, folder: Path, runs: Runs) -> str:
     """What the held-out windows show is never learnt from: when it is other noise, the training is the same."""
-    window, stride, fraction = int(random.integers(3, 12)), int(random.integers(1, 4)), float(random.uniform(0.1, 0.3))
-    series = random.normal(size=(int(random.integers(80, 150)), 2))
+    window, stride, fraction = random.whole(3, 12), random.whole(1, 4), float(random.uniform(0.1, 0.3))
+    series = random.normal(size=(random.whole(80, 150), 2))
     starts = np.arange(0, len(series) - window + 1, stride)
     starts = starts if starts[-1] + window == len(series) else np.append(starts, len(series) - window)
     first = starts[-int(np.ceil(fraction * len(starts)))]
@@ -606,8 +611,7 @@ def early_stopping(random: Random, folder: Path, runs: Runs) -> str:
 
 def progressive_films(random: Random, folder: Path, runs: Runs) -> str:
     """Usual codecs in usual containers, by either decoder and under any suffix."""
-    codec, suffix = _one(
-        random,
+    codec, suffix = random.one(
         [
             ("mjpeg", ".avi"), ("mpeg4", ".avi"), ("mpeg4", ".mp4"), ("libx264", ".mp4"), ("libx264", ".mkv"),
             ("libx264", ".mov"), ("libx264", ".ts"), ("libx264", ".flv"), ("mpeg2video", ".mpg"), ("wmv2", ".wmv"),
@@ -615,13 +619,13 @@ def progressive_films(random: Random, folder: Path, runs: Runs) -> str:
         ],
     )  # fmt: skip
     least = 40 if codec == "libx265" else 12  # smaller ones crash that encoder
-    size = 2 * int(random.integers(least, 50)), 2 * int(random.integers(least, 60))
+    size = 2 * random.whole(least, 50), 2 * random.whole(least, 60)
     options = {"libx264": {"bf": str(random.integers(4))}, "libx265": {"x265-params": "log-level=0"}}.get(codec, {})
-    frames = int(random.integers(20 if suffix == ".ts" else 1, 30))  # FFmpeg opens no shorter transport stream
+    frames = random.whole(20 if suffix == ".ts" else 1, 30)  # FFmpeg opens no shorter transport stream
     path = _film(folder / f"film{suffix}", codec, frames, size, **options)
     expected, _ = _truth(path)
-    if suffix not in (".mpg", ".ts") and _chance(random):
-        path = path.rename(folder / f"renamed{_one(random, SUFFIXES[:-1])}")
+    if suffix not in (".mpg", ".ts") and random.chance():
+        path = path.rename(folder / f"renamed{random.one(SUFFIXES[:-1])}")
     with _decoder(random):
         _same_frames(read_video(path), expected)
     return READ
@@ -629,15 +633,14 @@ def progressive_films(random: Random, folder: Path, runs: Runs) -> str:
 
 def interlaced_films(random: Random, folder: Path, runs: Runs) -> str:
     """DVD, DV, AVCHD, broadcast: PyAV's frames, or a line with the way out; never what was in memory before."""
-    codec, suffix, options = _one(
-        random,
+    codec, suffix, options = random.one(
         [
             ("libx264", ".mp4", {"x264-params": "tff=1"}), ("libx264", ".ts", {"x264-params": "bff=1"}),
             ("mpeg2video", ".mpg", {}), ("mpeg2video", ".ts", {}), ("mpeg4", ".avi", {}), ("mpeg4", ".mkv", {}),
         ],
     )  # fmt: skip
-    size = 16 * int(random.integers(2, 5)), 16 * int(random.integers(2, 6))
-    frames = int(random.integers(20 if suffix == ".ts" else 3, 30))
+    size = 16 * random.whole(2, 5), 16 * random.whole(2, 6)
+    frames = random.whole(20 if suffix == ".ts" else 3, 30)
     path = _film(folder / f"a{suffix}", codec, frames, size, flags="+ilme+ildct", **options)
     expected, interlaced = _truth(path)
     with _decoder(random):
@@ -651,19 +654,18 @@ def interlaced_films(random: Random, folder: Path, runs: Runs) -> str:
 
 def cut_films(random: Random, folder: Path, runs: Runs) -> str:
     """Cuts without encoding anew begin with frames that no player shows; nothing is damaged."""
-    codec, options = _one(
-        random,
+    codec, options = random.one(
         [
             ("libx264", {"x264-params": "open-gop=1:keyint=8:min-keyint=8:bframes=3:b-adapt=0:scenecut=0"}),
             ("libx265", {"x265-params": "open-gop=1:keyint=8:min-keyint=8:bframes=3:b-adapt=0:scenecut=0:log-level=0"}),
             ("mpeg2video", {"bf": "2", "g": "9", "sc_threshold": "1000000000"}),
         ],
     )
-    suffix = _one(random, [".mkv", ".mp4", ".mov", ".ts"])
+    suffix = random.one([".mkv", ".mp4", ".mov", ".ts"])
     whole = _film(
         folder / f"whole{'.ts' if suffix == '.ts' else '.mp4'}",
         codec,
-        int(random.integers(30, 60)),
+        random.whole(30, 60),
         (48, 64),
         **options,
     )
@@ -674,7 +676,7 @@ def cut_films(random: Random, folder: Path, runs: Runs) -> str:
         with av.open(str(path), "w") as out:
             stream = out.add_stream_from_template(file.streams.video[0])
             last = len(packets) - 20  # FFmpeg opens no shorter transport stream
-            for packet in packets[_one(random, [key for key in keys[1:] if key < last]) :]:
+            for packet in packets[random.one([key for key in keys[1:] if key < last]) :]:
                 if packet.size:
                     packet.stream = stream
                     out.mux(packet)
@@ -692,10 +694,8 @@ def av1_films(random: Random, folder: Path, runs: Runs) -> str:
     """What phones and YouTube give: read, or refused as a codec, not as damaged."""
     codec = next(name for name in ("libsvtav1", "libaom-av1") if name in av.codecs_available)
     quiet = {"svtav1-params": "preset=12"} if codec == "libsvtav1" else {"cpu-used": "8"}
-    size = 16 * int(random.integers(4, 7)), 16 * int(random.integers(4, 7))
-    path = _film(
-        folder / f"a{_one(random, ['.mp4', '.mkv', '.webm'])}", codec, int(random.integers(2, 9)), size, **quiet
-    )
+    size = 16 * random.whole(4, 7), 16 * random.whole(4, 7)
+    path = _film(folder / f"a{random.one(['.mp4', '.mkv', '.webm'])}", codec, random.whole(2, 9), size, **quiet)
     expected, _ = _truth(path)
     with _decoder(random):
         line = _refusal(lambda: _same_frames(read_video(path), expected))
@@ -708,9 +708,9 @@ def av1_films(random: Random, folder: Path, runs: Runs) -> str:
 
 def turned_films(random: Random, folder: Path, runs: Runs) -> str:
     """Of phones: upright, as players show them."""
-    turned = int(_one(random, [90, 180, 270]))
-    suffix = _one(random, [".mp4", ".mov"])
-    path = _film(folder / f"a{suffix}", "libx264", int(random.integers(2, 12)), (48, 64), turned=turned)
+    turned = int(random.one([90, 180, 270]))
+    suffix = random.one([".mp4", ".mov"])
+    path = _film(folder / f"a{suffix}", "libx264", random.whole(2, 12), (48, 64), turned=turned)
     with _decoder(random):
         _same_frames(read_video(path), [np.rot90(frame, turned // 90) for frame in _truth(path)[0]])
     return READ
@@ -720,11 +720,11 @@ def folders_of_everything(random: Random, folder: Path, runs: Runs) -> str:
     """Videos of all suffixes at any depth are found; everything else is counted in a line."""
     expected, others, root = set(), 0, folder / "videos"
     for number in range(random.integers(3, 15)):
-        depth = [_name(random) for _ in range(random.integers(0, 3))]
-        place = Path(_one(random, ["a", "b"]), *depth)
-        suffix = _one(random, SUFFIXES)
-        hidden, other = _chance(random, 0.1), _chance(random, 0.3)
-        name = f"{'.' * hidden}v{number}{'.txt' if other else _one(random, [suffix, suffix.upper()])}"
+        depth = [random.name() for _ in range(random.integers(0, 3))]
+        place = Path(random.one(["a", "b"]), *depth)
+        suffix = random.one(SUFFIXES)
+        hidden, other = random.chance(0.1), random.chance(0.3)
+        name = f"{'.' * hidden}v{number}{'.txt' if other else random.one([suffix, suffix.upper()])}"
         (root / place).mkdir(parents=True, exist_ok=True)
         (root / place / name).touch()
         others += hidden or other
@@ -743,17 +743,17 @@ def folders_of_everything(random: Random, folder: Path, runs: Runs) -> str:
 
 def folders_of_images(random: Random, folder: Path, runs: Runs) -> str:
     """In the order of their numbers, with or without zeros in front, as Pillow wrote them; a bad one is named."""
-    numbers = random.choice(2000, int(random.integers(2, 12)), replace=False).tolist()
-    prefix, width = _one(random, ["", "img_", "frame", "a1-"]), int(random.integers(1, 6))
-    suffix = _one(random, [".png", ".PNG", ".tif", ".bmp"])
+    numbers = random.choice(2000, random.whole(2, 12), replace=False).tolist()
+    prefix, width = random.one(["", "img_", "frame", "a1-"]), random.whole(1, 6)
+    suffix = random.one([".png", ".PNG", ".tif", ".bmp"])
     height_width = tuple(random.integers(3, 20, 2).tolist())
     images = {number: random.integers(0, 256, (*height_width, 3), dtype=np.uint8) for number in numbers}
     for number, image in images.items():
         Image.fromarray(image).save(folder / f"{prefix}{number:0{width}d}{suffix}")
     (folder / "notes.txt").write_text("not a picture")
-    if _chance(random, 0.3):
-        bad = folder / f"{prefix}{_one(random, numbers):0{width}d}{suffix}"
-        bad.write_bytes(bad.read_bytes()[: int(random.integers(0, 40))])
+    if random.chance(0.3):
+        bad = folder / f"{prefix}{random.one(numbers):0{width}d}{suffix}"
+        bad.write_bytes(bad.read_bytes()[: random.whole(0, 40)])
         _refused(lambda: read_video(folder), bad)
         return REFUSED
     np.testing.assert_array_equal(read_video(folder), [images[number] for number in sorted(numbers)])
@@ -762,7 +762,7 @@ def folders_of_images(random: Random, folder: Path, runs: Runs) -> str:
 
 def frames_per_second(random: Random, folder: Path, runs: Runs) -> str:
     """Films of any rate, also one that varies: at every moment the frame that is on the screen then."""
-    times = np.cumsum(random.integers(5, 90, int(random.integers(2, 25))))
+    times = np.cumsum(random.integers(5, 90, random.whole(2, 25)))
     path, fps = _film(folder / "a.mkv", "libx264", size=(48, 64), times=times.tolist(), crf="1"), random.uniform(1, 60)
     seconds = (times / 1000).tolist()
     end = seconds[-1] + (seconds[-1] - seconds[0]) / (len(seconds) - 1)
@@ -800,11 +800,11 @@ def gifs(random: Random, folder: Path, runs: Runs) -> str:
 def layouts_of_arrays(random: Random, folder: Path, runs: Runs) -> str:
     """Any order of the axes: read as it is, or refused with the flag that reads it."""
     N, T, H, W = (int(size) for size in random.integers(4, 12, 4))
-    C = int(_one(random, [1, 3]))
+    C = int(random.one([1, 3]))
     videos = (
         random.integers(0, 200, (N, 1, H, W, C), dtype=np.uint8) + np.arange(T, dtype=np.uint8)[:, None, None, None]
     )
-    axes = _one(random, ["NTHW", "NTHWC", "NTCHW", "THW", "THWC", "TNHW", "TNHWC", "HWTN", "CTHW", "NHWT"])
+    axes = random.one(["NTHW", "NTHWC", "NTCHW", "THW", "THWC", "TNHW", "TNHWC", "HWTN", "CTHW", "NHWT"])
     videos = videos[: N if "N" in axes else 1, ..., : C if "C" in axes else 1]
     there = "".join(letter for letter in "NTHWC" if letter in axes)
     array = videos.reshape([size for letter, size in zip("NTHWC", videos.shape, strict=True) if letter in axes])
@@ -826,8 +826,7 @@ def types_of_arrays(random: Random, folder: Path, runs: Runs) -> str:
     shape = tuple(random.integers(2, 9, 4).tolist())
     unit = random.random(shape)
     unit.flat[0], unit.flat[-1] = 0, 1
-    array, expected = _one(
-        random,
+    array, expected = random.one(
         [
             (unit, 255 * unit), (unit.astype("f4"), 255 * unit), (255 * unit, 255 * unit),
             (unit > 0.5, 255 * (unit > 0.5)), (2 * unit - 1, 255 * unit), ((65535 * unit).astype("u2"), 255 * unit),
@@ -852,8 +851,8 @@ def types_of_arrays(random: Random, folder: Path, runs: Runs) -> str:
 def large_values(random: Random, folder: Path, runs: Runs) -> str:
     """Counters and pressures far from zero keep how they change, by float64."""
     scale = 10 ** random.uniform(-3, 3)
-    level = _one(random, [-1, 1]) * scale * 10 ** random.uniform(0, 9)
-    values = level + scale * random.normal(size=(int(random.integers(20, 80)), 2)).cumsum(axis=0)
+    level = random.one([-1, 1]) * scale * 10 ** random.uniform(0, 9)
+    values = level + scale * random.normal(size=(random.whole(20, 80), 2)).cumsum(axis=0)
     np.save(folder / "a.npy", values)
     pd.DataFrame(values, columns=["a", "b"]).to_csv(folder / "a.csv", index=False)
     for path in (folder / "a.npy", folder / "a.csv"):
@@ -868,9 +867,9 @@ def large_values(random: Random, folder: Path, runs: Runs) -> str:
 
 def any_ids(random: Random, folder: Path, runs: Runs) -> str:
     """Ids are data, through a table and `encode`: host@9, M@0, spaces, commas, quotes, NA, other alphabets."""
-    ids = [*_names(random, 5), "host@9", "M@0", "NA", "1e3", "a, b", 'say "x"']
+    ids = [*random.names(5), "host@9", "M@0", "NA", "1e3", "a, b", 'say "x"']
     parts = [pd.DataFrame({"id": name, "x": random.normal(size=random.integers(4, 9)), "y": 0.1}) for name in ids]
-    table = pd.concat(parts).sample(frac=1, random_state=int(random.integers(99)))
+    table = pd.concat(parts).sample(frac=1, random_state=random.whole(0, 99))
     table.to_csv(folder / "a.csv", index=False)
     read = pd.read_csv(folder / "a.csv", dtype={"id": str}, keep_default_na=False)
     expected = {name: part[["x", "y"]].to_numpy() for name, part in read.groupby("id", sort=False)}
@@ -884,22 +883,22 @@ def any_ids(random: Random, folder: Path, runs: Runs) -> str:
 
 def times_of_rows(random: Random, folder: Path, runs: Runs) -> str:
     """Rows in any order, in any form of time; what is before and after a hole are segments, by pandas."""
-    distance = pd.Timedelta(int(random.integers(1, 100)), _one(random, ["ms", "s", "min", "h"]))
+    distance = pd.Timedelta(random.whole(1, 100), random.one(["ms", "s", "min", "h"]))
     frames = []
-    for name in _names(random, int(random.integers(1, 4))):
+    for name in random.names(random.whole(1, 4)):
         steps = _with_holes(random, 60)
         times = pd.Timestamp("2024-01-01") + steps * distance
         frames.append(pd.DataFrame({"id": name, "when": times, "x": random.normal(size=60)}))
-    table = pd.concat(frames).sample(frac=1, random_state=int(random.integers(99)))
-    form = _one(random, ["iso", "zone", "seconds", "nanoseconds"])
+    table = pd.concat(frames).sample(frac=1, random_state=random.whole(0, 99))
+    form = random.one(["iso", "zone", "seconds", "nanoseconds"])
     text: Any = {
-        "iso": lambda times: times.map(lambda time: time.isoformat(_one(random, " T"))),
+        "iso": lambda times: times.map(lambda time: time.isoformat(random.one(" T"))),
         "zone": lambda times: times.dt.tz_localize("UTC").dt.tz_convert("Asia/Kolkata").map(str),
         "seconds": lambda times: times.map(lambda time: f"{time.as_unit('ns').value / 1e9:.3f}"),
         "nanoseconds": lambda times: times.map(lambda time: str(time.as_unit("ns").value)),
     }[form]
-    column = _one(random, ["time", "timestamp", "Date", "datetime"])
-    written = table.assign(**{column: text(table["when"])})[random.permutation(["id", column, "x"]).tolist()]
+    column = random.one(["time", "timestamp", "Date", "datetime"])
+    written = table.assign(**{column: text(table["when"])})[random.shuffled(["id", column, "x"])]
     written.to_csv(folder / "a.csv", index=False)
     arrays = open_sequences(folder / "a.csv")
     found = {}
@@ -921,21 +920,13 @@ def columns_of_tables(random: Random, folder: Path, runs: Runs) -> str:
     table = pd.DataFrame({"id": np.repeat(["p", "q"], 9), "x": random.normal(size=18), "y": random.normal(size=18)})
     table.to_csv(folder / "a.csv", index=False)
     expected = _codes(runs.series, folder, folder / "a.csv")
-    more = _chance(random)
+    more = random.chance()
     if more:
-        table[_name(random)] = random.normal(size=18)
-    table[random.permutation(table.columns).tolist()].to_csv(folder / "b.csv", index=False)
+        table[random.name()] = random.normal(size=18)
+    table[random.shuffled(table.columns)].to_csv(folder / "b.csv", index=False)
     words: list[str] = []
     if more:
-        flags = [
-            str(runs.series),
-            "--tasks",
-            "encode",
-            "--data-dir",
-            str(folder / "b.csv"),
-            "--out",
-            str(folder / "c.npz"),
-        ]
+        flags = (runs.series, "--tasks", "encode", "--data-dir", folder / "b.csv", "--out", folder / "c.npz")
         line = _command_refused(evaluate, flags, folder / "b.csv", "as in training", "--ignore-columns")
         advice = re.search(r"(--ignore-columns.*) leaves out the rest", line)
         assert advice, line
@@ -949,11 +940,11 @@ def columns_of_tables(random: Random, folder: Path, runs: Runs) -> str:
 
 def columns_of_ids(random: Random, folder: Path, runs: Runs) -> str:
     """Several machines in one table under another name than id: pointed out with the flag, which reads them."""
-    name = _one(random, ["sensor_id", "machine", "unit", "deviceId", "Station"])
-    machines, steps = int(random.integers(2, 6)), int(random.integers(10, 30))
+    name = random.one(["sensor_id", "machine", "unit", "deviceId", "Station"])
+    machines, steps = random.whole(2, 6), random.whole(10, 30)
     times = np.tile(pd.date_range("2024", periods=steps, freq="h").astype(str), machines)
     table = pd.DataFrame({name: np.repeat(np.arange(machines), steps), "x": random.normal(size=machines * steps)})
-    timed = _chance(random)
+    timed = random.chance()
     if timed:
         table.insert(1, "time", times)
     table.to_csv(folder / "a.csv", index=False)
@@ -974,10 +965,10 @@ def columns_of_ids(random: Random, folder: Path, runs: Runs) -> str:
 
 def broken_tables(random: Random, folder: Path, runs: Runs) -> str:
     """A cell that is no number, or a row of other length, is named with file, line and column."""
-    count, path = int(random.integers(5, 30)), folder / f"{_name(random)}.csv"
+    count, path = random.whole(5, 30), folder / f"{random.name()}.csv"
     rows = [["x", "y z"], *([f"{x:.3f}", f"{y:.3f}"] for x, y in random.normal(size=(count, 2)))]
-    line, column = int(random.integers(2, count + 2)), int(random.integers(2))
-    wrong = _one(random, ["", "NaN", "inf", "abc", "1,5", "1_000", "1e99", "12:30", "2024-01-31", "ja\nnein", None])
+    line, column = random.whole(2, count + 2), random.whole(0, 2)
+    wrong = random.one(["", "NaN", "inf", "abc", "1,5", "1_000", "1e99", "12:30", "2024-01-31", "ja\nnein", None])
     rows[line - 1] = ["1"] if wrong is None else [wrong if place == column else "1" for place in range(2)]
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter=",").writerows(rows)
@@ -988,10 +979,10 @@ def broken_tables(random: Random, folder: Path, runs: Runs) -> str:
 
 def columns_of_frames(random: Random, folder: Path, runs: Runs) -> str:
     """DataFrames in `fit`, in lists and at scoring are matched by the names of their columns."""
-    names = _names(random, int(random.integers(2, 5)))
+    names = random.names(random.whole(2, 5))
     frame = pd.DataFrame(random.normal(size=(60, len(names))) + 10 * np.arange(len(names)), columns=names)
-    turned = frame[random.permutation(names).tolist()]
-    long = _chance(random)
+    turned = frame[random.shuffled(names)]
+    long = random.chance()
     halves = [frame[:35], turned[35:]]
     model = SequenceAutoencoder(window=5 if long else None, **TINY).fit(frame if long else halves)
     assert model.feature_names_in_.tolist() == names
@@ -1004,17 +995,15 @@ def columns_of_frames(random: Random, folder: Path, runs: Runs) -> str:
 
 def holes_in_frames(random: Random, folder: Path, runs: Runs) -> str:
     """No window crosses a hole in the times of a DataFrame, and rows that are out of order are refused."""
-    window, freq = int(random.integers(2, 9)), _one(random, ["s", "min", "h", "D"])
+    window, freq = random.whole(2, 9), random.one(["s", "min", "h", "D"])
     steps = _with_holes(random, 150)
     index = pd.Timestamp("2020-01-01") + steps * pd.Timedelta(1, freq)
     frame = pd.DataFrame({"x": random.normal(size=150)}, index=index)
     parts = np.split(np.arange(150), np.flatnonzero(np.diff(steps) > 1) + 1)
     model = SequenceAutoencoder(window=window, **TINY).fit(frame)
     assert len(model.transform(frame)) == sum(max(0, len(part) - window + 1) for part in parts)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        scores = model.score_steps(frame)
-    assert any("hole" in str(warning.message) for warning in caught) == (len(parts) > 1)
+    scores, said = _warned(lambda: model.score_steps(frame))
+    assert ("hole" in said) == (len(parts) > 1)
     expected = np.concatenate([np.full(len(part), len(part) < window) for part in parts])
     np.testing.assert_array_equal(np.isnan(scores), expected)
     alone = np.concatenate([model.score_steps(frame.iloc[part]) for part in parts if len(part) >= window])
@@ -1025,7 +1014,7 @@ def holes_in_frames(random: Random, folder: Path, runs: Runs) -> str:
 
 def levels_of_frames(random: Random, folder: Path, runs: Runs) -> str:
     """The same series at any level, or in other units, has the same scores, and forecasts at that level."""
-    series = random.normal(size=(int(random.integers(40, 90)), 2)).cumsum(axis=0)
+    series = random.normal(size=(random.whole(40, 90), 2)).cumsum(axis=0)
     level, unit = 10 ** random.uniform(3, 9), 10 ** random.uniform(-2, 2)
     options = TINY | {"objective": "composite", "window": 6, "future_steps": 2}
     plain, moved = SequenceAutoencoder(**options).fit(series), SequenceAutoencoder(**options).fit(unit * series + level)
@@ -1037,40 +1026,35 @@ def levels_of_frames(random: Random, folder: Path, runs: Runs) -> str:
 
 
 def constant_sensors(random: Random, folder: Path, runs: Runs) -> str:
-    """A sensor that never moved in training is named when it moves, and what it does is odd."""
-    value, name = float(_one(random, [0, 1, -40, 1e9, 0.1])), _name(random)
+    """A sensor that never moved in training is named when it moves, and what it does is anomalous."""
+    value, name = float(random.one([0, 1, -40, 1e9, 0.1])), random.name()
     frame = pd.DataFrame({"x": random.normal(size=80), name + "x": value})
     model = SequenceAutoencoder(window=5, **TINY).fit(frame)
     moved = frame.copy()
     moved.iloc[40:, 1] += 10 ** random.uniform(1, 3)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        usual = model.score_samples(frame)
-        assert not caught
-        odd = model.score_samples(moved)
-    assert any(repr(name + "x") in str(warning.message) for warning in caught), "not named"
-    assert odd[-1] < usual.min()
+    normal, said = _warned(lambda: model.score_samples(frame))
+    assert not said
+    anomalous, said = _warned(lambda: model.score_samples(moved))
+    assert repr(name + "x") in said, "not named"
+    assert anomalous[-1] < normal.min()
     return READ
 
 
 def forgotten_windows(random: Random, folder: Path, runs: Runs) -> str:
     """A table of one long series given as rows is questioned, and rows that are sequences are not."""
-    rows, columns = int(random.integers(40, 200)), int(random.integers(4, 30))
+    rows, columns = random.whole(40, 200), random.whole(4, 30)
     table = random.normal(size=(rows, columns)).cumsum(axis=0)
-    one_series, X = _one(
-        random,
+    one_series, X = random.one(
         [
-            (True, pd.DataFrame(table, columns=[f"sensor_{_name(random)}{n}q" for n in range(columns)])),
+            (True, pd.DataFrame(table, columns=[f"sensor_{random.name()}{n}q" for n in range(columns)])),
             (True, pd.DataFrame(table, index=pd.date_range("2024", periods=rows, freq="h"))),
             (True, table),
             (False, random.normal(size=(rows, columns)).cumsum(axis=1)),
             (False, pd.DataFrame(random.normal(size=(rows, columns)), columns=[f"t{n}" for n in range(columns)])),
         ],
     )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        SequenceAutoencoder(**TINY).fit(X)
-    assert any("give window=" in str(warning.message) for warning in caught) == one_series
+    _, said = _warned(lambda: SequenceAutoencoder(**TINY).fit(X))
+    assert ("give window=" in said) == one_series
     return READ
 
 
@@ -1079,11 +1063,9 @@ def forgotten_windows(random: Random, folder: Path, runs: Runs) -> str:
 
 def lists_of_series(random: Random, folder: Path, runs: Runs) -> str:
     """What comes back of a list or dictionary is in its form, and each as if it were alone."""
-    long = _chance(random)
-    lengths = random.integers(7, 20, int(random.integers(2, 6)))
-    parts = {
-        f"{name}": random.normal(size=(length, 2)) for name, length in zip(_names(random, 9), lengths, strict=False)
-    }
+    long = random.chance()
+    lengths = random.integers(7, 20, random.whole(2, 6))
+    parts = {f"{name}": random.normal(size=(length, 2)) for name, length in zip(random.names(9), lengths, strict=False)}
     options = TINY | {"objective": "composite", "future_steps": 2, "window": 4 if long else None}
     model = SequenceAutoencoder(**options).fit(parts)
     for method in (model.transform, model.reconstruct, model.predict, model.score_samples, model.score_steps):
@@ -1101,9 +1083,9 @@ def lists_of_series(random: Random, folder: Path, runs: Runs) -> str:
 
 def rows_without_their_future(random: Random, folder: Path, runs: Runs) -> str:
     """A composite model of rows (N, T) reads rows with and without what it predicts."""
-    steps, future = int(random.integers(5, 12)), int(random.integers(1, 4))
-    rows = random.normal(size=(int(random.integers(5, 20)), steps))
-    X = pd.DataFrame(rows).add_prefix("t") if _chance(random) else rows
+    steps, future = random.whole(5, 12), random.whole(1, 4)
+    rows = random.normal(size=(random.whole(5, 20), steps))
+    X = pd.DataFrame(rows).add_prefix("t") if random.chance() else rows
     model = SequenceAutoencoder("composite", future_steps=future, **TINY).fit(X)
     past = X.iloc[:, :-future] if isinstance(X, pd.DataFrame) else X[:, :-future]
     assert model.transform(past).shape == (len(rows), 2)
@@ -1115,24 +1097,22 @@ def rows_without_their_future(random: Random, folder: Path, runs: Runs) -> str:
 
 def lengths_in_tasks(random: Random, folder: Path, runs: Runs) -> str:
     """Sequences of any lengths through every task; those that leave nothing to read are named."""
-    lengths = random.integers(FOLLOW + 1, 60, int(random.integers(1, 8))).tolist()
-    short = _chance(random, 0.3)
+    lengths = random.integers(FOLLOW + 1, 60, random.whole(1, 8)).tolist()
+    short = random.chance(0.3)
     if short:
-        lengths.insert(int(random.integers(len(lengths) + 1)), int(random.integers(1, FOLLOW + 1)))
+        lengths.insert(int(random.integers(len(lengths) + 1)), random.whole(1, FOLLOW + 1))
     table = pd.concat(
         pd.DataFrame({"id": f"n{n}", "x": random.normal(size=length), "y": 0.5}) for n, length in enumerate(lengths)
     )
     table.to_csv(folder / "a.csv", index=False)
-    words = ["--data-dir", str(folder / "a.csv")]
+    words = ("--data-dir", folder / "a.csv")
     if short:
-        flags = [str(runs.series), "--tasks", "anomaly", "--device", "cpu", "--output-dir", str(folder / "out"), *words]
+        flags = (runs.series, "--tasks", "anomaly", "--output-dir", folder / "out", *words)
         _command_refused(evaluate, flags, f"n{int(np.argmin(lengths))}: ", "too short")
         return REFUSED
     found = _scored(runs.series, folder / "out", *words)
     assert found == {f"n{n}": list(range(length)) for n, length in enumerate(lengths)}
-    _done(
-        evaluate, [str(runs.series), "--tasks", "predict", "--device", "cpu", "--output-dir", str(folder / "p"), *words]
-    )
+    _done(evaluate, runs.series, "--tasks", "predict", "--output-dir", folder / "p", *words)
     assert json.loads((folder / "p" / "predict.json").read_text())["clips"] == len(lengths)
     assert list(_codes(runs.series, folder, folder / "a.csv")) == list(found)
     return READ
@@ -1141,9 +1121,9 @@ def lengths_in_tasks(random: Random, folder: Path, runs: Runs) -> str:
 def lengths_in_onnx(random: Random, folder: Path, runs: Runs) -> str:
     """The exported model of sequences of different lengths, by onnxruntime, is the model."""
     model = LSTMAutoencoder.from_pretrained(runs.series).eval()
-    lengths = random.integers(1, 40, int(random.integers(1, 6)))
+    lengths = random.integers(1, 40, random.whole(1, 6))
     frames = torch.from_numpy(random.normal(size=(len(lengths), lengths.max(), 2)).astype("f4"))
-    steps = int(random.integers(1, 9))
+    steps = random.whole(1, 9)
     found = run_onnx(runs.exported / "export-model.onnx", frames, torch.from_numpy(lengths), steps)
     names = list(found)
     with torch.no_grad():
@@ -1161,10 +1141,10 @@ def lengths_in_onnx(random: Random, folder: Path, runs: Runs) -> str:
 
 def thresholds_of_lists(random: Random, folder: Path, runs: Runs) -> str:
     """A threshold of lists is the quantile of all their numbers, per group too."""
-    rows = [random.normal(size=int(length)) for length in random.integers(20, 40, int(random.integers(1, 6)))]
+    rows = [random.normal(size=int(length)) for length in random.integers(20, 40, random.whole(1, 6))]
     for row in rows:
         row[random.random(len(row)) < 0.1] = np.nan
-    quantile, grouped = float(random.uniform(0.5, 0.9)), _chance(random)
+    quantile, grouped = float(random.uniform(0.5, 0.9)), random.chance()
     names = [f"m{n % 2}" for n in range(len(rows))] if grouped else None
     thresholds = Thresholds.fit(rows, quantile, names)
     for place, (found, flags) in enumerate(
@@ -1186,9 +1166,9 @@ def side_effects(random: Random, folder: Path, runs: Runs) -> str:
     model, classifier = LSTMAutoencoder(config), LSTMClassifier(ClassifierConfig(config, ("a", "b"), dropout=0.5))
     clips = torch.from_numpy(random.integers(0, 256, (4, 5, 1, 8, 8), dtype=np.uint8))
     for part in (*model.modules(), *classifier.modules()):
-        part.training = _chance(random)
+        part.training = random.chance()
     for parameter in (*model.parameters(), *classifier.parameters()):
-        parameter.requires_grad_(_chance(random))
+        parameter.requires_grad_(random.chance())
 
     def state() -> dict[str, Any]:
         parts = (*model.modules(), *classifier.modules())

@@ -12,30 +12,14 @@ import argparse
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..extras import import_extra
-from ..shell import as_typed, shell_path
+from ..shell import as_typed
 from . import cli
 
-if TYPE_CHECKING:
-    from ..config import ModelConfig
-    from ..models import LSTMAutoencoder
-
 CARD = "README.md"
-_FRONT_MATTER = """---
-library_name: video-ae
-license: mit
-pipeline_tag: feature-extraction
-tags:
-- {kind}
-- lstm
-- autoencoder
-- self-supervised-learning
----
-"""
 _NAME = "USER/NAME"
-_PAPER = "[Srivastava, Mansimov and Salakhutdinov, ICML 2015](https://arxiv.org/abs/1502.04681)"
 
 
 def write_folder(source: Path | str, out: Path | str, repo_id: str = _NAME) -> None:
@@ -44,10 +28,10 @@ def write_folder(source: Path | str, out: Path | str, repo_id: str = _NAME) -> N
     source:  a run of train.py or what `LSTMAutoencoder.save_pretrained` wrote.
     repo_id: where the card says that the model is.
 
-    Raises FileExistsError where `out` holds anything, FileNotFoundError where there is no model, ValueError where it is
-    damaged or no autoencoder, or where its evaluation is of other weights or data.
+    Raises FileExistsError where `out` holds anything, and what `model_card` raises.
     """
     from ..pretrained import CONFIG, WEIGHTS, model_folder
+    from ..report.card import model_card
 
     source, out = Path(source), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -96,156 +80,6 @@ def push_to_hub(
             commit_message="Upload model and card",
         )
     return str(address)
-
-
-def model_card(source: Path | str, repo_id: str = _NAME) -> str:
-    """The README.md of a run or of a saved model: front matter for the Hub, and what is known of the model.
-
-    Paths of the machine that trained it are left out. Raises as `write_folder` does.
-    """
-    from ..models import LSTMAutoencoder
-    from ..pretrained import model_folder, sequences_seen
-    from ..run_folder import RunFolder
-
-    source = Path(source)
-    model, seen = LSTMAutoencoder.from_pretrained(source), sequences_seen(source)
-    front_matter = _FRONT_MATTER.format(kind="time-series" if model.config.features else "video")
-    run = RunFolder(source)
-    of_run = run.exists() and model_folder(source) == run.model
-    data = run.data() if of_run else {}
-    parts = [front_matter, _what_it_is(model), _how_to_load(model.config, repo_id, data.get("offsets"))]
-    if of_run:
-        results = _results(run, seen)
-        parts += [_training(run, seen, results), _results_table(model, results)]
-    elif seen is not None:
-        parts.append(f"## Training\n\n{seen:,} sequences; more was not written down.\n")
-    parts.append(_limits(model.config))
-    return "\n".join(part for part in parts if part)
-
-
-def _what_it_is(model: LSTMAutoencoder) -> str:
-    config = model.config
-    channels, height, width = config.frame_shape
-    frames = f"vectors of {channels} features" if config.features else f"frames of {channels}x{height}x{width}"
-    tasks = {"reconstruction": "rebuilds them", "future": f"predicts the {config.future_frames} that follow"}
-    does = " and ".join(tasks[name] for name in config.decoders)
-    facts = {
-        "layers": " and ".join(map(str, config.hidden_sizes))
-        + (" convolutional LSTM units at every patch" if config.convolutional else " LSTM units")
-        + (", peepholes" if config.peephole else ""),
-        "patches": None if config.patch_size is None else f"{config.patch_size}x{config.patch_size} pixels",
-        "bottleneck": config.code_size and f"{config.code_size} numbers{', variational' if config.variational else ''}",
-        "the code is read": "at every step" if config.repeat_code else None,
-        "conditional decoders": ", ".join(config.conditional) or None,
-        "outputs": config.output,
-        "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
-    }
-    rows = "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact)
-    return (
-        "# LSTM autoencoder\n\n"
-        f"An LSTM autoencoder after\n{_PAPER}.\n"
-        f"It reads {frames}, {config.input_frames} in training. From its state after the last one, the code of the\n"
-        f"{'sequence' if config.features else 'clip'}, it {does}.\n\n{rows}\n"
-    )
-
-
-def _how_to_load(config: ModelConfig, repo_id: str, offsets: list[float] | None) -> str:
-    """`offsets` are what was subtracted from the features in training, before they became float32."""
-    features = config.features and config.patch_size is None
-    kind = "float32 (B, T, D)" if features else "uint8 (B, T, C, H, W), or floats in 0 to 1"
-    name = "sequences" if features else "clips"
-    lines = ["import torch"] if offsets else []
-    lines += [
-        "from video_ae import LSTMAutoencoder",
-        "",
-        f'model = LSTMAutoencoder.from_pretrained("{repo_id}", download=True)  # or a folder',
-    ]
-    add = ""
-    if offsets:
-        lines += [
-            f"offsets = torch.tensor({offsets}, dtype=torch.float64)",
-            f"centred = ({name} - offsets).float()  # {name}: float64 (B, T, D), from which float32 takes too much",
-            "codes = model.encode(centred)",
-        ]
-        name, add = "centred", " + offsets"
-    else:
-        lines.append(f"codes = model.encode({name})  # {name}: {kind}")
-    calls = {
-        "reconstruction": f"rebuilt = model.reconstruct({name}){add}",
-        "future": f"future = model.predict({name}, steps=10){add}",
-    }
-    lines += [calls[name] for name in config.decoders]
-    code = "\n".join(lines)
-    return f'## Use\n\n`pip install "video-ae[hub]"`, then:\n\n```python\n{code}\n```\n'
-
-
-def _results(run: Any, seen: int | None) -> dict[str, Any] | None:
-    """The standard evaluation, None before there is one. Raises ValueError where it is not of this model and data."""
-    from ..files import read_json
-
-    path = run.evaluation / "predict.json"
-    if not path.is_file():
-        return None
-    results: dict[str, Any] = read_json(path)
-    data = run.data()
-    differing = [name for name in data if not _is_path(name) and results.get(name) not in (None, data[name])]
-    if results.get("sequences_seen") != seen or differing:
-        of = f"other {', '.join(differing)}" if differing else f"{results.get('sequences_seen')} sequences, not {seen}"
-        raise ValueError(f"{path}: an evaluation of {of}; say {as_typed('evaluate.py')} {shell_path(run.path)} again")
-    return results
-
-
-def _training(run: Any, seen: int | None, results: dict[str, Any] | None) -> str:
-    """What it was trained on and how. Which fields the data set reads is known from the evaluation alone."""
-    from ..files import read_json
-
-    config = run.config()
-    data, training = config["data"], config["training"]
-    read = ["dataset"] if results is None else [name for name in data if results.get(name) not in (None, "", False)]
-    facts = {name: data[name] for name in read if not _is_path(name)}
-    facts |= {"sequences seen": None if seen is None else f"{seen:,}"}
-    facts |= {name: training.get(name) for name in ("steps", "max_minutes", "batch_size", "lr", "seed")}
-    environment = run.path / "env.json"
-    if environment.is_file():
-        machine = read_json(environment)[-1]
-        facts |= {"machine": machine.get("gpu") or machine.get("processor"), "torch": machine.get("torch")}
-    rows = "\n".join(
-        f"- {name.replace('_', ' ')}: {', '.join(map(str, fact)) if isinstance(fact, list) else fact}"
-        for name, fact in facts.items()
-        if fact not in (None, [])
-    )
-    return f"## Training\n\n{rows}\n\nThe weights are those of the lowest validation loss.\n"
-
-
-def _is_path(name: str) -> bool:
-    """Whether a field of a data config says where files lie, which is nobody's business, or how they came there."""
-    return name.endswith(("_dir", "_path", "_file")) or name == "download"
-
-
-def _results_table(model: LSTMAutoencoder, results: dict[str, Any] | None) -> str:
-    from ..report.tables import table
-
-    if results is None:
-        return "## Results\n\nNot evaluated.\n"
-    rows = {name: results[name] for name in model.decoders}
-    rows |= {name.replace("_", " "): values for name, values in results["baselines"].items()}
-    lines = "\n".join(f"    {line}" for line in table(rows).split("\n"))
-    kind = "sequences" if model.config.features else "clips"
-    return f"## Results\n\n{results['clips']:,} {results['split']} {kind}, free running.\n\n{lines}\n"
-
-
-def _limits(config: ModelConfig) -> str:
-    channels, height, width = config.frame_shape
-    size = f"vectors of {channels} features" if config.features else f"{channels}x{height}x{width} frames"
-    others = "and no others" if not config.convolutional else f"and others whose sides {config.patch_size} divides"
-    lines = [
-        f"- It reads {size} {others}; expect little on data unlike those it was trained on.",
-        "- Predictions blur, and drift, the farther they go beyond what was trained.",
-        "- The code is a summary that was learned without labels: whether it holds what you need is for you to test.",
-    ]
-    if config.variational:
-        lines.append("- `encode` gives the mean of the code's distribution, not a sample.")
-    return "## Limits\n\n" + "\n".join(lines) + "\n"
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:

@@ -138,8 +138,7 @@ def _grid(graph: Graph, config: ModelConfig) -> Grid:
         return Grid(graph.constant([1]), graph.constant([1]), height, width)
     if not config.convolutional:
         return Grid(graph.constant([height // P]), graph.constant([width // P]), P, P)
-    sides = (graph.add("Shape", "frames", start=axis, end=axis + 1) for axis in (3, 4))
-    rows, columns = (graph.add("Div", side, graph.constant([P])) for side in sides)
+    rows, columns = (graph.Div(graph.size("frames", axis), [P]) for axis in (3, 4))
     return Grid(rows, columns, P, P)
 
 
@@ -157,19 +156,18 @@ class _Clips(NamedTuple):
     def read(cls, graph: Graph, encoder: Encoder) -> _Clips:
         """Frames to vectors; they are masked last, so that even NaN in the padding is gone."""
         grid, channels = _grid(graph, encoder.config), encoder.config.frame_shape[0]
-        cut = graph.shape(0, 0, channels, grid.rows, grid.height, grid.columns, grid.width)  # 0: as it was
-        patches = graph.add("Transpose", graph.add("Reshape", "frames", cut), perm=[1, 0, 3, 5, 2, 4, 6])
-        vectors = graph.add("Reshape", patches, graph.constant([0, -1, encoder.config.vector_size]))
+        cut = [0, 0, channels, grid.rows, grid.height, grid.columns, grid.width]  # 0: as it was
+        patches = graph.Transpose(graph.Reshape("frames", cut), perm=[1, 0, 3, 5, 2, 4, 6])
+        vectors = graph.Reshape(patches, [0, -1, encoder.config.vector_size])
         if encoder.config.output != LOGISTIC:
             mean, std = _scale(graph, encoder, grid)
-            vectors = graph.add("Div", graph.add("Sub", vectors, mean), std)
-        time, rows = (graph.add("Shape", vectors, start=axis, end=axis + 1) for axis in (0, 1))
+            vectors = graph.Div(graph.Sub(vectors, mean), std)
+        time, rows = (graph.size(vectors, axis) for axis in (0, 1))
 
-        of_clips = graph.add("Unsqueeze", "lengths", graph.constant([1]))
-        of_positions = graph.add("Expand", of_clips, graph.shape(1, graph.add("Mul", grid.rows, grid.columns)))
-        lengths = graph.add("Reshape", of_positions, graph.constant([-1]))
+        of_positions = graph.Expand(graph.Unsqueeze("lengths", [1]), [1, graph.Mul(grid.rows, grid.columns)])
+        lengths = graph.Reshape(of_positions, [-1])
         present = inside(graph, lengths, time)
-        sequences = graph.add("Where", present, vectors, graph.constant(torch.zeros(1)))
+        sequences = graph.Where(present, vectors, 0.0)
         return cls(grid, sequences, present, lengths, time, rows)
 
     def encode(self, graph: Graph, encoder: Encoder) -> tuple[list[State], str]:
@@ -179,30 +177,28 @@ class _Clips(NamedTuple):
         if encoder.matching is not None:
             _, std = _scale(graph, encoder, self.grid)
             matches = matching(graph, encoder.matching, inputs, std, self.grid)
-            inputs = graph.add("Concat", inputs, matches, axis=2)
+            inputs = graph.Concat(inputs, matches, axis=2)
         _, states = recurrence(graph, lstm, inputs, self.no_states(graph, lstm), self.grid, self.lengths)
         code = states[-1].hidden
         if encoder.bottleneck is not None:  # of a variational one the rest is the variance
             code = linear(graph, code, encoder.bottleneck, config.code_size)
-        positions = graph.add("Mul", self.grid.rows, self.grid.columns)
+        positions = graph.Mul(self.grid.rows, self.grid.columns)
         size = config.code_size or config.hidden_sizes[-1]
-        of_clips = graph.add("Reshape", code, graph.shape(-1, positions, size))
+        of_clips = graph.Reshape(code, [-1, positions, size])
         if config.convolutional:
-            graph.add("ReduceMean", of_clips, axes=[1], keepdims=0, output="code")
+            graph.ReduceMean(of_clips, axes=[1], keepdims=0, output="code")
         else:
-            graph.add("Flatten", of_clips, output="code")
+            graph.Flatten(of_clips, output="code")
         return states, code
 
     def no_states(self, graph: Graph, lstm: LSTM) -> list[State]:
         """Zeros."""
-        one = graph.constant([1])
-        return [State(*[zeros(graph, one, self.rows, size)] * 2) for size in lstm.hidden_sizes]
+        return [State(*[zeros(graph, 1, self.rows, size)] * 2) for size in lstm.hidden_sizes]
 
     def last(self, graph: Graph, size: int) -> str:
         """The last vector of every sequence, (1, B', D)."""
-        ends = graph.add("Sub", self.lengths, graph.constant([1]))
-        rows = graph.add("Unsqueeze", ends, graph.constant([0, 2]))  # (1, B', 1)
-        return graph.add("GatherElements", self.sequences, graph.add("Expand", rows, graph.constant([1, 1, size])))
+        rows = graph.Unsqueeze(graph.Sub(self.lengths, [1]), [0, 2])  # (1, B', 1)
+        return graph.GatherElements(self.sequences, graph.Expand(rows, [1, 1, size]))
 
 
 def _whole_model(graph: Graph, model: LSTMAutoencoder) -> None:
@@ -213,31 +209,29 @@ def _whole_model(graph: Graph, model: LSTMAutoencoder) -> None:
     for name, decoder in model.decoders.items():
         assert isinstance(decoder, Decoder)
         if name == RECONSTRUCTION:
-            nothing = zeros(graph, graph.constant([1]), clips.rows, size)
+            nothing = zeros(graph, 1, clips.rows, size)
             outputs = _decode(graph, decoder, states, code, nothing, clips.time, clips)
-            outputs = graph.add("ReverseSequence", outputs, clips.lengths, batch_axis=1, time_axis=0)
+            outputs = graph.ReverseSequence(outputs, clips.lengths, batch_axis=1, time_axis=0)
         else:
-            steps = graph.add("Reshape", "steps", graph.constant([1]))
+            steps = graph.Reshape("steps", [1])
             outputs = _decode(graph, decoder, states, code, clips.last(graph, size), steps, clips)
         if model.config.output != LOGISTIC:
             mean, std = _scale(graph, encoder, clips.grid)
-            outputs = graph.add("Add", graph.add("Mul", outputs, std), mean)
+            outputs = graph.Add(graph.Mul(outputs, std), mean)
         if name == RECONSTRUCTION:
-            outputs = graph.add("Where", clips.present, outputs, graph.constant(torch.zeros(1)))
+            outputs = graph.Where(clips.present, outputs, 0.0)
         _to_frames(graph, model.config, clips.grid, outputs, name)
 
 
 def _to_frames(graph: Graph, config: ModelConfig, grid: Grid, vectors: str, output: str) -> None:
     """Vectors (T, B', D) to the output (B, T, *frame): the inverse of what `_Clips.read` begins with."""
-    shape = graph.shape(0, -1, grid.rows, grid.columns, config.frame_shape[0], grid.height, grid.width)
-    patches = graph.add("Reshape", vectors, shape)
-    in_place = graph.add("Transpose", patches, perm=[1, 0, 4, 2, 5, 3, 6])
-    frame = graph.add("Shape", "frames", start=2)
-    graph.add("Reshape", in_place, graph.shape(0, 0, frame), output=output)
+    shape = [0, -1, grid.rows, grid.columns, config.frame_shape[0], grid.height, grid.width]
+    in_place = graph.Transpose(graph.Reshape(vectors, shape), perm=[1, 0, 4, 2, 5, 3, 6])
+    graph.Reshape(in_place, [0, 0, graph.Shape("frames", start=2)], output=output)
 
 
 def _scale(graph: Graph, encoder: Encoder, grid: Grid) -> tuple[str, str]:
-    """Mean and deviation of every number in a vector, both (D,): each channel's as often as a patch has pixels."""
+    """Mean and standard deviation of every number in a vector, both (D,): a channel's for each pixel of a patch."""
     mean, std = (values.repeat_interleave(grid.height * grid.width) for values in (encoder.mean, encoder.std))
     return graph.constant(mean), graph.constant(std)
 
@@ -249,10 +243,7 @@ def _decode(
     states = _first_states(graph, decoder, states, code, clips)
     if decoder.conditional:
         return _run_free(graph, decoder, states, code, first_input, steps, clips.grid)
-    if decoder.repeat_code:
-        inputs = graph.add("Expand", code, graph.shape(steps, 1, 1))
-    else:
-        inputs = zeros(graph, steps, clips.rows, 1)
+    inputs = graph.Expand(code, [steps, 1, 1]) if decoder.repeat_code else zeros(graph, steps, clips.rows, 1)
     hidden, _ = recurrence(graph, decoder.lstm, inputs, states, clips.grid)
     return _emit(graph, decoder, hidden, first_input, clips.grid)
 
@@ -264,11 +255,9 @@ def _first_states(graph: Graph, decoder: Decoder, states: list[State], code: str
         return clips.no_states(graph, decoder.lstm)
     if decoder.from_code is None:
         return states
-    parts = [State(graph.name("hidden"), graph.name("cell")) for _ in sizes]
-    made = linear(graph, code, decoder.from_code)
-    widths = graph.constant([size for size in sizes for _ in State._fields])
-    graph.add_many("Split", [name for part in parts for name in part], made, widths, axis=2)
-    return [State(graph.add("Tanh", hidden), cell) for hidden, cell in parts]
+    widths = [size for size in sizes for _ in State._fields]
+    parts = graph.add("Split", len(widths), linear(graph, code, decoder.from_code), widths, axis=2)
+    return [State(graph.Tanh(hidden), cell) for hidden, cell in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def _run_free(
@@ -278,15 +267,15 @@ def _run_free(
     body, size = Graph(graph.onnx, graph), decoder.readout.out_features
     step, go_on, vector = body.name("step"), body.name("go_on"), body.name("vector")
     before = [State(body.name("hidden"), body.name("cell")) for _ in states]
-    inputs = body.add("Concat", vector, code, axis=2) if decoder.repeat_code else vector
+    inputs = body.Concat(vector, code, axis=2) if decoder.repeat_code else vector
     hidden, after = recurrence(body, decoder.lstm, inputs, before, grid)
     emitted = _emit(body, decoder, hidden, vector, grid)  # (1, B', D)
 
     sizes = [size, *(layer_size for layer_size in decoder.lstm.hidden_sizes for _ in State._fields)]
     read = [vector, *itertools.chain.from_iterable(before)]
     written = [emitted, *itertools.chain.from_iterable(after)]
-    frame = body.add("Squeeze", emitted, body.constant([0]))  # outputs are stacked on a new axis
-    going_on = body.add("Identity", go_on)
+    frame = body.Squeeze(emitted, [0])  # outputs are stacked on a new axis
+    going_on = body.Identity(go_on)
 
     def values(names: list[str]) -> list[Any]:
         return [body.value(name, [1, "sequences", width]) for name, width in zip(names, sizes, strict=True)]
@@ -295,11 +284,9 @@ def _run_free(
         "step",
         [body.value(step, [], "INT64"), body.value(go_on, [], "BOOL"), *values(read)],
         [body.value(going_on, [], "BOOL"), *values(written), body.value(frame, ["sequences", size])],
-        constants=False,
     )
-    outputs = [graph.name("last") for _ in written] + [graph.name("outputs")]
     started = [first_input, *itertools.chain.from_iterable(states)]
-    return graph.add_many("Loop", outputs, steps, "", *started, body=proto)[-1]
+    return graph.add("Loop", len(written) + 1, steps, "", *started, body=proto)[-1]
 
 
 def _emit(graph: Graph, decoder: Decoder, hidden: str, before: str, grid: Grid) -> str:
@@ -308,11 +295,10 @@ def _emit(graph: Graph, decoder: Decoder, hidden: str, before: str, grid: Grid) 
         between, _ = decoder.shape
         assert isinstance(between, nn.Conv2d)
         sums = convolution(graph, hidden, between.weight, grid, between.bias)
-        hidden = graph.add("Mul", sums, graph.add("Sigmoid", sums))  # SiLU
+        hidden = graph.Mul(sums, graph.Sigmoid(sums))  # SiLU
     outputs = linear(graph, hidden, decoder.readout)
     if decoder.keep is not None:
-        shares = graph.add("Sigmoid", linear(graph, hidden, decoder.keep))
-        return graph.add("Add", graph.add("Mul", shares, before), outputs)
+        return graph.Add(graph.Mul(graph.Sigmoid(linear(graph, hidden, decoder.keep)), before), outputs)
     if decoder.output == LOGISTIC:
-        outputs = graph.add("Sigmoid", outputs)
+        outputs = graph.Sigmoid(outputs)
     return outputs if decoder.motion is None else motion(graph, decoder.motion, outputs, hidden, before, grid)

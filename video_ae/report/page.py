@@ -64,8 +64,9 @@ def section(title: str, *parts: Markup, under: str = "") -> Markup:
     return element("section", element("h2", title, *small), *parts)
 
 
-def data_table(head: Sequence[str], rows: Iterable[Sequence[str]], first: int = 0) -> Markup:
-    """Numbers in columns, under `head`; the `first` rows are those that matter. Wide tables scroll by themselves."""
+def data_table(cells: Sequence[Sequence[str]], first: int = 0) -> Markup:
+    """Numbers in columns, under a row of titles; the `first` rows are those that matter. Wide tables scroll."""
+    head, *rows = cells
     top = element("tr", *(element("th", cell, scope="col") for cell in head))
     body = [
         element(

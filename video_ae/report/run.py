@@ -12,13 +12,14 @@ from typing import Any
 
 from safetensors import safe_open
 
+from ..charts import METRICS, short, training_chart
 from ..config import FUTURE, RECONSTRUCTION
 from ..files import read_json
 from ..pretrained import WEIGHTS
 from ..results import replace_results
 from ..run_folder import RunFolder
 from ..shell import as_typed, shell_path
-from .charts import Line, line_chart, short
+from .charts import line_chart
 from .markup import Markup, element
 from .page import (
     embed_animation,
@@ -28,12 +29,11 @@ from .page import (
     spaced,
     write_page,
 )
-from .tables import METRICS, metric_text
-from .tasks import loss_name, task_order, task_section, tasks_in, where
+from .tables import loss_name, metric_text
+from .tasks import task_order, task_section, tasks_in, where
 
 REPORT = "report.html"
 _FROM_PYTHON = {"dataset": "clips that were given in Python"}
-_POINTS = 300  # of a training curve: more are narrower than a pixel
 
 
 def try_to_write(write: Callable[[], Path]) -> None:
@@ -151,24 +151,16 @@ def _samples(run: RunFolder) -> Markup:
 
 def _training(run: RunFolder) -> Markup:
     rows = run.metrics()
-    steps = [row for row in rows if "loss" in row]
-    steps = steps[:: max(1, len(steps) // _POINTS)]
     judged = [row for row in rows if "validation" in row]
     if not judged:
         return section("Training", element("p", "No validation yet.", class_="note"))
     loss = loss_name({name: judged[-1]["validation"][name] for name in judged[-1]["validation"] if name != "clips"})
-    lines = []
-    for name in (RECONSTRUCTION, FUTURE):
-        points = [(row["sequences_seen"], row[name]) for row in steps if name in row]
-        lines.append(Line(f"{name}, training", [x for x, _ in points], [y for _, y in points], f"{name} faint"))
-        points = [(row["sequences_seen"], row["validation"][name][loss]) for row in judged if name in row["validation"]]
-        lines.append(Line(f"{name}, validation", [x for x, _ in points], [y for _, y in points], name, dots=True))
     last = judged[-1]
     facts = {"steps": last["step"], "sequences seen": last["sequences_seen"], "time": duration(last["seconds"])}
     facts["sequences per second"] = last["sequences_per_second"]
     memory = last.get("peak_memory_bytes")
     facts |= {"memory at most": f"{memory / 1e9:.2f} GB"} if memory else {}
-    return section("Training", line_chart(lines, "sequences seen", f"{METRICS[loss]} per frame"), fact_list(facts))
+    return section("Training", line_chart(training_chart(rows, loss)), fact_list(facts))
 
 
 def _repeat(run: RunFolder, config: dict[str, Any]) -> Markup:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config import FUTURE, LOSS_NAMES, RECONSTRUCTION
+from ..charts import METRICS, error_chart, label_chart
+from ..config import FUTURE, RECONSTRUCTION
 from ..files import read_json
 from ..pretrained import WEIGHTS
 from ..results import result_files
-from .charts import Line, line_chart
+from .charts import line_chart
 from .markup import Markup, element, join
 from .page import (
     as_text,
@@ -27,16 +28,15 @@ from .page import (
     section,
     spaced,
 )
-from .tables import METRICS, metric_cells, metric_text
+from .tables import Cells, label_cells, loss_name, metric_cells, ood_cells, probe_cells, rollout_verdicts
 
-_DOTS = 40  # more of them in one line are a thick line
 _GIFS = 2  # of a task that left no sheet
 _TITLES = {
     "predict": "What it predicts",
     "rollout": "Far beyond training",
     "classify": "What the encoder is worth",
     "probe": "What the code contains",
-    "anomaly": "What is odd",
+    "anomaly": "What is anomalous",
     "features": "What the units have learnt",
     "ood": "On other data",
     "architecture": "The model",
@@ -52,20 +52,12 @@ _ALT = {
     "features-output": "What each unit adds to the output, a picture each",
     "predict-series": "Lines of some sequences over time: the truth, its reconstruction and the prediction",
     "probe-retrieval": "Test clips, each beside the training clips of the nearest codes; green frames agree",
-    "anomaly": "Scores over the steps of the oddest sequences, with the threshold",
+    "anomaly": "Scores over the steps of the most anomalous sequences, with the threshold",
     "anomaly-curves": "ROC curve, and precision against recall",
-    "anomaly-strip": "Frames of the oddest clips, the truth above what the model made of it",
+    "anomaly-strip": "Frames of the most anomalous clips, the truth above what the model made of it",
     "architecture": "The model as boxes: encoder, code and decoders",
 }
 _PLAYED_TOGETHER = {"ood"}  # sheets that the task's own section shows
-_BASELINES = {"floor": "floor", "copy_last": "copy", "mean_frame": "mean", "black": "black"}  # to styles of lines
-_ARMS = {  # of the label-efficiency curve, to what they are called and to styles of lines
-    "encoder_init": ("from the learned encoder", "reconstruction"),
-    "scratch": ("from scratch", "future"),
-    "frozen": ("encoder frozen", "third"),
-    "single_frame": ("single frames", "copy"),
-    "linear": ("linear, mean frame", "mean"),
-}
 
 
 def tasks_in(folder: Path) -> list[str]:
@@ -122,59 +114,35 @@ def where(results: Mapping[str, Any]) -> str:
 def _predictions(folder: Path, results: dict[str, Any]) -> Markup:
     """Of predict and rollout: metrics beside floor and baselines, and the loss by step."""
     made = {name: results[name] for name in (RECONSTRUCTION, FUTURE) if name in results}
-    baselines = {spaced(name): values for name, values in results["baselines"].items()}
-    head, *rows = metric_cells(made | baselines)
-    loss = loss_name(made)
-    lines = []
-    inputs = results["frames"] - len(results[FUTURE]["per_step"][loss]) if "frames" in results and FUTURE in made else 0
-    for name, values in made.items():
-        lines.append(step_line(name, values, loss, inputs if name == FUTURE else 0, name, dots=True))
-    for name, values in results["baselines"].items():
-        if loss in values["per_step"]:
-            lines.append(step_line(spaced(name), values, loss, inputs, _BASELINES.get(name, "mean")))
     judged = FUTURE if FUTURE in made else RECONSTRUCTION
     about = (
         f"{results['clips']:,} clips of {where(results)}. Per frame; the baselines are judged on the {judged} frames."
     )
-    counted = "frame" if "frames" in results else "step after the input"
-    chart = line_chart(lines, counted, f"{METRICS[loss]} per frame", from_zero=True)
-    return join([element("p", about), data_table(head, rows, first=len(made)), chart])
+    cells = metric_cells(made | results["baselines"])
+    chart = line_chart(error_chart(results, loss_name(made)))
+    return join([element("p", about), data_table(cells, first=len(made)), chart])
 
 
 def _rollout(folder: Path, results: dict[str, Any]) -> Markup:
     """As `_predictions`, and from which step on the prediction is worth nothing."""
-    sentences = [
-        f"{METRICS[metric]}: better than the mean frame to the end"
-        if step is None
-        else f"{METRICS[metric]}: no better than the mean frame from step {step} after the input on"
-        for metric, step in results["no_better_than_mean_frame_from"].items()
-    ]
     about = element("p", f"{results['steps']} steps; {results['trained_steps']} in training.")
-    verdicts = element("ul", *(element("li", sentence) for sentence in sentences), class_="verdicts")
-    return join([about, verdicts, _predictions(folder, results)])
+    return join([about, _sentences(rollout_verdicts(results)), _predictions(folder, results)])
+
+
+def _sentences(sentences: Sequence[str]) -> Markup:
+    return element("ul", *(element("li", sentence) for sentence in sentences), class_="verdicts")
 
 
 def _ood(folder: Path, results: dict[str, Any]) -> Markup:
-    """One row per setting: the loss of the model and of what costs nothing there."""
+    """One row per setting: the loss of the model and of the trivial baselines there."""
     judged, settings = results["judged"], results["settings"]
     some = next(iter(settings.values()))
     loss = loss_name({judged: some[judged]})
-    others = [name for name, values in some["baselines"].items() if values.get(loss) is not None]
-    rows = [
-        (
-            name,
-            *(
-                metric_text(loss, values[loss])
-                for values in (row[judged], *(row["baselines"][other] for other in others))
-            ),
-        )
-        for name, row in settings.items()
-    ]
     about = f"{some['clips']:,} test clips of each setting; {METRICS[loss]} per frame of the {judged}."
     stems = {name: f"ood-{name.replace(' ', '-')}-sheet.png" for name in settings}
     sheets = [read_sheet(folder / stem, name) for name, stem in stems.items() if (folder / stem).is_file()]
     played = [player([sheet for sheet in sheets if sheet])] if sheets else []  # older results have none
-    return join([*played, element("p", about), data_table(("", "model", *map(spaced, others)), rows, first=1)])
+    return join([*played, element("p", about), data_table(ood_cells(results, [loss]), first=1)])
 
 
 def _features(folder: Path, results: dict[str, Any]) -> Markup:
@@ -183,92 +151,48 @@ def _features(folder: Path, results: dict[str, Any]) -> Markup:
     return element("p", f"{about}.")
 
 
-def loss_name(made: Mapping[str, Any]) -> str:
-    """The metric that the loss is of a model with these results."""
-    some = next(iter(made.values()))
-    return next(name for name in LOSS_NAMES.values() if name in some)
-
-
-def step_line(name: str, values: Mapping[str, Any], loss: str, start: int, style: str, *, dots: bool = False) -> Line:
-    curve = values["per_step"][loss]
-    return Line(name, range(start + 1, start + 1 + len(curve)), curve, style, dots=dots and len(curve) <= _DOTS)
-
-
 def _classify(folder: Path, results: dict[str, Any]) -> Markup:
     about = f"{results['test_videos']:,} test videos of {len(results['class_names'])} classes ({results['task']}), "
     about += f"{where(results)}."
     classes = element("details", element("summary", "Classes"), element("p", ", ".join(results["class_names"])))
-    verdicts = element("ul", *(element("li", sentence) for sentence in results["verdicts"]), class_="verdicts")
-    parts = [element("p", about), verdicts, _label_chart(results["curve"]), _label_table(results["curve"]), classes]
+    curve = results["curve"]
+    shown = [line_chart(label_chart(curve)), data_table(label_cells(curve), first=1), classes]
+    parts = [element("p", about), _sentences(results["verdicts"]), *shown]
     other = folder / "classify-two-stream.json"
     if other.is_file():
         fused = read_json(other)
-        parts += [element("h3", f"Averaged with {fused['other']}"), _label_table(fused["curve"])]
+        parts += [element("h3", f"Averaged with {fused['other']}"), data_table(label_cells(fused["curve"]), first=1)]
     return join(parts)
 
 
-def _arms(curve: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [name for name in curve[0] if name != "labels_per_class"]
-
-
-def _label_chart(curve: Sequence[Mapping[str, Any]]) -> Markup:
-    lines = [label_line(*_ARMS.get(arm, (spaced(arm), "mean")), curve, arm) for arm in _arms(curve)]
-    return line_chart(lines, "labelled videos per class", "test accuracy", log_x=True)
-
-
-def label_line(name: str, style: str, curve: Sequence[Mapping[str, Any]], arm: str) -> Line:
-    xs = [row["labels_per_class"] for row in curve]
-    spreads = [row[arm]["std"] or 0.0 for row in curve]
-    return Line(name, xs, [row[arm]["mean"] for row in curve], style, spreads, dots=True)
-
-
-def _label_table(curve: Sequence[Mapping[str, Any]]) -> Markup:
-    rows = [(_ARMS.get(arm, (spaced(arm),))[0], *(accuracy(row[arm]) for row in curve)) for arm in _arms(curve)]
-    return data_table(("labels per class", *(str(row["labels_per_class"]) for row in curve)), rows, first=1)
-
-
-def accuracy(values: Mapping[str, Any]) -> str:
-    return f"{values['mean']:.3f}" + (f" ± {values['std']:.3f}" if values["std"] else "")
-
-
 def _probe(folder: Path, results: dict[str, Any]) -> Markup:
-    probes = results["code"].keys()
-    kinds = [name for name, found in results.items() if isinstance(found, dict) and found.keys() == probes]
-    rows = []
-    for name, values in results["code"].items():
-        for kind in values if isinstance(values, dict) else ("",):
-            cells = (results[what][name] for what in kinds)
-            numbers = (cell[kind] if kind else cell for cell in cells)
-            rows.append((f"{name} {kind}".strip(), *(f"{number:.3f}" for number in numbers)))
     about = f"{results['train_clips']:,} training and {results['test_clips']:,} test clips of {where(results)}. "
     about += "Classes: accuracy; values: R2; clustering: NMI."
     precision = next(iter(results["retrieval"].values()))
     near = f"Of the nearest training clips, {precision:.1%} are of the class of the test clip."
-    return join([element("p", about), data_table(("", *map(spaced, kinds)), rows), element("p", near)])
+    return join([element("p", about), data_table(probe_cells(results)), element("p", near)])
 
 
 def _anomaly(folder: Path, results: dict[str, Any]) -> Markup:
     about = f"{where(results)}; thresholds are the {results['quantile']:g} quantile of {results['normal_clips']:,} "
     about += "normal clips, in units of the normal error."
-    rows = []
+    cells: Cells = [("", "scored", "threshold", "above it", "ROC-AUC", "average precision")]
     for level in ("clips", "steps"):
         values = list(results["thresholds"].get(level, {}).values())
         ends = "-" if not values else " to ".join(dict.fromkeys(f"{end:.2f}" for end in (min(values), max(values))))
         curve = results["detection"].get(level, {})
         flagged = f"{results[f'{level}_flagged']:,}" if values else "-"
         numbers = (f"{curve[name]:.3f}" if curve else "-" for name in ("roc_auc", "average_precision"))
-        rows.append((level, f"{results[level]:,}", ends, flagged, *numbers))
-    head = ("", "scored", "threshold", "above it", "ROC-AUC", "average precision")
+        cells.append((level, f"{results[level]:,}", ends, flagged, *numbers))
     moved = [
         element("p", f"Constant in training, and not here: {one['feature']}, in {one['steps']:,} steps.")
         for one in results.get("moved_constants", [])
     ]
-    return join([element("p", about), data_table(head, rows), *moved])
+    return join([element("p", about), data_table(cells), *moved])
 
 
 def _architecture(folder: Path, results: dict[str, Any]) -> Markup:
-    rows = [(name, f"{count:,}") for name, count in results["parameters"].items()]
-    return data_table(("", "parameters"), rows)
+    return data_table([("", "parameters"), *((name, f"{count:,}") for name, count in results["parameters"].items())])
 
 
 def _numbers(folder: Path, results: Any) -> Markup:
@@ -292,7 +216,7 @@ def _number_table(name: str, value: dict[str, Any]) -> Markup:
     if not columns:
         return Markup("")
     cells = [(spaced(key), *(as_text(row.get(column)) for column in columns)) for key, row in flat.items()]
-    return data_table((name, *map(spaced, columns)), cells)
+    return data_table([(name, *map(spaced, columns)), *cells])
 
 
 _SECTIONS: dict[str, Callable[[Path, dict[str, Any]], Markup]] = {

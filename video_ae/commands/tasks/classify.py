@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ...charts import label_chart, save_chart
 from ...config import FineTuning
 from ...datasets.labelled import LabelledVideos
 from ...files import write_json
-from ...report.tables import curve_lines, curve_table
+from ...report.tables import label_cells, text_table
 from ...results import replace_results
 from ...run_folder import RunFolder
 from ...transfer import (
@@ -26,7 +27,6 @@ from ...transfer import (
     label_efficiency,
     verdicts,
 )
-from ...visualize import save_label_curves
 from .. import cli
 from .labelled import labelled_facts, open_labelled
 from .opened import SEEDS, Opened
@@ -69,20 +69,20 @@ def run(opened: Opened, arguments: argparse.Namespace, arms: Sequence[str] = tup
     with replace_results(folder, "classify") as place:
         write_json(place / "classify.json", results)
         np.savez_compressed(place / "classify-scores.npz", scores=scores, **about)
-        save_label_curves(place / "classify.png", curve_lines(curve, arms))
+        save_chart(place / "classify.png", label_chart(curve))
         classifier.save_pretrained(place / "classifier")
         if other_stream is not None:
             fused = curve_of(np.add(scores, other_stream), test.labels, labels, arms)
             about_both = {"curve": fused, "other": str(arguments.two_stream)}
             write_json(place / "classify-two-stream.json", about_both)
 
-    print(curve_table(curve, arms))
+    print(text_table(label_cells(curve)))
     print(f"\n{len(test.labels)} test videos of {len(train.class_names)} classes ({task}), {seeds} seeds")
     print("\n".join(words))
     print(f"plot       {folder / 'classify.png'}\nmetrics    {folder / 'classify.json'}")
     print(f"classifier {folder / 'classifier'} ({labels[-1]} labels per class, seed 0)")
     if other_stream is not None:
-        print(f"\nscores averaged with those of {arguments.two_stream}:\n{curve_table(fused, arms)}")
+        print(f"\nscores averaged with those of {arguments.two_stream}:\n{text_table(label_cells(fused))}")
     return results
 
 

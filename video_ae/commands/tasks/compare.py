@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...charts import compared_labels, save_chart
 from ...config import FUTURE, LOSS_NAMES
 from ...files import write_json
-from ...report.tables import compare_table, curve_lines
+from ...report.tables import compare_cells, text_table
 from ...results import replace_results
 from ...transfer import ARMS
-from ...visualize import save_label_curves
 from . import classify, predict
 from .opened import Opened
 
@@ -23,28 +23,24 @@ def run(runs: Sequence[Opened], arguments: argparse.Namespace, folder: Path) -> 
     """
     _check_comparable(runs)
     rows: dict[str, dict[str, Any]] = {}
-    controls: dict[Any, list[dict[str, Any]]] = {}  # what needs no pretraining is the same for encoders of one shape
-    curves = {}
+    shapes: set[Any] = set()  # what needs no pretraining is the same for encoders of one shape
     for opened in runs:
         path, model = opened.run.path, opened.model.config
         print(f"\n{path}")
         kind = " + ".join(f"conditional {name}" if name in model.conditional else name for name in model.decoders)
         shape = dataclasses.replace(model, decoders=(FUTURE,), conditional=(), future_frames=1), opened.data
-        known = shape in controls
+        known = shape in shapes
         name = opened.folder.name.replace("-", " ", 1)  # two runs may have one name; the report finds the folder by it
         classified = classify.run(opened, arguments, ("encoder_init", "frozen") if known else tuple(ARMS))["curve"]
         predicted = predict.run(opened, arguments)
-        controls.setdefault(shape, classified)
+        shapes.add(shape)
         losses = {decoder: predicted[decoder] for decoder in model.decoders}
         rows[name] = {"run": str(path), "model": kind, "classify": classified} | losses
-        curves[f"{name}: {kind}"] = curve_lines(classified, ("encoder_init",))["encoder_init"]
-        if not known:
-            curves[f"{name}: from scratch"] = curve_lines(classified, ("scratch",))["scratch"]
     loss = LOSS_NAMES[runs[0].model.config.output]
     with replace_results(folder, "compare") as place:
         write_json(place / "compare.json", {"runs": rows, "loss": loss} | runs[0].data.facts())
-        save_label_curves(place / "compare.png", curves)
-    print(f"\n{compare_table(rows, list(controls.values()), loss)}")
+        save_chart(place / "compare.png", compared_labels(rows))
+    print(f"\n{text_table(compare_cells(rows, loss))}")
     print(f"plot     {folder / 'compare.png'}\nmetrics  {folder / 'compare.json'}")
 
 

@@ -13,7 +13,7 @@ from ...models import Decoder, Encoder
 from ...patches import vectors_to_frames
 from ...pretrained import sequences_seen
 from ...recurrent import LSTMLayer
-from ...report.tables import norms_table
+from ...report.tables import norm_cells, text_table
 from ...results import replace_results
 from ...visualize import save_weights
 from .opened import Opened
@@ -61,7 +61,8 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
             save_weights(place / f"features-{what}.png", {name: some[:_UNITS] for name, some in weights.items()})
 
     norms = {f"encoder, {gate}": values for gate, values in results["encoder"]["norms"].items()}
-    print(norms_table(norms | {f"{name}, output": values["norms"] for name, values in results["decoders"].items()}))
+    norms |= {f"{name}, output": values["norms"] for name, values in results["decoders"].items()}
+    print(text_table(norm_cells(norms)))
     seen = ", the neighbouring patches that a convolution sees" if config.convolutional else ""
     print(f"\ninput weights of the first layer: {shapes['input']}{seen}\noutput weights: {shapes['output']}")
     print(f"inputs   {folder / 'features-input.png'}\noutputs  {folder / 'features-output.png'}")

@@ -11,7 +11,7 @@ from ...datasets.clips import Clips
 from ...datasets.config import DataConfig
 from ...evaluation import evaluate_baselines, evaluate_batches, mean_frame, predict_clips
 from ...files import write_json
-from ...report.tables import ood_table
+from ...report.tables import ood_cells, text_table
 from ...results import replace_results
 from ...visualize import save_clip_gif, save_sheet, save_strip
 from .opened import FEW_CLIPS, Opened, batches
@@ -48,7 +48,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
         results = {"settings": rows, "judged": judged, "split": "test"} | opened.facts(arguments)
         write_json(place / "ood.json", results)
 
-    print(ood_table(rows, judged, tuple(dict.fromkeys([LOSS_NAMES[model.config.output], "mse"]))))
+    print(text_table(ood_cells(results, dict.fromkeys([LOSS_NAMES[model.config.output], "mse"]))))
     print(f"\n{count} test clips of each setting, the {judged} frames of each")
     if {opened.trained_on.facts()["digits"], opened.data.facts()["digits"]} == {_OPTICAL}:
         print("other digits are left out: --digits mnist --data-dir FOLDER, the one of MNIST/raw, adds them")

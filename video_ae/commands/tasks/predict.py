@@ -10,14 +10,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...charts import error_chart, save_chart
 from ...config import FUTURE, LOSS_NAMES, RECONSTRUCTION
 from ...datasets.clips import Clips
 from ...evaluation import evaluate_baselines, evaluate_batches, mean_frame, predict_clips
 from ...files import write_json
 from ...lengths import split_clips
-from ...report.tables import table
+from ...report.tables import metric_cells, text_table
 from ...results import replace_results
-from ...visualize import Series, save_clip_gif, save_error_curves, save_series, save_sheet, save_strip
+from ...visualize import Series, save_clip_gif, save_series, save_sheet, save_strip
 from .future import write_future
 from .opened import DRAWN_CLIPS, Opened, batches
 
@@ -58,14 +59,14 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     metric = LOSS_NAMES[model.config.output]
     with replace_results(folder, "predict") as place:
         write_json(place / "predict.json", results)
-        save_error_curves(place / "predict-steps.png", results, baselines, input_frames, metric)
+        save_chart(place / "predict-steps.png", error_chart(results, metric))
         if model.config.features:
             pictures = _draw_series(opened, place, clips, count, input_frames)
         else:
             pictures = _draw(opened, place, clips, count)
 
     models = {name: results[name] for name in model.decoders}
-    print(table(models | {name.replace("_", " "): values for name, values in baselines.items()}))
+    print(text_table(metric_cells(models | baselines)))
     of_all = "" if clips.available in (None, count) else f" of {clips.available}"
     clips_of = "clip" if count == 1 else "clips"
     where = f"{opened.data.dataset} ({clips.split})"

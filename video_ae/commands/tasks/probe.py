@@ -15,7 +15,7 @@ from ...files import write_json
 from ...models import Encoder
 from ...patches import unit_range
 from ...probes import nearest, probe
-from ...report.tables import probe_table
+from ...report.tables import probe_cells, text_table
 from ...results import replace_results
 from ...transfer import build
 from ...visualize import save_retrieval
@@ -69,7 +69,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
             drawn = _spread(len(test_clips), DRAWN_CLIPS)
             rows = _retrieved(train, test, test_clips[drawn], train_clips[neighbours[drawn]])
             save_retrieval(place / "probe-retrieval.png", rows)
-    print(probe_table(results, kinds))
+    print(text_table(probe_cells(results)))
     counts = f"{len(train_clips)} training, {len(test_clips)} test clips"
     print(f"\nclasses: accuracy; values: R2; clustering: NMI; {counts}")
     print(f"of the {_NEIGHBOURS} nearest codes, {agree.mean():.3f} are of the same class")

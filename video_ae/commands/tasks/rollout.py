@@ -10,16 +10,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...charts import error_chart, save_chart
 from ...config import FUTURE, LOSS_NAMES
 from ...datasets.clips import Clips
 from ...evaluation import evaluate_baselines, evaluate_batches, mean_frame, predict_clips
 from ...files import write_json
 from ...lengths import split_clips
 from ...models import Decoder, LSTMAutoencoder
-from ...report.tables import rollout_table
+from ...report.tables import rollout_cells, rollout_verdicts, text_table
 from ...restored import random_numbers_of
 from ...results import replace_results
-from ...visualize import save_clip_gif, save_error_curves, save_sheet, save_traces
+from ...visualize import save_clip_gif, save_sheet, save_traces
 from .opened import FEW_CLIPS, Opened, batches
 
 STEPS = 100  # as in the paper
@@ -66,12 +67,12 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     with replace_results(folder, "rollout") as place:
         write_json(place / "rollout.json", results | {"split": clips.split} | opened.facts(arguments))
         for metric in metrics:
-            curves = place / f"rollout-{metric.replace('_', '-')}.png"
-            save_error_curves(curves, {FUTURE: future}, baselines, 0, metric)
+            save_chart(place / f"rollout-{metric.replace('_', '-')}.png", error_chart(results, metric))
         save_traces(place / "rollout-units.png", {name: _most_active(traces) for name, traces in hidden.items()})
         animations = [] if model.config.features else _animate(opened, place, clips, count)
 
-    print(rollout_table(results, metrics))
+    print(text_table(rollout_cells(results, metrics)))
+    print("\n".join(rollout_verdicts(results)))
     print(f"\n{count} clips of {opened.data.dataset} ({clips.split})", end="")
     if not arguments.rollout_steps and not opened.data.generated:
         print(f"; {steps} steps as in training: --rollout-steps N opens longer clips, as far as the data go", end="")
