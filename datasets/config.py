@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .division import Division
     from .labelled import LabelledVideos
     from .source import Source
+    from .times import Clock
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class DataConfig(DataFields):
 
         return longest(self.source.arrays(self, shortest), shortest)
 
-    def times(self) -> Mapping[str, Sequence[bytes]]:
+    def times(self) -> Mapping[str, Clock]:
         """By the names of the sequences, what the file says of the time of every step, in UTF-8; empty without that."""
         return self.source.times(self)
 

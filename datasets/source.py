@@ -14,6 +14,7 @@ from .labelled import LabelledVideos
 from .names import DATASETS
 from .notes import note
 from .parts import Part
+from .times import Clock
 from .video_arrays import VideoArrays
 from .video_clips import VideoClips
 
@@ -66,7 +67,7 @@ class Source:
         """Fields that the data decide, see `DataConfig.settled`."""
         return {}
 
-    def times(self, config: DataFields) -> Mapping[str, Sequence[bytes]]:
+    def times(self, config: DataFields) -> Mapping[str, Clock]:
         """See `DataConfig.times`."""
         return {}
 

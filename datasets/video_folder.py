@@ -20,8 +20,10 @@ from .names import DOWNLOADED, NO_PERCEPTS
 from .notes import note, some
 from .source import FILM, PAPER_CLIPS, PERCEPT_CLIPS, Filmed, register
 from .split_file import parts_by_file
+from .times import Clock
 from .video_arrays import VideoArrays
 from .video_files import VideoFile, video_files
+from .video_times import VideoTimes
 from .videos import SUFFIXES, Video, count_frames, read_video
 
 _KIND = re.compile(r"[\W_]*(set|split|data|videos?|clips|frames|images)$")  # behind the part in a folder's name
@@ -313,6 +315,9 @@ class WholeVideos(Filmed):
     def videos(self, config: DataFields) -> list[Video]:
         """The videos to read, with their classes, groups and official parts."""
         raise NotImplementedError
+
+    def times(self, config: DataFields) -> Mapping[str, Clock]:
+        return VideoTimes(self.videos(config), config.frame_stride, config.fps)
 
     def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
         read = decoded if config.percepts == NO_PERCEPTS else perceived

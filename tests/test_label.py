@@ -68,6 +68,7 @@ def test_new_videos_get_the_scores_of_the_classifier(folder, tmp_path):
     videos, clips = rows_of(out), rows_of(out.with_name("labels-clips.csv"))
     assert [row["id"] for row in videos] == [f"{name}/{number}" for name in ("dark", "light") for number in range(6)]
     assert [(row["first_frame"], row["last_frame"]) for row in clips[:3]] == [("0", "3"), ("4", "7"), ("7", "10")]
+    assert [(row["start"], row["end"]) for row in clips[1:3]] == [("0.160", "0.280"), ("0.280", "0.400")]  # at 25 fps
     for video in videos:
         frames = torch.from_numpy(read_video(folder / "videos" / f"{video['id']}.avi", image_size=16, grey=True))
         frames = frames.permute(0, 3, 1, 2)

@@ -33,6 +33,7 @@ from ...anomaly import (
 from ...config import FUTURE
 from ...datasets.clips import Clips
 from ...datasets.config import DataConfig
+from ...datasets.times import Clock
 from ...evaluation import predict_clips
 from ...files import write_json
 from ...results import replace_results
@@ -326,7 +327,7 @@ def _incidents(series: Sequence[Series], thresholds: npt.NDArray[np.float64]) ->
     return incidents
 
 
-def _days(series: Sequence[Series], times: Mapping[str, Sequence[bytes]]) -> float | None:
+def _days(series: Sequence[Series], times: Mapping[str, Clock]) -> float | None:
     """How many days the steps of these series last, each from the first to the last; None without time stamps."""
     if not times or any(one.id not in times for one in series):
         return None
@@ -356,7 +357,7 @@ def _moved(
     constants: dict[int, float],
     moved: npt.NDArray[np.int64],
     places: Sequence[Place],
-    times: Mapping[str, Sequence[bytes]],
+    times: Mapping[str, Clock],
 ) -> list[dict[str, Any]]:
     """Which features were constant in training and are not here: how many steps, and the first of them."""
     columns, offsets = opened.trained_on.columns, opened.trained_on.offsets
@@ -373,7 +374,7 @@ def _moved(
     return results
 
 
-def _time(times: Mapping[str, Sequence[bytes]], name: str, step: int) -> str:
+def _time(times: Mapping[str, Clock], name: str, step: int) -> str:
     """What the file says of the time of a step; empty where it has no times."""
     return times[name][step].decode() if name in times else ""
 
@@ -434,7 +435,7 @@ def _write_steps(
     path: Path,
     series: Sequence[Series],
     thresholds: npt.NDArray[np.float64],
-    times: Mapping[str, Sequence[bytes]],
+    times: Mapping[str, Clock],
     names: Sequence[str],
 ) -> int:
     """A row per step, with its time where the data have times; returns how many are above their threshold."""
@@ -453,7 +454,7 @@ def _write_steps(
 
 
 def _write_incidents(
-    path: Path, incidents: Sequence[Incident], times: Mapping[str, Sequence[bytes]], names: Sequence[str]
+    path: Path, incidents: Sequence[Incident], times: Mapping[str, Clock], names: Sequence[str]
 ) -> None:
     """A row per incident; start, end and peak are times where the data have some, or else steps."""
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -472,7 +473,7 @@ def _write_clips(
     places: Sequence[Place],
     scores: Scores,
     thresholds: npt.NDArray[np.float64] | None,
-    times: Mapping[str, Sequence[bytes]],
+    times: Mapping[str, Clock],
 ) -> int:
     """A row per clip, the most anomalous first, named by its sequence and its first step there.
 

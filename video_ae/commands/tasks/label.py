@@ -14,6 +14,7 @@ import torch
 
 from ...classifier import LSTMClassifier
 from ...datasets.clips import Clips
+from ...datasets.times import Clock
 from ...files import free_place
 from .opened import Opened, batches
 
@@ -93,7 +94,7 @@ def _judged(scores: Scores, names: Sequence[str], least: float) -> tuple[Any, ..
     return label, f"{scores[best]:.4f}", *(f"{score:.4f}" for score in scores)
 
 
-def _when(times: Mapping[str, Sequence[bytes]], name: str, first: int, last: int) -> tuple[str, ...]:
+def _when(times: Mapping[str, Clock], name: str, first: int, last: int) -> tuple[str, ...]:
     return (times[name][first].decode(), times[name][last].decode()) if name in times else ("", "") if times else ()
 
 
