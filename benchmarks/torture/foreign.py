@@ -659,15 +659,11 @@ def cut_films(random: Random, folder: Path, runs: Runs) -> str:
             ("libx264", {"x264-params": "open-gop=1:keyint=8:min-keyint=8:bframes=3:b-adapt=0:scenecut=0"}),
             ("libx265", {"x265-params": "open-gop=1:keyint=8:min-keyint=8:bframes=3:b-adapt=0:scenecut=0:log-level=0"}),
             ("mpeg2video", {"bf": "2", "g": "9", "sc_threshold": "1000000000"}),
-        ],
+        ]
     )
     suffix = random.one([".mkv", ".mp4", ".mov", ".ts"])
     whole = _film(
-        folder / f"whole{'.ts' if suffix == '.ts' else '.mp4'}",
-        codec,
-        random.whole(30, 60),
-        (48, 64),
-        **options,
+        folder / f"whole{'.ts' if suffix == '.ts' else '.mp4'}", codec, random.whole(30, 60), (48, 64), **options
     )
     with av.open(str(whole)) as file:
         packets = list(file.demux(video=0))
@@ -1051,7 +1047,7 @@ def forgotten_windows(random: Random, folder: Path, runs: Runs) -> str:
             (True, table),
             (False, random.normal(size=(rows, columns)).cumsum(axis=1)),
             (False, pd.DataFrame(random.normal(size=(rows, columns)), columns=[f"t{n}" for n in range(columns)])),
-        ],
+        ]
     )
     _, said = _warned(lambda: SequenceAutoencoder(**TINY).fit(X))
     assert ("give window=" in said) == one_series
