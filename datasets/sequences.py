@@ -24,6 +24,7 @@ from .offsets import Floats, centred, find_offsets, rounding
 from .parts import Part
 from .source import FILM, Source, register
 from .tables import Choice, flag, read_table
+from .times import Clock
 from .video_arrays import Cut, VideoArrays, VideoRecord, cut_arrays
 from .video_clips import VideoClips
 
@@ -301,7 +302,7 @@ class Sequences(Source):
     def fields_read(self, config: DataFields) -> set[str]:
         return super().fields_read(config) - (set() if str(config.data_dir).endswith(".csv") else _OF_TABLES)
 
-    def unless(self, field: str) -> str:
+    def unless(self, config: DataFields, field: str) -> str:
         return " but for .csv files" if field in _OF_TABLES else ""
 
     def settled(self, config: DataFields, *, windows: bool) -> dict[str, Any]:
@@ -324,8 +325,8 @@ class Sequences(Source):
             )
         return {"columns": columns, "offsets": offsets, "whole": whole}
 
-    def times(self, config: DataFields) -> Mapping[str, Sequence[bytes]]:
-        times: Mapping[str, Sequence[bytes]] = self._open(config, config.offsets).facts["times"]
+    def times(self, config: DataFields) -> Mapping[str, Clock]:
+        times: Mapping[str, Clock] = self._open(config, config.offsets).facts["times"]
         return times
 
     def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:

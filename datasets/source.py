@@ -14,11 +14,13 @@ from .labelled import LabelledVideos
 from .names import DATASETS
 from .notes import note
 from .parts import Part
+from .times import Clock
 from .video_arrays import VideoArrays
 from .video_clips import VideoClips
 
 FILM: Mapping[str, Any] = {"output": "linear"}  # what suits models of real videos and features,
 PAPER_CLIPS = {**FILM, "input_frames": 16, "future_frames": 13}  # and the paper's clips of these, its section 4
+PERCEPT_CLIPS = {**PAPER_CLIPS, "residual": True}
 
 
 class Source:
@@ -33,6 +35,7 @@ class Source:
     test_only: whether nothing of it may train.
     labelled:  whether its videos have classes.
     model:     fields of the model that suit it, where no preset or flag says otherwise.
+    convolutional: further ones of a convolutional model.
     start:     how a new model is fitted to its scale.
     """
 
@@ -45,21 +48,26 @@ class Source:
     test_only = False
     labelled = True
     model: ClassVar[Mapping[str, Any]] = {}
+    convolutional: ClassVar[Mapping[str, Any]] = {}
     start: ClassVar[Mapping[str, Any]] = {}
 
     def fields_read(self, config: DataFields) -> set[str]:
         """Names of the fields that matter where the others are as in `config`."""
         return {"data_dir", *self.fields}
 
-    def unless(self, field: str) -> str:
-        """When a field that is not read would be, in words behind the name of the data set."""
+    def model_for(self, config: DataFields) -> Mapping[str, Any]:
+        """`model`, where it depends on the fields."""
+        return self.model
+
+    def unless(self, config: DataFields, field: str) -> str:
+        """Why a field is not read where the others are as in `config`, in words behind the name of the data set."""
         return ""
 
     def settled(self, config: DataFields, *, windows: bool) -> dict[str, Any]:
         """Fields that the data decide, see `DataConfig.settled`."""
         return {}
 
-    def times(self, config: DataFields) -> Mapping[str, Sequence[bytes]]:
+    def times(self, config: DataFields) -> Mapping[str, Clock]:
         """See `DataConfig.times`."""
         return {}
 

@@ -5,6 +5,7 @@ import re
 from array import array
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,12 @@ _IRREGULAR_HOLE = 5  # times what nine of ten distances are below, of any other
 _UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 
 Floats = npt.NDArray[np.float64]
+
+
+class Clock(Protocol):
+    """By its number, the time of each step of a sequence, as the file or the user writes it, in UTF-8."""
+
+    def __getitem__(self, step: int, /) -> bytes: ...
 
 
 class Times:

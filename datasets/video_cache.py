@@ -77,12 +77,13 @@ class VideoCache:
         least_rows: Callable[[str], int] = lambda _: 1,
         expected_bytes: ExpectedBytes = lambda _: None,
         skip_unreadable: bool = False,
+        describe: str = "decoding",
     ) -> VideoArrays:
         """The arrays of `videos`, in their order; those that are not there yet are made of `rows(video, content)`.
 
         `content` is the SHA-256 of the file. Arrays of fewer than `least_rows(content)` rows are made anew. From what
         `expected_bytes` knows of some videos the user is told how large all will be. What is decoded stays where this
-        is interrupted or fails; several processes may do it at once.
+        is interrupted or fails; several processes may do it at once. `describe` says what `rows` does.
 
         Raises ValueError that names a video that `rows` refuses (ValueError, OSError), unless `skip_unreadable`: then
         it is listed in `unreadable`. Raises OSError where the cache is full or cannot be written.
@@ -96,12 +97,12 @@ class VideoCache:
             missing = {key: files[key] for key in files if not self._is_stored(key, least_rows(key))}
             if missing:
                 needed = _estimated(list(missing.values()), expected_bytes)
-                self._announce(len(missing), needed)
+                self._announce(describe, len(missing), needed)
 
             def make(video: Video) -> None:
                 self._make(video, rows, least_rows(self._content(video)))
 
-            undecoded = self._each("decoding", make, list(missing.values()), skip_unreadable)
+            undecoded = self._each(describe, make, list(missing.values()), skip_unreadable)
             errors = {self._content(video): undecoded[video.name] for video in readable if video.name in undecoded}
             refused |= {video.name: errors[key] for video in readable if (key := self._content(video)) in errors}
         except UnwritableError as error:
@@ -193,12 +194,12 @@ class VideoCache:
         files = MappedFiles(records, [self._path(content) for content in contents])
         return VideoArrays(records, files.array, self.settings, unreadable)
 
-    def _announce(self, videos: int, needed: int | None) -> None:
+    def _announce(self, describe: str, videos: int, needed: int | None) -> None:
         size = "" if needed is None else f", about {_in_words(needed)}"
         existing = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
         free = shutil.disk_usage(existing).free
         room = f", of which only {_in_words(free)} are free" if needed is not None and needed > free else ""
-        note(f"decoding {videos:,} videos into {self.folder}{size}{room}")
+        note(f"{describe} {videos:,} videos into {self.folder}{size}{room}")
 
     def _explained(self, error: UnwritableError, needed: int | None) -> OSError:
         if error.errno not in _FULL:

@@ -12,18 +12,22 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from .decoding import decoded
+from .decoding import decoded, perceived
 from .division import Division
 from .fields import VIDEO_FIELDS, DataFields
 from .groups import OFFICIAL_SPLITS, PART_NAMES, doubtful_people, groups_of, split_videos
+from .names import DOWNLOADED, NO_PERCEPTS
 from .notes import note, some
-from .source import FILM, PAPER_CLIPS, Filmed, register
+from .source import FILM, PAPER_CLIPS, PERCEPT_CLIPS, Filmed, register
 from .split_file import parts_by_file
+from .times import Clock
 from .video_arrays import VideoArrays
 from .video_files import VideoFile, video_files
+from .video_times import VideoTimes
 from .videos import SUFFIXES, Video, count_frames, read_video
 
 _KIND = re.compile(r"[\W_]*(set|split|data|videos?|clips|frames|images)$")  # behind the part in a folder's name
+_OF_PIXELS = ("image_size", "grey", "random_crop")  # fields that percepts do not read
 
 
 class ListedVideos(NamedTuple):
@@ -277,32 +281,60 @@ class OfficialFold(LabelledClips):
         )
 
 
-class _Videos(Filmed):
-    """Anybody's own videos, whole or in patches."""
+def _own_videos(config: DataFields, place: Path) -> list[Video]:
+    """Anybody's own videos, marked as the list says if there is one; those that it passes over are left out."""
+    if place.is_file():
+        return [Video(place, place.stem, "", place.stem)]
+    videos = find_videos(place, group=config.group, follow_links=config.follow_links)
+    if config.split_file is None:
+        return videos
+    parts = parts_by_file(config.split_file, [video.name for video in videos])
+    if rest := [video.name for video, part in zip(videos, parts, strict=True) if not part]:
+        note(f"{config.split_file}: {len(rest):,} videos are there but not listed, and left out: {some(rest)}")
+    return [video._replace(official=part) for video, part in zip(videos, parts, strict=True) if part]
 
-    def videos(self, config: DataFields) -> list[Video]:
-        """The videos to decode, marked as the list says if there is one; those that it passes over are left out."""
-        videos = find_videos(self.place(config), group=config.group, follow_links=config.follow_links)
-        if config.split_file is None:
-            return videos
-        parts = parts_by_file(config.split_file, [video.name for video in videos])
-        if rest := [video.name for video, part in zip(videos, parts, strict=True) if not part]:
-            note(f"{config.split_file}: {len(rest):,} videos are there but not listed, and left out: {some(rest)}")
-        return [video._replace(official=part) for video, part in zip(videos, parts, strict=True) if part]
 
+class WholeVideos(Filmed):
+    """Videos, which `videos` lists, read as pixels or as percepts."""
 
-@register
-class Folder(_Videos):
-    name = "video-folder"
-    fields = (*VIDEO_FIELDS, "random_crop", "group", "split_file")
+    fields: ClassVar[Sequence[str]] = (*VIDEO_FIELDS, "random_crop", "percepts")
     model = FILM
 
+    def fields_read(self, config: DataFields) -> set[str]:
+        if config.percepts == NO_PERCEPTS:
+            return super().fields_read(config)
+        fetched = {"download"} if config.percepts in DOWNLOADED else set()
+        return super().fields_read(config) - {*_OF_PIXELS} | fetched
+
+    def unless(self, config: DataFields, field: str) -> str:
+        return f" with --percepts {config.percepts}" if field in (*_OF_PIXELS, "download") else ""
+
+    def model_for(self, config: DataFields) -> Mapping[str, Any]:
+        return self.model if config.percepts == NO_PERCEPTS else PERCEPT_CLIPS
+
+    def videos(self, config: DataFields) -> list[Video]:
+        """The videos to read, with their classes, groups and official parts."""
+        raise NotImplementedError
+
+    def times(self, config: DataFields) -> Mapping[str, Clock]:
+        return VideoTimes(self.videos(config), config.frame_stride, config.fps)
+
     def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
-        return decoded(config, self.videos(config), frames)
+        read = decoded if config.percepts == NO_PERCEPTS else perceived
+        return read(config, self.videos(config), frames)
 
 
 @register
-class Patches(_Videos):
+class Folder(WholeVideos):
+    name = "video-folder"
+    fields = (*WholeVideos.fields, "group", "split_file")
+
+    def videos(self, config: DataFields) -> list[Video]:
+        return _own_videos(config, self.place(config))
+
+
+@register
+class Patches(Filmed):
     name = "video-patches"
     fields = (*VIDEO_FIELDS, "group", "split_file")
     defaults: ClassVar[Mapping[str, Any]] = {"image_size": 32}  # as in the paper, its section 4
@@ -311,17 +343,16 @@ class Patches(_Videos):
     model = PAPER_CLIPS
 
     def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
-        return decoded(config, self.videos(config), frames, of_patches=True, division=division)
+        return decoded(config, _own_videos(config, self.place(config)), frames, of_patches=True, division=division)
 
 
-class OfficialLists(Filmed):
+class OfficialLists(WholeVideos):
     """Videos with official train and test lists, which `find` reads."""
 
     find: "ClassVar[staticmethod[..., ListedVideos]]"
-    fields = (*VIDEO_FIELDS, "random_crop", "annotation_path", "fold")
-    model = FILM
+    fields = (*WholeVideos.fields, "annotation_path", "fold")
 
-    def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
+    def videos(self, config: DataFields) -> list[Video]:
         if config.annotation_path is None:
             raise ValueError(f"--dataset {self.name} needs the folder of its official lists: --annotation-path")
         place = self.place(config)
@@ -329,7 +360,7 @@ class OfficialLists(Filmed):
             self.find(place, config.annotation_path, config.fold, part, follow_links=config.follow_links)
             for part in ("development", "test")
         ]
-        videos = sorted((video for part in lists for video in part.videos), key=lambda video: video.name)
         if missing := sum(len(part.missing) for part in lists):
-            note(f"{place}: {len(videos)} of the {len(videos) + missing} listed videos are there")
-        return decoded(config, videos, frames)
+            there = sum(len(part.videos) for part in lists)
+            note(f"{place}: {there} of the {there + missing} listed videos are there")
+        return sorted((video for part in lists for video in part.videos), key=lambda video: video.name)

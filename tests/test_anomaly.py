@@ -23,9 +23,12 @@ from video_ae.anomaly import (
     join_scores,
     moved_constants,
     normal_levels,
+    peaks_over_threshold,
     present,
     relative_errors,
+    rolling_thresholds,
     sequence_scores,
+    spread_scores,
     step_errors,
     step_scores,
     window_starts,
@@ -176,6 +179,18 @@ def test_normal_clips_are_scored_by_the_levels_of_the_others(source):
         same(normal.sequences[row], others(clips[row : row + 1]).sequences[0])
 
 
+@pytest.mark.parametrize("source", [RECONSTRUCTION, FUTURE, "both"])
+def test_the_features_of_a_step_make_its_score(source):
+    """Their mean is the score of the step, of shorter clips too; a feature that is far off is first."""
+    model = build()
+    clips = padded([torch.randn(length, 3, 1, 1) for length in (7, 7, 4, 6)], 7)
+    scorer, _ = Scorer.fit(model, [clips], source)
+    features = scorer.features(clips)
+    torch.testing.assert_close(features.mean(dim=2), scorer(clips).steps, equal_nan=True)
+    clips[0, :, 1] += 50
+    assert (scorer.features(clips)[0].nan_to_num().sum(dim=0).argmax()) == 1
+
+
 def test_sources_are_those_of_the_model():
     assert choose_source(None, DECODERS) == "both"
     assert choose_source(None, [FUTURE]) == FUTURE
@@ -212,7 +227,56 @@ def test_windows_that_cannot_be():
         average_windows(np.ones((1, 3)), [3], 5)
 
 
+@settings(max_examples=40, deadline=None)
+@given(steps=st.integers(1, 30), width=st.integers(1, 12), seed=st.integers(0, 99))
+def test_scores_are_spread_as_by_hand(steps, width, seed):
+    """Every window has its highest score, a step the mean of its windows; none crosses a step without a score."""
+    rng = np.random.default_rng(seed)
+    scores = rng.random((steps, 2))
+    scores[rng.random(steps) < 0.1] = NAN
+    expected = np.full((steps, 2), NAN)
+    stretches = np.split(np.arange(steps), np.flatnonzero(np.isnan(scores[:, 0])))
+    for stretch in stretches:
+        own = stretch[~np.isnan(scores[stretch, 0])]
+        size = min(width, len(own))
+        windows = [own[start : start + size] for start in range(len(own) - size + 1)]
+        for step in own:
+            expected[step] = np.mean([scores[window].max(axis=0) for window in windows if step in window], axis=0)
+    np.testing.assert_allclose(spread_scores(scores, width), expected)
+    np.testing.assert_allclose(spread_scores(scores[:, 1], width), expected[:, 1])
+
+
 # Thresholds.
+
+
+def test_peaks_over_threshold_tell_what_is_rarer_than_any_score():
+    """Against the quantiles of the distributions that the scores are drawn from: light, exponential and heavy tails."""
+    rng = np.random.default_rng(0)
+    rare = 1e-4
+    for scores, expected in [
+        (rng.random(5000), 1 - rare),
+        (rng.exponential(3.0, 5000), -3 * np.log(rare)),
+        (rng.pareto(4, 5000), rare**-0.25 - 1),
+    ]:
+        assert peaks_over_threshold(scores, 1 - rare) == pytest.approx(expected, rel=0.2)
+        assert peaks_over_threshold(1e-9 * scores, 1 - rare) == pytest.approx(1e-9 * expected, rel=0.2)
+        assert peaks_over_threshold(scores, 0.9) == np.quantile(scores, 0.9)
+    assert peaks_over_threshold(np.ones(500), 0.999) == 1
+    with pytest.raises(ValueError, match=r"found 5000 normal scores, expected at least 10000 for the quantile 0\.9999"):
+        Thresholds.fit(scores, 0.9999)
+    by_peaks = Thresholds.fit(scores, 0.9999, ["a", "b"] * 2500, method="peaks")
+    assert by_peaks.values["b"] == peaks_over_threshold(scores[1::2], 0.9999)
+    with pytest.raises(ValueError, match="found 499 normal scores, expected at least 500"):
+        Thresholds.fit(scores[:499], 0.9999, method="peaks")
+
+
+def test_rolling_thresholds_know_only_what_came_before():
+    scores = np.random.default_rng(0).random(200)
+    expected = pd.Series(scores).rolling(50).quantile(0.9).shift().to_numpy()
+    np.testing.assert_allclose(rolling_thresholds(scores, 0.9, steps=50), expected)
+    assert np.isnan(rolling_thresholds(scores[:20], 0.9, steps=50)).all()
+    with pytest.raises(ValueError, match=r"steps 9: expected at least 10 for the quantile 0\.9"):
+        rolling_thresholds(scores, 0.9, steps=9)
 
 
 @pytest.mark.parametrize("quantile", [0.5, 0.9, 0.99])
@@ -425,6 +489,27 @@ def test_series_from_csv_to_csv(tmp_path, capsys):
     flagged = {(row["id"], int(row["step"])) for row in steps if row["flagged"] == "1"}
     assert {(name, step) for name in "ab" for step in range(61, 69)} <= flagged
     assert not (out / "anomaly-oddest.gif").exists()
+    incidents = table(out / "incidents.csv")
+    inside = {(row["id"], t) for row in incidents for t in range(int(row["start"]), int(row["end"]) + 1)}
+    assert inside == flagged
+    assert (results["incidents"], results["spread"]) == (len(incidents), 10)
+    of_step = {(row["id"], row["step"]): row for row in steps}
+    for row in incidents:
+        assert row["score"] == of_step[row["id"], row["peak"]]["score"]
+    for name in "ab":
+        worst = max((row for row in incidents if row["id"] == name), key=lambda row: float(row["score"]))
+        assert int(worst["start"]) < 70
+        assert int(worst["end"]) >= 60
+        shares = json.loads(worst["features"])
+        assert list(shares) == ["sine", "cosine"]  # the one that was stuck first
+        assert sum(shares.values()) == pytest.approx(1, abs=2e-3)
+    assert results["normal_incidents"] <= results["normal_steps"] / 10
+    alone = [word for word in words if word != "--per-series"] + ["--no-spread", "--threshold", "peaks"]
+    assert evaluate.command(alone) == 1
+    assert "expected at least 500 for the quantile 0.98; use more normal data" in capsys.readouterr().err
+    assert evaluate.command([*alone[:-2], "--source", "reconstruction"]) == 0
+    own = table(out / "anomaly.csv")
+    assert sum(int(row["flagged"]) for row in own) < len(flagged)
     write_series(tmp_path / "new.csv", 130, machines="ac")
     capsys.readouterr()
     assert evaluate.command(words) == 1

@@ -49,10 +49,10 @@ def series(folder: Path) -> list[str]:
 def at_step(wanted: int, action: Callable[[torch.Tensor], torch.Tensor]) -> contextlib.AbstractContextManager[object]:
     """Within it, `action` happens to the clips of one step, and to the second process alone."""
 
-    def changed(model, optimizer, clips, lr, config, step, ranks):
+    def changed(model, optimizer, clips, lr, config, step, ranks, *more):
         if step == wanted and ranks.rank == 1:
             clips = action(clips)
-        return train_step(model, optimizer, clips, lr, config, step, ranks)
+        return train_step(model, optimizer, clips, lr, config, step, ranks, *more)
 
     return patch("video_ae.training.train_step", changed)
 
@@ -131,10 +131,10 @@ def two_processes(tmp_path_factory) -> Path:
     return folder
 
 
-def stop_at_step_4(model, optimizer, clips, lr, config, step, ranks):
+def stop_at_step_4(model, optimizer, clips, lr, config, step, ranks, *more):
     if step == 4:
         os.kill(os.getpid(), signal.SIGTERM)
-    return train_step(model, optimizer, clips, lr, config, step, ranks)
+    return train_step(model, optimizer, clips, lr, config, step, ranks, *more)
 
 
 def last_checkpoint(run: Path) -> Path:

@@ -17,6 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from video_ae import LSTMAutoencoder, SequenceAutoencoder
+from video_ae.anomaly import spread_scores
 from video_ae.losses import LOSSES
 
 SMALL = {"hidden_size": 8, "code_size": 2, "max_iter": 2, "random_state": 0}
@@ -99,6 +100,33 @@ def test_units_and_scores_are_those_of_the_data():
     assert plain.score(data) == pytest.approx(by_hand.mean(), rel=1e-4)
     of_steps = -(((plain.reconstruct(data) - data) / deviation) ** 2).mean(axis=2)
     np.testing.assert_allclose(plain.score_steps(data), of_steps, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["reconstruct", "predict", "composite"])
+def test_scores_of_steps_and_features_of_a_long_series_are_those_by_hand(objective):
+    """Own errors from the windows that `reconstruct` and `predict` give; spread between holes and between series alone;
+    the mean of the features' own errors is that of the step."""
+    series = np.random.default_rng(0).normal(size=(40, 2)).cumsum(axis=0)
+    options = SMALL | {"window": 8, "future_steps": 3}
+    model = SequenceAutoencoder(objective, **options).fit(series)
+    follow = 0 if objective == "reconstruct" else 3
+    deviation, windows = model.model_.encoder.std.numpy(), range(40 - 8 - follow + 1)
+    errors: list[list[np.ndarray]] = [[] for _ in range(40)]
+    rebuilt = model.reconstruct(series) if objective != "predict" else None
+    coming = model.predict(series) if follow else None
+    for start in windows:
+        for step in range(8 if rebuilt is not None else 0):
+            errors[start + step].append(((rebuilt[start, step] - series[start + step]) / deviation) ** 2)
+        for step in range(follow):
+            errors[start + 8 + step].append(((coming[start, step] - series[start + 8 + step]) / deviation) ** 2)
+    by_hand = np.array([np.mean(found, axis=0) if found else [np.nan] * 2 for found in errors])
+    own, features = model.score_steps(series, spread=False), model.score_features(series, spread=False)
+    np.testing.assert_allclose(-features, by_hand, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(own, features.mean(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(-model.score_steps(series), spread_scores(-own, 8 + follow), rtol=1e-4)
+    np.testing.assert_allclose(-model.score_features(series), spread_scores(-features, 8 + follow), rtol=1e-4)
+    both = model.score_features([series, series[:25]])
+    np.testing.assert_allclose(both[1], model.score_features(series[:25]), rtol=1e-4)
 
 
 def test_it_learns_what_a_linear_code_cannot():

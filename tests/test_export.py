@@ -54,6 +54,8 @@ MODELS = {
         "repeat_code": True,
         "conditional": (RECONSTRUCTION,),
     },
+    "residual": {"frame_shape": (8, 1, 1), "output": LINEAR, "residual": True},
+    "residual, conditional": {"frame_shape": (8, 1, 1), "output": LINEAR, "residual": True, "conditional": (FUTURE,)},
     "reconstruction alone": {"decoders": (RECONSTRUCTION,)},
     "future alone": {"decoders": (FUTURE,), "output": LINEAR},
 }

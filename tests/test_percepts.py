@@ -10,19 +10,24 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from video_ae.datasets.config import DataConfig
 from video_ae.datasets.division import pieces_of
 from video_ae.datasets.groups import divide
 from video_ae.datasets.hmdb51 import official_parts
-from video_ae.datasets.percept_files import open_percepts, with_official
-from video_ae.datasets.percepts import (
+from video_ae.datasets.image_networks import (
+    NETWORKS,
+    NetworkPercepts,
     extract,
     load_network,
-    main,
+    network_inputs,
     optical_flow,
-    read_inputs,
 )
+from video_ae.datasets.names import NO_PERCEPTS, PERCEPTS
+from video_ae.datasets.percept_command import main
+from video_ae.datasets.percept_files import open_percepts, with_official
 from video_ae.datasets.video_clips import VideoClips
 
+CPU = torch.device("cpu")
 RANDOM = np.random.default_rng(0)
 
 
@@ -101,31 +106,31 @@ def test_flow_has_the_sign_and_scale_that_the_facts_state():
     """A picture that moves 3 pixels right and 2 up; then one that moves farther than is kept."""
     picture = texture(160, 200)
     moved = np.roll(picture, (-2, 3), axis=(0, 1))
-    fields = optical_flow(np.stack([picture, moved, moved]))
+    fields = np.stack(list(optical_flow([picture, moved, moved])))
     assert (fields.shape, fields.dtype) == ((2, 160, 200, 2), np.uint8)
     inside = fields[:, 30:-30, 30:-30].astype(float)
     assert np.abs(inside[0] / 255 * 40 - 20 - (3, -2)).mean() < 0.2
     assert np.abs(inside[1] - 128).max() <= 1
-    far = optical_flow(np.stack([picture, np.roll(picture, -26, axis=1)]))
-    assert np.median(far[0, 40:-40, 40:-40, 0]) == 0
+    far = next(optical_flow([picture, np.roll(picture, -26, axis=1)]))
+    assert np.median(far[40:-40, 40:-40, 0]) == 0
 
 
 def test_a_flow_input_is_ten_consecutive_fields_x_and_y_in_turn(tmp_path):
     """Catches windows that stride over fields, a last window that is lost, and x and y in blocks."""
     wide = texture(256, 400)
     path = film(tmp_path / "x.avi", [wide[:, 2 * t : 2 * t + 256] for t in range(14)])
-    inputs = read_inputs(path, "flow", stride=3)
+    inputs = np.stack(list(network_inputs(path, "flow", stride=3)))
     assert inputs.shape == (2, 10, 2, 224, 224)  # 13 fields: windows from 0 and 3
     assert np.array_equal(inputs[1, :7], inputs[0, 3:])
     shift = inputs[..., 60:-60, 60:-60].astype(float).mean(axis=(-1, -2)) / 255 * 40 - 20
     assert np.abs(shift - (-2, 0)).max() < 0.3
 
-    channels = extract(torch.nn.Flatten(), inputs, "flow", 1, torch.device("cpu")).reshape(2, 20, 224, 224)
+    channels = extract(torch.nn.Flatten(), CPU, inputs, NETWORKS["resnet50"], "flow").reshape(2, 20, 224, 224)
     expected = (inputs.reshape(2, 20, 224, 224).astype(np.float32) - 128) / 255 / 0.226
     np.testing.assert_allclose(channels, expected, atol=2e-3)
     short = film(tmp_path / "short.avi", [wide[:, :256]] * 10)
     with pytest.raises(ValueError, match=r"short\.avi: 10 frames decode.*, expected at least 11"):
-        read_inputs(short, "flow")
+        list(network_inputs(short, "flow"))
 
 
 def test_the_processes_of_torchrun_share_the_videos(tmp_path, monkeypatch, capsys):
@@ -146,9 +151,8 @@ def test_the_processes_of_torchrun_share_the_videos(tmp_path, monkeypatch, capsy
     assert [name for name, _ in arrays.unreadable] == ["a/broken"]
     assert arrays.facts["random"] is True
     torch.manual_seed(7)  # which must not matter
-    network = load_network("resnet50", None)
-    inputs = read_inputs(tmp_path / "videos" / "a" / "v_a_g02_c01.avi")
-    assert np.array_equal(arrays.array(2), extract(network, inputs, "rgb", 32, torch.device("cpu")))
+    rows = NetworkPercepts("resnet50", None, device=CPU).rows(tmp_path / "videos" / "a" / "v_a_g02_c01.avi")
+    assert np.array_equal(arrays.array(2), np.stack(list(rows)))
 
     assert main([*words, "--weights", "missing.pth"]) == 1
     assert capsys.readouterr().err == "error: missing.pth: no such file; expected torchvision's weights of resnet50\n"
@@ -160,12 +164,32 @@ def test_the_processes_of_torchrun_share_the_videos(tmp_path, monkeypatch, capsy
         ([], "one of the arguments --weights --download --random-weights is required"),
         (["--download", "--random-weights"], "not allowed with"),
         (["--random-weights", "--stride", "0"], "expected a whole number of at least 1"),
+        (["--network", "motion", "--download"], "are of vgg16 and resnet50: leave them out with --network motion"),
+        (["--network", "efficientnet-lite0", "--stream", "flow"], "leave them out with --network efficientnet-lite0"),
     ],
 )
 def test_usage(words, message, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["videos", "--out", "percepts", *words])
     assert message in capsys.readouterr().err
+
+
+def test_every_name_is_made_by_something():
+    assert {NO_PERCEPTS, "motion", *NETWORKS} == set(PERCEPTS)
+
+
+def test_motion_percepts_as_files_are_those_of_a_run(tmp_path, monkeypatch):
+    """One extractor: what the command writes is what `--percepts motion` reads of the same videos."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    wide = texture(120, 200)
+    film(tmp_path / "videos" / "a" / "x.avi", [wide[:, 2 * t : 2 * t + 160] for t in range(7)])
+    words = [str(tmp_path / "videos"), "--out", str(tmp_path / "out"), "--network", "motion", "--stride", "2"]
+    assert main(words) == 0
+    written = open_percepts(tmp_path / "out")
+    config = DataConfig("video-folder", data_dir=str(tmp_path / "videos"), percepts="motion", frame_stride=2)
+    clips = config.open("all", 4)
+    assert written.videos[0].shape == (4, 544)
+    assert np.array_equal(clips[0][..., 0, 0], written.array(0).astype(np.float32))
 
 
 def test_files_that_are_no_weights_are_named(tmp_path):
@@ -181,7 +205,7 @@ def test_files_that_are_no_weights_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         load_network("resnet50", tmp_path / "missing.pth")
     with pytest.raises(ValueError, match="NaN or exceed float16"):
-        extract(torch.nn.Threshold(1e9, 1e9), np.zeros((1, 3, 2, 2), np.uint8), "rgb", 1, torch.device("cpu"))
+        extract(torch.nn.Threshold(1e9, 1e9), CPU, np.zeros((1, 3, 2, 2), np.uint8), NETWORKS["vgg16"], "rgb")
 
 
 def test_features_of_ucf101_that_others_extracted(real_data):

@@ -608,14 +608,14 @@ def test_an_interrupted_encoding_leaves_nothing(digits_run, tmp_path, monkeypatc
     assert evaluate.command([*encode, "--out", str(out)]) == 0
     capsys.readouterr()
     for path, message in (
-        (out, "exists already; choose another name, or delete it"),
+        (out, "exists already; choose another name for --out"),
         (tmp_path / "codes.npy", "expected a file with the suffix .npz"),
         (out / "below.npz", "File exists"),
     ):
         assert evaluate.command([*encode, "--out", str(path)]) == 1
         assert message in capsys.readouterr().err
     for words, message in (
-        ([*encode], "say where the codes go: --out FILE.npz"),
+        ([*encode], "needs a file to write: --out codes.npz"),
         ([encode[0], "--out", "x"], "changes"),
     ):
         with pytest.raises(SystemExit, match="2"):

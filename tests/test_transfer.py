@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig
@@ -19,7 +21,7 @@ from video_ae.transfer import (
     build,
     choose_videos,
     curve_of,
-    fine_tune,
+    fine_tune_videos,
     label_efficiency,
     train_arm,
     verdicts,
@@ -39,7 +41,7 @@ def test_a_classifier_starts_with_exactly_the_encoders_weights():
     classifier = LSTMClassifier.from_encoder(encoder, [str(digit) for digit in range(10)])
     for name, weight in encoder.state_dict().items():
         assert torch.equal(classifier.encoder.state_dict()[name], weight)
-    fine_tune(classifier, digits(30), np.arange(30), FineTuning(steps=3), seed=0)
+    fine_tune_videos(classifier, digits(30), np.arange(30), FineTuning(steps=3), seed=0)
     assert not torch.equal(classifier.encoder.lstm.layers[0].bias, encoder.lstm.layers[0].bias)  # a copy was trained
 
 
@@ -171,7 +173,7 @@ def test_a_frozen_encoder_stays_as_it_is(frozen, moved):
     train = digits(40)
     classifier = LSTMClassifier.from_encoder(encoder, train.class_names)
     recipe = FineTuning(steps=4, frozen=frozen, weight_decay=0.5)  # decay must not move it either
-    fine_tune(classifier, train, np.arange(40), recipe, seed=0)
+    fine_tune_videos(classifier, train, np.arange(40), recipe, seed=0)
     changed = [not torch.equal(classifier.encoder.state_dict()[name], w) for name, w in encoder.state_dict().items()]
     assert any(changed) is moved
     assert classifier.head.weight.abs().sum() > 0
@@ -185,10 +187,37 @@ def test_fine_tuning_repeats_exactly_and_learns():
     for _ in range(2):
         classifier = LSTMClassifier.from_encoder(encoder, train.class_names, dropout=0.1)
         recipe = FineTuning(steps=60, lr=2e-2, encoder_lr=1.0, dropout=0.1)
-        fine_tune(classifier, train, np.arange(40), recipe, seed=3)
+        fine_tune_videos(classifier, train, np.arange(40), recipe, seed=3)
         scores.append(video_scores(classifier.scores, train))
     assert np.array_equal(*scores)
     assert (scores[0].argmax(axis=1) == train.labels).mean() > 0.8
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_linear_arm_is_scikit_learns_and_the_classifier_begins_with_it(classes):
+    """Catches a binary fit that is read as of one class, sums over time instead of means, and a head that drowns it."""
+    random = torch.Generator().manual_seed(0)
+    labels = np.arange(20 * classes) % classes
+    clips = torch.randn(len(labels), 25, 6, 1, 1, generator=random)
+    clips[:, :, 0] *= torch.from_numpy(1.0 + 2 * labels).float()[:, None, None, None]  # only the deviation tells
+    names = tuple("abc"[:classes])
+    data = Listed(Listed.Clips(clips), np.arange(len(labels)), labels, names, tuple(map(str, labels)))
+    encoder = LSTMAutoencoder(
+        ModelConfig(frame_shape=(6, 1, 1), hidden_size=4, input_frames=5, output="linear")
+    ).encoder
+    chosen = np.arange(15 * classes)
+    judge = train_arm("linear", encoder, data, chosen, FineTuning(), seed=0)
+    scores = judge(clips).numpy()
+
+    features = np.concatenate([clips.mean(1).flatten(1), clips.std(1, correction=0).flatten(1)], axis=1)
+    scaled = StandardScaler().fit_transform(features)  # by all clips, labelled or not
+    expected = LogisticRegression(C=0.01).fit(scaled[chosen], labels[chosen]).predict_proba(scaled)
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+    assert (scores[len(chosen) :].argmax(1) == labels[len(chosen) :]).mean() > 0.6
+
+    classifier = build("encoder_init", encoder, data, FineTuning(), seed=0)
+    started = fine_tune_videos(classifier, data, chosen, FineTuning(steps=1, lr=1e-30, weight_decay=0.0), seed=0)
+    np.testing.assert_allclose(started.scores(clips).detach(), scores, atol=1e-5)
 
 
 def test_the_curve_is_paired_complete_and_repeats():

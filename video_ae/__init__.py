@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .probes import probe
     from .training import fit
     from .transfer import fine_tune, label_clips, label_efficiency
+    from .video_estimators import VideoAutoencoder, VideoClassifier
 
 settle_threads()  # before torch is loaded
 __version__ = "0.1.0"
@@ -27,6 +28,8 @@ _HOMES = {
     "LSTMClassifier": "classifier",
     "SequenceAutoencoder": "estimator",
     "TensorBoard": "callbacks",
+    "VideoAutoencoder": "video_estimators",
+    "VideoClassifier": "video_estimators",
     "anomaly_scores": "anomaly",
     "evaluate": "evaluation",
     "fine_tune": "transfer",
@@ -44,6 +47,8 @@ __all__ = [
     "SequenceAutoencoder",
     "TensorBoard",
     "TrainConfig",
+    "VideoAutoencoder",
+    "VideoClassifier",
     "anomaly_scores",
     "evaluate",
     "fine_tune",

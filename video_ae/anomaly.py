@@ -32,6 +32,10 @@ from .restored import mode
 BOTH = "both"
 SOURCES = (*DECODERS, BOTH)
 QUANTILE = 0.99
+PEAKS = "peaks"
+THRESHOLDS = ("quantile", PEAKS)
+_PEAKS_ABOVE = 0.98  # the quantile from which on scores are peaks, as Siffer et al. choose it
+_LEAST_PEAKS = 10
 _ROUNDING = 1e-6  # of a value, what float32 may make of it
 _LEAST_LEVEL = 1e-3  # of the decoder's mean level: a step that is always right by luck does not make all others odd
 
@@ -47,7 +51,9 @@ class Scores(NamedTuple):
 
 
 @torch.inference_mode()
-def step_errors(model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | None = None) -> dict[str, Tensor]:
+def step_errors(
+    model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | None = None, per_feature: bool = False
+) -> dict[str, Tensor]:
     """The error of every step, per decoder: `reconstruction` (B, T_in) and `future` (B, F), float32 on the CPU.
 
     Linear outputs: mean squared error per value, in standardised units. Logistic ones: nats per value above the
@@ -57,6 +63,8 @@ def step_errors(model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | N
     clips:         frames (B, T, C, H, W); shorter ones end in NaN, see `split_clips`, and so do their errors.
     future_frames: F, how many of the last steps are to be predicted. None: those after the configured input frames,
                    and none without a future decoder: then sequences of any length are rebuilt.
+    per_feature:   the squared error of every value instead, (B, T_in, D) and (B, F, D), whose mean is that of the step;
+                   of linear outputs alone.
 
     Raises ValueError for clips that are too short, and for steps that are NaN in some channels only.
     """
@@ -86,7 +94,8 @@ def step_errors(model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | N
             wrong = (nats(logits, truth[name]) - entropy_floor(truth[name])).clamp(min=0)  # below it is rounding
             wrong = wrong / truth[name][0, 0].numel()
         else:
-            wrong = (outputs[name].float() - model.encoder.to_vectors(truth[name])).square().flatten(2).mean(dim=2)
+            wrong = (outputs[name].float() - model.encoder.to_vectors(truth[name])).square().flatten(2)
+            wrong = wrong if per_feature else wrong.mean(dim=2)
         if not bool(wrong.isfinite().all()):
             raise ValueError(
                 "found errors that are not finite: a step is NaN in some channels only, or infinite; fill in or leave"
@@ -94,7 +103,8 @@ def step_errors(model: LSTMAutoencoder, clips: Tensor, *, future_frames: int | N
             )
         if name == RECONSTRUCTION:
             if lengths is not None:
-                wrong = wrong.where(inside(lengths, wrong.shape[1]), torch.nan)
+                there = inside(lengths, wrong.shape[1])
+                wrong = wrong.where(there[..., None] if per_feature else there, torch.nan)
             wrong = _pad(wrong, T - future_frames)
         errors[name] = wrong.cpu()
     return errors
@@ -169,18 +179,21 @@ def present(clips: Tensor) -> Tensor:
 
 
 def step_scores(errors: Mapping[str, Tensor], there: Tensor, source: str) -> Tensor:
-    """Relative errors laid along the steps of the whole clips: (B, T), NaN where `source` has no score.
+    """Relative errors laid along the steps of the whole clips: (B, T, ...), NaN where `source` has no score.
+
+    errors: (B, T_in, ...) and (B, F, ...), of steps or of each of their features.
 
     there: (B, T), of `present`. `reconstruction` scores the input steps, `future` those that follow; `both` scores all.
     """
     ends = there.sum(dim=1)  # (B,), of the whole sequences
-    scores = torch.full(there.shape, torch.nan)
+    trailing = next(iter(errors.values())).shape[2:]
+    scores = torch.full((*there.shape, *trailing), torch.nan)
     if source in (RECONSTRUCTION, BOTH):
         scores[:, : errors[RECONSTRUCTION].shape[1]] = errors[RECONSTRUCTION]
     if source in (FUTURE, BOTH):
         future = errors[FUTURE]
         steps = ends[:, None] - future.shape[1] + torch.arange(future.shape[1])  # (B, F)
-        scores.scatter_(1, steps, future)
+        scores[torch.arange(len(scores))[:, None], steps] = future
     return scores
 
 
@@ -233,6 +246,16 @@ class Scorer:
     def __call__(self, clips: Tensor) -> Scores:
         """The scores of one batch, float32 on the CPU. Raises ValueError as `step_errors` does."""
         return self._of(step_errors(self.model, clips, future_frames=self.future_frames), present(clips))
+
+    def features(self, clips: Tensor) -> Tensor:
+        """What the features of one batch contribute to the scores of its steps, (B, T, D), of linear outputs: errors in
+        units of the step's normal one. Their mean is the score of the step."""
+        errors = step_errors(self.model, clips, future_frames=self.future_frames, per_feature=True)
+        relative = {
+            name: values / _at_steps(name, values.mean(dim=2), self.levels[name])[..., None]
+            for name, values in errors.items()
+        }
+        return step_scores(relative, present(clips), self.source)
 
     def _of(self, errors: Mapping[str, Tensor], there: Tensor) -> Scores:
         relative = relative_errors(errors, self.levels)
@@ -315,6 +338,25 @@ def average_windows(scores: npt.ArrayLike, starts: npt.ArrayLike, steps: int) ->
     return np.divide(total, count, out=np.full(steps, np.nan), where=count > 0)
 
 
+def spread_scores(scores: npt.ArrayLike, width: int) -> Floats:
+    """Scores along one series, (T,) or (T, F), spread over their surroundings: every window of `width` steps has the
+    highest score in it, and a step the mean over the windows that cover it.
+
+    Anomalies are stretches, of which single steps may look normal. NaN stays NaN, and no window crosses it; a stretch
+    between two that is shorter than `width` is one window.
+    """
+    values = np.asarray(scores, np.float64)
+    if values.ndim == 2:
+        return np.stack([spread_scores(column, width) for column in values.T], axis=1)
+    spread = np.full(len(values), np.nan)
+    known = np.diff(np.concatenate([[False], ~np.isnan(values), [False]]).astype(np.int8))
+    for start, stop in zip(np.flatnonzero(known == 1), np.flatnonzero(known == -1), strict=True):
+        ones = np.ones(min(width, int(stop - start)))
+        peaks = np.lib.stride_tricks.sliding_window_view(values[start:stop], len(ones)).max(axis=1)
+        spread[start:stop] = np.convolve(peaks, ones) / np.convolve(np.ones_like(peaks), ones)
+    return spread
+
+
 def check_quantile(quantile: float) -> float:
     """`quantile`. Raises ValueError for one that is none."""
     if not 0 < quantile < 1:
@@ -322,25 +364,79 @@ def check_quantile(quantile: float) -> float:
     return quantile
 
 
+def _needed(quantile: float) -> int:
+    """How many scores it takes for one of them to be expected above the quantile."""
+    return int(np.ceil(1 / (1 - quantile) - 1e-6))
+
+
+def peaks_over_threshold(scores: npt.ArrayLike, quantile: float) -> float:
+    """The quantile of normal scores (N,) by extreme-value theory (POT; Siffer et al., KDD 2017, equation 1).
+
+    What is above the .98 quantile of the scores is fitted by a generalised Pareto distribution, of maximum likelihood,
+    and that tells how high the scores are that are rarer than any of these. Below .98 it is the quantile itself.
+    """
+    from scipy.stats import genpareto
+
+    values = np.asarray(scores, np.float64)
+    start = np.quantile(values, _PEAKS_ABOVE)
+    peaks = values[values > start] - start
+    if quantile <= _PEAKS_ABOVE or not len(peaks):
+        return float(np.quantile(values, quantile))
+    unit = peaks.mean()
+    shape, _, scale = genpareto.fit(peaks / unit, floc=0)
+    return float(start + unit * genpareto.isf((1 - quantile) * len(values) / len(peaks), shape, scale=scale))
+
+
+def rolling_thresholds(scores: npt.ArrayLike, quantile: float = QUANTILE, *, steps: int) -> Floats:
+    """A threshold for each score of a series (T,): the quantile of the `steps` scores before it, for machines whose
+    normal level drifts. NaN where there are not yet so many, or one of them is NaN.
+
+    A long anomaly becomes the normal state: choose many more steps than one lasts. Raises ValueError where `steps` are
+    too few to tell the quantile.
+    """
+    check_quantile(quantile)
+    values = np.asarray(scores, np.float64)
+    if steps < (needed := _needed(quantile)):
+        raise ValueError(f"steps {steps}: expected at least {needed} for the quantile {quantile:g}")
+    thresholds = np.full(len(values), np.nan)
+    if len(values) > steps:
+        before = np.lib.stride_tricks.sliding_window_view(values[:-1], steps)
+        thresholds[steps:] = [np.quantile(window, quantile) for window in before]
+    return thresholds
+
+
 @dataclass(frozen=True)
 class Thresholds:
-    """Above which a score is odd: a quantile of normal scores, one for all (`values[""]`) or one per group."""
+    """Above which a score is anomalous: a quantile of normal scores, one for all (`values[""]`) or one per group."""
 
     quantile: float
     values: Mapping[str, float]
 
     @classmethod
-    def fit(cls, scores: SomeScores, quantile: float = QUANTILE, groups: Sequence[object] | None = None) -> Thresholds:
+    def fit(
+        cls,
+        scores: SomeScores,
+        quantile: float = QUANTILE,
+        groups: Sequence[object] | None = None,
+        *,
+        method: str = "quantile",
+    ) -> Thresholds:
         """From scores of held-out normal data, (N,) or (N, T), or a list or dictionary of N arrays (T_i,); NaN does not
         count.
 
-        groups: N names, one per row or array; of a dictionary its keys, `list(scores)`, if each is a group. Raises
-        ValueError where a group has too few scores to tell the quantile: at least 1 / (1 - quantile), so that one of
-        them may be expected above it.
+        groups: N names, one per row or array; of a dictionary its keys, `list(scores)`, if each is a group.
+        method: `quantile`, that of the scores themselves, or `peaks`, that of the generalised Pareto distribution which
+                fits their tail, for quantiles beyond what there are scores for (`peaks_over_threshold`).
+
+        Raises ValueError where a group has too few scores to tell the quantile: at least 1 / (1 - quantile), so that
+        one of them may be expected above it, or enough for 10 peaks.
         """
         check_quantile(quantile)
+        if method not in THRESHOLDS:
+            raise ValueError(f"method {method!r}: expected one of {', '.join(THRESHOLDS)}")
+        find = peaks_over_threshold if method == PEAKS else np.quantile
         rows = _rows(scores)
-        needed = int(np.ceil(1 / (1 - quantile) - 1e-6))
+        needed = _LEAST_PEAKS * _needed(_PEAKS_ABOVE) if method == PEAKS else _needed(quantile)
         chosen = {}
         for name, places in _places(groups, len(rows)).items():
             normal = _flat([rows[place] for place in places])
@@ -349,9 +445,9 @@ class Thresholds:
                 of_group = f" of group {name!r}" if groups is not None else ""
                 raise ValueError(
                     f"found {len(normal)} normal scores{of_group}, expected at least {needed} for the quantile"
-                    f" {quantile:g}; use more normal data or a lower quantile"
+                    f" {quantile:g}; use more normal data" + (" or a lower quantile" if method != PEAKS else "")
                 )
-            chosen[name] = float(np.quantile(normal, quantile))
+            chosen[name] = float(find(normal, quantile))
         return cls(quantile, chosen)
 
     def of(self, count: int, groups: Sequence[object] | None = None) -> Floats:
@@ -424,8 +520,8 @@ def _stack(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _pad(values: Tensor, steps: int) -> Tensor:
-    """(B, T) to (B, steps), filled up with NaN."""
-    return functional.pad(values, (0, steps - values.shape[1]), value=torch.nan)
+    """(B, T, ...) to (B, steps, ...), filled up with NaN."""
+    return functional.pad(values, (0, 0) * (values.ndim - 2) + (0, steps - values.shape[1]), value=torch.nan)
 
 
 def _rows(scores: SomeScores) -> Floats | list[Floats]:

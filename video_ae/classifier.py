@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .config import ModelConfig, check_types, from_json
 from .models import Encoder
@@ -16,6 +20,8 @@ from .pretrained import load_model, save_model
 from .restored import mode, random_numbers_of
 
 _NEW_WEIGHTS = {"head.weight", "head.bias", "hidden_mean", "hidden_std"}  # what no encoder has
+_OF_SUMMARY = {f"summary.{name}" for name in ("mean", "std", "weight", "bias")}
+_INVERSE_PENALTY = 0.01  # of the logistic regression; chosen on validation videos, docs/results.md
 _LEAST_STD = 1e-4  # of a mean over positions: less is rounding
 
 
@@ -26,12 +32,14 @@ class ClassifierConfig:
     encoder: the config of the autoencoder whose encoder this is, or could be.
     memory:  False judges every frame alone, by the same network that forgets after each: the single-frame baseline.
     dropout: fraction of the inputs and of the hidden states that the head misses in training.
+    summary: whether the class scores of a `Summary` are added to those of every step.
     """
 
     encoder: ModelConfig
     class_names: tuple[str, ...]
     memory: bool = True
     dropout: float = 0.0
+    summary: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -39,6 +47,55 @@ class ClassifierConfig:
             raise ValueError(f"classes {self.class_names}: expected at least two different ones")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}: expected 0 or more and less than 1")
+
+
+class Summary(nn.Module):
+    """Logistic regression on mean and deviation over time of what an encoder reads: it knows no order and no network.
+
+    Both are standardised by many clips (`start_from`), of which few need labels (`fit`): of few clips alone deviations
+    are too uncertain (docs/results.md).
+    """
+
+    def __init__(self, encoder: ModelConfig, classes: int) -> None:
+        super().__init__()
+        size = 2 * math.prod(encoder.frame_shape)
+        for name, value in (("mean", torch.zeros(size)), ("std", torch.ones(size))):
+            self.register_buffer(name, value)
+        self.register_buffer("weight", torch.zeros(classes, size))
+        self.register_buffer("bias", torch.zeros(classes))
+        self.mean: Tensor
+        self.std: Tensor
+        self.weight: Tensor
+        self.bias: Tensor
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Logits (B, classes) of what `Encoder.to_vectors` makes of clips."""
+        return functional.linear((_over_time(vectors) - self.mean) / self.std, self.weight, self.bias)
+
+    @torch.no_grad()
+    def start_from(self, vectors: Tensor) -> None:
+        """Standardise by these clips, as for `forward`, whatever is in them."""
+        std, mean = torch.std_mean(_over_time(vectors), dim=0, correction=0)
+        self.mean.copy_(mean)
+        self.std.copy_(std.where(std > _LEAST_STD, 1))
+
+    @torch.no_grad()
+    def fit(self, vectors: Tensor, labels: Tensor) -> None:
+        """Learn from clips as for `forward`, and the class of each, (B,) from 0 to classes - 1, all of which occur."""
+        features = _over_time(vectors)
+        model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=1000)
+        model.fit(((features - self.mean) / self.std).cpu().numpy(), labels.cpu().numpy())
+        weight, bias = model.coef_, model.intercept_
+        if len(weight) < len(self.weight):  # of two classes, scikit-learn has the second one's alone
+            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        self.weight.copy_(torch.from_numpy(weight))
+        self.bias.copy_(torch.from_numpy(bias))
+
+
+def _over_time(vectors: Tensor) -> Tensor:
+    """Mean and deviation of each value of (B, T, ...), one behind the other: (B, 2 * values)."""
+    std, mean = torch.std_mean(vectors, dim=1, correction=0)
+    return torch.cat([mean.flatten(1), std.flatten(1)], dim=1)
 
 
 class LSTMClassifier(nn.Module):
@@ -61,29 +118,34 @@ class LSTMClassifier(nn.Module):
         self.register_buffer("hidden_std", torch.ones(self.head.in_features))
         self.hidden_mean: Tensor
         self.hidden_std: Tensor
+        self.summary = Summary(config.encoder, len(config.class_names)) if config.summary else None
 
     @classmethod
-    def from_encoder(cls, encoder: Encoder, class_names: Sequence[str], *, dropout: float = 0.0) -> LSTMClassifier:
-        """A classifier with a copy of the encoder's weights and a fresh head, the only weights that are new.
+    def from_encoder(
+        cls, encoder: Encoder, class_names: Sequence[str], *, dropout: float = 0.0, summary: bool = False
+    ) -> LSTMClassifier:
+        """A classifier with a copy of the encoder's weights and a fresh head, the only weights that are new, and a
+        fresh `Summary` where one is asked for.
 
-        With patches, call `start_from` before training it.
+        With patches or a summary, call `start_from` before training it.
         Raises ValueError where that is not so: where the encoder lacks a weight or has one too many.
         """
-        config = ClassifierConfig(encoder.config, tuple(class_names), dropout=dropout)
+        config = ClassifierConfig(encoder.config, tuple(class_names), dropout=dropout, summary=summary)
         with random_numbers_of(0, torch.device("cpu")):  # fresh weights would take some from others
             classifier = cls(config)
         weights = {f"encoder.{name}": weight for name, weight in encoder.state_dict().items()}
         missing, unexpected = classifier.load_state_dict(weights, strict=False)
-        if set(missing) != _NEW_WEIGHTS or unexpected:
+        new = _NEW_WEIGHTS | (_OF_SUMMARY if summary else set())
+        if set(missing) != new or unexpected:
             raise ValueError(
                 f"found {sorted(missing)} missing and {unexpected} left over; expected that only"
-                f" {sorted(_NEW_WEIGHTS)} are new: the encoder is not one of this package's"
+                f" {sorted(new)} are new: the encoder is not one of this package's"
             )
         return classifier
 
     @torch.no_grad()
     def start_from(self, clips: Tensor) -> None:
-        """Fit a new head to the scale of what it reads, of clips as for `Encoder.to_vectors`; labels do not matter.
+        """Fit what is new to the scale of what it reads, of clips as for `Encoder.to_vectors`; labels do not matter.
 
         Hidden states of whole frames have about the same scale, and stay as they are.
         """
@@ -91,12 +153,15 @@ class LSTMClassifier(nn.Module):
             std, mean = torch.std_mean(self._hidden(self.encoder.to_vectors(clips)), dim=(0, 1))  # (hidden_size,) each
             self.hidden_mean.copy_(mean)
             self.hidden_std.copy_(std.clamp(min=_LEAST_STD))
+        if self.summary is not None:
+            self.summary.start_from(self.encoder.to_vectors(clips))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Logits (B, T, classes) of what `Encoder.to_vectors` makes of clips."""
         mask = self.dropout(torch.ones_like(vectors[:, :1]))  # the same inputs are missing at every step of a clip
         hidden = (self._hidden(vectors * mask) - self.hidden_mean) / self.hidden_std
-        return self.head(self.dropout(hidden))
+        logits: Tensor = self.head(self.dropout(hidden))
+        return logits if self.summary is None else logits + self.summary(vectors)[:, None]
 
     def _hidden(self, vectors: Tensor) -> Tensor:
         """The hidden states at every step, (B, T, hidden_size); with patches their means over the positions."""

@@ -44,6 +44,8 @@ class ModelConfig:
                  layer of so many units, from which each decoder's first state is made.
     repeat_code: decoders start from zeros and read the code at every step instead.
     variational: the code is drawn from a Gaussian in training (Kingma and Welling, 2014); its mean otherwise.
+    residual:    a future decoder keeps a share of every value of the last input frame or, where it is conditional, of
+                 the frame before, and adds to it; for linear outputs of cell `lstm` (`conv` has `motion.py`).
     output:      `logistic` units with cross-entropy, or `linear` with squared error of standardised channels.
     """
 
@@ -56,7 +58,7 @@ class ModelConfig:
     cell: str = flag(DENSE, "dense LSTM, or convolutional over patches (default: conv for pictures)", choices=CELLS)
     matching: bool = flag(
         False,
-        "let the encoder read how patches match the frame before (default: of conv)",
+        "let the encoder read how patches match the frame before (default: of moving digits, with conv)",
         action=argparse.BooleanOptionalAction,
     )
     hidden_size: int | tuple[int, ...] = flag(
@@ -74,6 +76,11 @@ class ModelConfig:
     code_size: int | None = flag(None, "squeeze the code (default: the whole last state)", metavar="N")
     repeat_code: bool = flag(False, "decoders read the code at every step")
     variational: bool = flag(False, "draw the code from a Gaussian, see --beta")
+    residual: bool = flag(
+        False,
+        "predict what is kept of the last frame and what is added (default: of percepts)",
+        action=argparse.BooleanOptionalAction,
+    )
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -97,6 +104,8 @@ class ModelConfig:
             raise ValueError("matching is for convolutional LSTMs: use --cell conv, or --no-matching")
         if self.output not in LOSS_NAMES:
             raise ValueError(f"output {self.output!r}: expected one of {', '.join(LOSS_NAMES)}")
+        if self.residual and (self.output != LINEAR or self.cell == CONVOLUTIONAL):
+            raise ValueError("a residual decoder needs linear outputs and cell lstm: leave out --residual")
         for name in ("input_frames", "future_frames", "layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
@@ -167,7 +176,7 @@ class ModelConfig:
 # Unless a preset is asked for, pictures get `conv` and features `dense`, both chosen in docs/results.md; the others are
 # the paper's sizes (its section 4.1).
 PRESETS: dict[str, dict[str, Any]] = {
-    "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "hidden_size": 64, "layers": 1, "matching": True},
+    "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "hidden_size": 64, "layers": 1},
     "dense": {"hidden_size": 512, "layers": 1},
     "paper": {"hidden_size": 2048, "layers": 1},
     "paper-2layer": {"hidden_size": 2048, "layers": 2},
@@ -326,9 +335,8 @@ def from_json(cls: type[Config], values: dict[str, Any], source: str) -> Config:
 
 
 def _in_words(preset: dict[str, Any]) -> str:
-    """`--hidden-size 512 --layers 1 --matching`"""
-    flags = {f"--{name.replace('_', '-')}": value for name, value in preset.items()}
-    return " ".join(flag if value is True else f"{flag} {value}" for flag, value in flags.items())
+    """`--hidden-size 512 --layers 1`"""
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in preset.items())
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:

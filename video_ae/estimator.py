@@ -16,13 +16,15 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
-from .anomaly import choose_source, present, step_errors, step_scores
+from .anomaly import choose_source, present, spread_scores, step_errors, step_scores
 from .callbacks import EarlyStopping
 from .centring import find_offsets, to_float32
 from .clips import SequenceClips, hold_out_ends, hold_out_sequences, warn_of_holes, whole, windows
 from .config import DECODERS, FUTURE, LINEAR, RECONSTRUCTION, ModelConfig, TrainConfig
 from .distributed import Ranks
 from .models import LSTMAutoencoder
+from .outliers import clip_outliers
+from .periods import AUTO, choose_window
 from .restored import random_numbers_of
 from .series_input import ROWS, Labels, Sequences, named, read_sequences, sign_of_one_series
 from .training import train
@@ -44,7 +46,9 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
       - a list or dictionary of N arrays (T_i, F) or (T_i,), of different lengths;
       - with `window`, a long series (T, F) or (T,), or a list, dictionary or array (N, T, F) of such: sequences are its
         windows, one every `stride` steps, the last one at the series' end. The encoder reads `window` steps of each;
-        where `fit` and `score_samples` need what follows, windows are `future_steps` longer.
+        where `fit` and `score_samples` need what follows, windows are `future_steps` longer. `window="auto"` takes as
+        many steps as whole periods of the series in `fit` last, at least 100, or 100 where these have no period (see
+        `choose_window`).
     Arrays may be DataFrames, whose features are put in the order that they had in `fit` by their names; the columns of
     (N, T) are steps and have to be in order. Windows do not cross holes in the times or numbers of an index: a distance
     of more than 1.5 times the median where nine of ten are within 1.1 of it, or else of more than 5 times the 0.9
@@ -54,8 +58,9 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     dictionary they are a list or dictionary, an array per series. Without, codes, forecasts and scores of N sequences
     are (N, ...), and what has a value per step is in the form of `X`.
 
-    Features are standardised by what `fit` sees, and everything that comes out is in the units of `X`: float32, or
-    float64 where a feature is far from zero beside its standard deviation, so that float32 would not hold it.
+    Features are standardised by what `fit` sees, in which values far outside the quartiles count as the nearest ones
+    that are not (see `clip_outliers`). Everything that comes out is in the units of `X`: float32, or float64 where a
+    feature is far from zero beside its standard deviation, so that float32 would not hold it.
 
     Parameters
     ----------
@@ -82,6 +87,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     model_: the `LSTMAutoencoder`; `model_.save_pretrained(folder)` keeps it.
     loss_curve_, validation_curve_: squared error per step, in standardised units, after every pass.
     n_iter_: passes that were made. n_features_in_: columns of X (of sequences: F). n_steps_: of the longest sequence.
+    window_: steps that the encoder reads of each window; None where sequences are read whole.
     feature_names_in_: names of the columns of X, where they have names.
     offsets_: (F,), what is taken away from X, in float64, before `model_` sees it: about the mean of features that
         float32 would not hold otherwise, such as those more than 100 standard deviations from zero, 0 of others.
@@ -97,7 +103,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         repeat_code: bool = False,
         conditional: bool = False,
         beta: float | None = None,
-        window: int | None = None,
+        window: int | str | None = None,
         stride: int = 1,
         noise: float = 0.0,
         drop_frames: float = 0.0,
@@ -144,6 +150,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         """
         self._check_parameters()
         given = self._read(X, reset=True)
+        self.window_ = choose_window(given, self._follow()) if isinstance(self.window, str) else self.window
+        self.n_steps_ = self.window_ or int(given.lengths.max())
         self.offsets_, self._constant = find_offsets(given)
         clips = self._clips(given, with_future=True)
         random = check_random_state(self.random_state)
@@ -153,7 +161,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         training = self._training(model_config, len(learnt), seed)
         with random_numbers_of(seed, torch.device("cpu")):
             model = LSTMAutoencoder(model_config)
-        model.start_from(learnt.covered()[None, :, :, None, None], least_std=0.0)
+        scaled = torch.from_numpy(clip_outliers(learnt.covered().numpy()))
+        model.start_from(scaled[None, :, :, None, None], least_std=0.0)
         self.model_ = model.to(self.device)
         try:
             self._train(learnt, validation, training)
@@ -189,7 +198,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         def rebuild(batch: Tensor, lengths: Tensor) -> Floats:
             return self._as_in_fit(self.model_.reconstruct(batch, lengths))
 
-        if self.window is not None:
+        if self.window_ is not None:
             return self._of_clips(X, rebuild)
         given = self._read(X)
         clips = self._clips(given)
@@ -213,24 +222,29 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         """
         given = self._read(X)
         clips = self._clips(given, with_future=True)
-        return self._per_sequence(given, clips, np.concatenate([scores for scores, _ in self._scores(clips)]))
+        scores = [-torch.cat(list(errors.values()), dim=1).nanmean(dim=1).numpy() for errors, _ in self._errors(clips)]
+        return self._per_sequence(given, clips, np.concatenate(scores))
 
-    def score_steps(self, X: Any) -> Any:  # noqa: N803
+    def score_steps(self, X: Any, *, spread: bool = True) -> Any:  # noqa: N803
         """How normal each step is, in the form of `X`: (N, T), a list of (T_i,), or (T,) of one long series.
 
-        With `window`, the mean over the windows that cover a step. NaN where there is no score: without reconstruction
-        for all steps but those that are predicted, and where no window fits between two holes in the times.
+        With `window`, the error of a step is the mean over the windows that cover it, and is spread over its
+        surroundings: each window has the largest error in it, a step the mean over its windows (`spread_scores`).
+        `spread=False` leaves every step its own error, as it always is without `window`. NaN where there is no score:
+        without reconstruction for all steps but those that are predicted, and where no window fits between two holes in
+        the times.
         """
-        given = self._read(X)
-        clips = self._clips(given, with_future=True)
-        total, count = np.zeros(len(given.steps)), np.zeros(len(given.steps), np.int64)
-        for chosen, (_, scores) in zip(clips.slices(), self._scores(clips), strict=True):
-            there = ~np.isnan(scores)  # (B, T)
-            places = (clips.starts[chosen, None] + np.arange(clips.longest))[there]
-            np.add.at(total, places, scores[there])
-            np.add.at(count, places, 1)
-        mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-        return given.as_given(mean.astype(np.float32))
+        errors, given = self._of_steps(X, spread=spread, per_feature=False)
+        return given.as_given(-errors[:, 0])
+
+    def score_features(self, X: Any, *, spread: bool = True) -> Any:  # noqa: N803
+        """How normal each feature of each step is, in the form of `X`: (N, T, F), a list of (T_i, F), or (T, F).
+
+        Minus the squared error of the feature alone, in standardised units, spread as those of `score_steps` are:
+        which sensors make a step anomalous. With `spread=False` the mean over the features is what `score_steps` has.
+        """
+        errors, given = self._of_steps(X, spread=spread, per_feature=True)
+        return given.as_given(-errors)
 
     def score(self, X: Any, y: None = None) -> float:  # noqa: N803
         """The mean of `score_samples`, of all sequences or windows: higher is better."""
@@ -250,7 +264,9 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         if self.objective not in OBJECTIVES:
             raise ValueError(f"objective {self.objective!r}: expected one of {', '.join(OBJECTIVES)}")
         least = {"stride": 1, "max_iter": 1, "batch_size": 1, "n_iter_no_change": 1}
-        least |= {"window": 1} if self.window is not None else {}
+        if isinstance(self.window, str) and self.window != AUTO:
+            raise ValueError(f"window is {self.window!r}: expected a whole number, {AUTO!r} or None")
+        least |= {"window": 1} if self.window not in (None, AUTO) else {}
         least |= {"code_size": 1} if self.code_size is not None else {}
         least |= {"future_steps": 1} if FUTURE in OBJECTIVES[self.objective] else {}
         for name, smallest in least.items():
@@ -266,7 +282,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     def _model_config(self, clips: SequenceClips) -> ModelConfig:
         """The model for the clips. Warns where its code compresses nothing."""
         decoders, features = OBJECTIVES[self.objective], clips.steps.shape[1]
-        future_steps = self.future_steps if FUTURE in decoders else 0
+        future_steps = self._follow()
         config = ModelConfig(
             frame_shape=(features, 1, 1),
             input_frames=clips.longest - future_steps,
@@ -326,14 +342,31 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         self.validation_curve_ = [row["validation_loss"] for row in record.rows if "validation" in row]
         self.n_iter_ = len(self.loss_curve_)
 
-    def _scores(self, clips: SequenceClips) -> Iterator[tuple[Floats, Floats]]:
-        """Batch by batch the scores of clips (B,), and those of every step (B, T), NaN after each end."""
-        future_frames = self.model_.config.future_frames if FUTURE in self.model_.decoders else 0
-        source = choose_source(None, self.model_.config.decoders)
+    def _errors(self, clips: SequenceClips, *, per_feature: bool = False) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Batch by batch the `step_errors` of clips, and which of their steps are there, (B, T)."""
+        follow = self.model_.config.future_frames if FUTURE in self.model_.decoders else 0
         for batch in clips.batches():
-            errors = step_errors(self.model_, batch, future_frames=future_frames)
-            of_clips = torch.cat(list(errors.values()), dim=1).nanmean(dim=1)
-            yield -of_clips.numpy(), -step_scores(errors, present(batch), source).numpy()
+            yield step_errors(self.model_, batch, future_frames=follow, per_feature=per_feature), present(batch)
+
+    def _of_steps(self, X: Any, *, spread: bool, per_feature: bool) -> tuple[Floats, Sequences]:  # noqa: N803
+        """The errors of every step of `X`, (S, 1), or (S, F) of every feature, float32; and the sequences in `X`."""
+        given = self._read(X)
+        clips = self._clips(given, with_future=True)
+        source = choose_source(None, self.model_.config.decoders)
+        total = np.zeros((len(given.steps), given.steps.shape[1] if per_feature else 1))
+        count = np.zeros((len(given.steps), 1), np.int64)
+        for chosen, judged in zip(clips.slices(), self._errors(clips, per_feature=per_feature), strict=True):
+            scores = step_scores(*judged, source).numpy()
+            scores = scores.reshape(*scores.shape[:2], -1)  # (B, T, F or 1)
+            there = ~np.isnan(scores[:, :, 0])
+            places = (clips.starts[chosen, None] + np.arange(clips.longest))[there]
+            np.add.at(total, places, scores[there])
+            np.add.at(count, places, 1)
+        errors = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        if spread and self.window_ is not None:
+            begins = [start + first for index, start in enumerate(given.starts) for first, _ in given.stretches(index)]
+            errors = np.concatenate([spread_scores(part, clips.longest) for part in np.split(errors, begins[1:])])
+        return errors.astype(np.float32), given
 
     def _of_clips(self, X: Any, function: Callable[[Tensor, Tensor], Floats]) -> Any:  # noqa: N803
         """What `function` makes of frames (B, T, F, 1, 1) and their lengths (B,), for all sequences of `X`."""
@@ -354,7 +387,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
 
     def _per_sequence(self, given: Sequences, clips: SequenceClips, values: Floats) -> Any:
         """What there is of every clip, (N, ...); with `window`, apart for the series that these are of."""
-        if self.window is None:
+        if self.window_ is None:
             return values
         counts = np.bincount(clips.sequence, minlength=len(given))
         return given.per_sequence(np.split(values, counts.cumsum()[:-1]))
@@ -378,7 +411,6 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             validate_data(self, given.example, skip_check_array=True)
             self._rows: bool = given.form == ROWS
             self._labels: Labels | None = given.labels
-            self.n_steps_ = self.window or int(given.lengths.max())
             if self._rows and (sign := sign_of_one_series(X, given)):
                 warnings.warn(
                     f"{len(given)} rows are read as {len(given)} sequences of {given.width} steps of one feature, but"
@@ -405,23 +437,29 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
 
     def _clips(self, given: Sequences, *, with_future: bool = False) -> SequenceClips:
         """The sequences, or their windows, `with_future` with what follows these."""
-        follow = self.future_steps if with_future and FUTURE in OBJECTIVES[self.objective] else 0
-        if self.window is None and given.lengths.min() <= follow:
+        follow = self._follow() if with_future else 0
+        if self.window_ is None and given.lengths.min() <= follow:
             shortest = int(given.lengths.argmin())
             raise ValueError(
                 f"{given.name(shortest)}: found a sequence of {given.lengths[shortest]} steps (a row's n_features ="
                 f" {given.lengths[shortest]}), expected at least {follow + 1}: one to read before the {follow} to"
                 " predict"
             )
-        warn_of_holes(given, None if self.window is None else self.window + follow)
+        warn_of_holes(given, None if self.window_ is None else self.window_ + follow)
         steps = to_float32(given, self.offsets_, self._constant)
-        return whole(given, steps) if self.window is None else windows(given, steps, self.window + follow, self.stride)
+        if self.window_ is None:
+            return whole(given, steps)
+        return windows(given, steps, self.window_ + follow, self.stride)
+
+    def _follow(self) -> int:
+        """How many steps are predicted of every sequence."""
+        return self.future_steps if FUTURE in OBJECTIVES[self.objective] else 0
 
     def _divide(self, clips: SequenceClips, random: np.random.RandomState) -> tuple[SequenceClips, SequenceClips]:
-        """SequenceClips to learn from, and clips to stop by, which share no step with them."""
+        """Clips to learn from, and clips to stop by, which share no step with them."""
         if not self.early_stopping:
             return clips, clips.of(np.arange(0))
-        if self.window is None or self.validation_fraction * (clips.sequence[-1] + 1) >= 1:
+        if self.window_ is None or self.validation_fraction * (clips.sequence[-1] + 1) >= 1:
             train, validation = hold_out_sequences(clips, self.validation_fraction, random)
         else:
             train, validation = hold_out_ends(clips, self.validation_fraction)

@@ -52,3 +52,16 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def free_place(out: Path, *suffixes: str) -> Path:
+    """`out`, for a file that is not there yet, in a folder that is there afterwards.
+
+    Raises ValueError for another suffix than one of `suffixes`, FileExistsError where something has that name.
+    """
+    if out.suffix not in suffixes:
+        raise ValueError(f"--out {out}: expected a file with the suffix {' or '.join(suffixes)}")
+    if out.exists():
+        raise FileExistsError(f"{out}: exists already; choose another name for --out, or delete it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return out

@@ -180,6 +180,10 @@ class Decoder(nn.Module):
             self.shape = nn.Sequential(_Convolution(sizes[-1], width, config.kernel_size, padding="same"), nn.SiLU())
             self.motion = None if reverse else Motion(width, config)
         self.readout = nn.Linear(width, config.vector_size)
+        self.keep: nn.Linear | None = None
+        if config.residual and not reverse:
+            self.keep = nn.Linear(width, config.vector_size)
+            nn.init.zeros_(self.keep.bias)
 
     def forward(
         self,
@@ -194,7 +198,8 @@ class Decoder(nn.Module):
 
         states:      the encoder's last state of every layer; not read where decoders start from the code alone.
         code:        (B, ..., code_size), of `Encoder.code`, sampled where the model is variational.
-        first_input: (B, ..., D), what a conditional decoder reads before its first step, and what motion starts from.
+        first_input: (B, ..., D), what a conditional decoder reads before its first step, what motion starts from, and
+                     what a residual decoder keeps a share of.
         teacher:     the true vectors (B, steps, ..., D) for teacher forcing; None lets a conditional decoder run free.
         lengths:     (B,), how many of the steps each sequence has; None: all of them.
         """
@@ -208,14 +213,16 @@ class Decoder(nn.Module):
             before = torch.cat([before, targets[:-1]])
             hidden, _ = self.lstm(self._beside_code(before, code), states, steps, lengths)
         else:
-            hidden = self._run_free(states, code, first_input, steps)
+            hidden, before = self._run_free(states, code, first_input, steps)
         outputs = self._emit(self._turned(hidden, lengths), before)  # (T, B, ..., D)
         return clear_padding(outputs.transpose(0, 1), lengths)
 
     def _emit(self, hidden: Tensor, before: Tensor) -> Tensor:
-        """Outputs (T, B, ..., D) of hidden states (T, B, ..., hidden_size) and what `Motion` reads of the past."""
+        """Outputs (T, B, ..., D) of hidden states (T, B, ..., size) and the vectors before (T or 1, B, ..., D)."""
         features = self.shape(hidden)
         content = self.readout(features)
+        if self.keep is not None:
+            return self.keep(features).float().sigmoid() * before + content
         return content if self.motion is None else self.motion(content, features, before)
 
     def _turned(self, sequences: Tensor, lengths: Tensor | None) -> Tensor:
@@ -237,14 +244,15 @@ class Decoder(nn.Module):
         """Inputs (T, B, ..., D) and, if it is repeated, the code at every step: (T, B, ..., D + code_size)."""
         return torch.cat([inputs, code.expand(len(inputs), *code.shape)], dim=-1) if self.repeat_code else inputs
 
-    def _run_free(self, states: list[State], code: Tensor, vector: Tensor, steps: int) -> Tensor:
-        """The top layer's hidden states (T, B, ..., hidden_size) where every output is the next input."""
-        hiddens = []
+    def _run_free(self, states: list[State], code: Tensor, vector: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """The top layer's hidden states (T, B, ..., size) where every output is the next input, and the inputs."""
+        hiddens, read = [], []
         for _ in range(steps):
+            read.append(vector)
             hidden, states = self.lstm(self._beside_code(vector[None], code), states, 1)
             vector = activate(self._emit(hidden, vector[None])[0], self.output)  # (B, ..., D)
             hiddens.append(hidden)
-        return torch.cat(hiddens)
+        return torch.cat(hiddens), torch.stack(read)
 
 
 class _Convolution(nn.Conv2d):
@@ -441,6 +449,7 @@ class LSTMAutoencoder(nn.Module):
     def from_pretrained(cls, folder: Path | str, *, download: bool = False) -> LSTMAutoencoder:
         """The model in `folder`: what `save_pretrained` wrote, or a run of `train.py`.
 
+        `moving-digits` is one that comes with the package: the default model after 18,832 clips of two bundled digits.
         With `download` a name that is no folder here, `user/name`, is fetched from the Hugging Face Hub.
 
         Raises FileNotFoundError where there is none, ValueError where it is damaged or of another shape.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .models import LSTMAutoencoder
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+SHIPPED = Path(__file__).parent / "shipped"  # models that come with the package, a folder each
 _CONFIG_CHECKSUM = "config_sha256"  # in the header of the weights
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -60,8 +61,9 @@ def _read_config(folder: Path) -> Any:
 
 
 def model_folder(folder: Path) -> Path:
-    """Where the model lies: `folder`, or `model` inside the folder of a run. Raises FileNotFoundError."""
-    for candidate in (folder, folder / "model"):
+    """Where the model lies: `folder`, `model` inside the folder of a run or, where that is the name of one, a model of
+    `SHIPPED`. Raises FileNotFoundError."""
+    for candidate in (folder, folder / "model", SHIPPED / folder):
         if (candidate / WEIGHTS).is_file() and (candidate / CONFIG).is_file():
             return candidate
     on_hub = "" if folder.exists() else " (a model on the Hugging Face Hub needs download=True)"

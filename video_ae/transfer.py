@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.stats import t as student_t
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional
 
 from .checkpoint import Progress
-from .classifier import ClassifierConfig, LSTMClassifier
+from .classifier import ClassifierConfig, LSTMClassifier, Summary
 from .config import FineTuning, ModelConfig, TrainConfig
 from .datasets.labelled import LabelledVideos
 from .datasets.own import as_clips
@@ -92,6 +91,8 @@ def _train(
     seed: int,
     device: torch.device,
 ) -> None:
+    if classifier.summary is not None:
+        classifier.summary.fit(*_labelled_vectors(classifier.encoder, data, chosen))
     clips = np.flatnonzero(np.isin(data.videos, chosen))
     encoder = list(classifier.encoder.parameters())
     learning = [parameter for parameter in encoder if parameter.requires_grad]
@@ -149,7 +150,7 @@ ARMS = {
     "scratch": "the same LSTM from scratch",
     "frozen": "the learned encoder as it is, a new head",
     "single_frame": "the same network from scratch, every frame alone",
-    "linear": "logistic regression on the mean frame",
+    "linear": "logistic regression on mean and deviation over time",
 }
 
 
@@ -211,7 +212,10 @@ def train_arm(
 ) -> Judge:
     """An arm of the comparison trained on the videos `chosen`: what maps clips to class scores."""
     if arm == "linear":
-        return _linear_on_the_mean_frame(encoder, train, chosen)
+        summary = Summary(encoder.config, len(train.class_names)).to(encoder.mean.device)
+        summary.start_from(encoder.to_vectors(_any_clips(train, seed).to(encoder.mean.device)))
+        summary.fit(*_labelled_vectors(encoder, train, chosen))
+        return lambda clips: summary(encoder.to_vectors(clips.to(encoder.mean.device))).softmax(dim=1)
     if arm == "frozen":
         recipe = dataclasses.replace(recipe, frozen=1.0)
     elif arm in ("scratch", "single_frame"):  # there is nothing to be careful with in a fresh encoder
@@ -234,12 +238,14 @@ def fewest_videos(data: LabelledVideos) -> int:
 
 def build(arm: str, encoder: Encoder, train: LabelledVideos, recipe: FineTuning, *, seed: int) -> LSTMClassifier:
     """The classifier of an arm before its first step: from `encoder`, or fresh and fitted to the scale of the data."""
-    sample = np.random.default_rng(seed).permutation(len(train.videos))[:_SCALE_CLIPS]
-    clips = train.clips.__getitems__(sample.tolist())
+    clips = _any_clips(train, seed)
+    summary = encoder.config.features and arm != "single_frame"
     if arm in ("encoder_init", "frozen"):
-        classifier = LSTMClassifier.from_encoder(encoder, train.class_names, dropout=recipe.dropout)
+        classifier = LSTMClassifier.from_encoder(encoder, train.class_names, dropout=recipe.dropout, summary=summary)
     else:
-        config = ClassifierConfig(encoder.config, train.class_names, arm != "single_frame", recipe.dropout)
+        config = ClassifierConfig(
+            encoder.config, train.class_names, arm != "single_frame", recipe.dropout, summary=summary
+        )
         with random_numbers_of(seed, torch.device("cpu")):
             classifier = LSTMClassifier(config)
         classifier.encoder.start_from(clips)
@@ -271,14 +277,14 @@ def verdicts(curve: Sequence[dict[str, Any]], test_videos: int) -> list[str]:
     return sentences
 
 
-def _linear_on_the_mean_frame(encoder: Encoder, train: LabelledVideos, chosen: Labels) -> Judge:
-    """Logistic regression on what the LSTM reads, averaged over time: it knows no order and no network."""
+def _any_clips(data: LabelledVideos, seed: int) -> Tensor:
+    """Clips that set a scale; their labels do not matter."""
+    sample = np.random.default_rng(seed).permutation(len(data.videos))[:_SCALE_CLIPS]
+    return data.clips.__getitems__(sample.tolist())
 
-    def mean_frames(clips: Tensor) -> npt.NDArray[np.float32]:
-        means = encoder.to_vectors(clips.to(encoder.mean.device)).mean(dim=1).flatten(1).cpu().numpy()
-        return means / np.linalg.norm(means, axis=1, keepdims=True).clip(min=1e-6)
 
-    clips = np.flatnonzero(np.isin(train.videos, chosen))
-    model = LogisticRegression(C=10.0, max_iter=1000)
-    model.fit(mean_frames(train.clips.__getitems__(clips.tolist())), train.labels[train.videos[clips]])
-    return lambda batch: torch.from_numpy(model.predict_proba(mean_frames(batch)))
+def _labelled_vectors(encoder: Encoder, data: LabelledVideos, chosen: Labels) -> tuple[Tensor, Tensor]:
+    """What `encoder` reads of all clips of the videos `chosen`, and their classes (B,)."""
+    clips = np.flatnonzero(np.isin(data.videos, chosen))
+    vectors = encoder.to_vectors(data.clips.__getitems__(clips.tolist()).to(encoder.mean.device))
+    return vectors, torch.from_numpy(data.labels[data.videos[clips]])

@@ -69,7 +69,7 @@ def _open_model(path: Path) -> None:
 
 
 def _open_network(path: Path) -> None:
-    from video_ae.datasets.percepts import load_network
+    from video_ae.datasets.image_networks import load_network
 
     load_network("resnet50", path)
 

@@ -8,6 +8,8 @@ python evaluate.py runs/demo --tasks classify --labels direction     # accuracy 
 python evaluate.py runs/demo --tasks probe                           # what the code contains without fine-tuning
 python evaluate.py runs/demo --tasks export                          # ONNX files, checked against PyTorch
 python evaluate.py runs/series --tasks encode --data-dir series.csv --out codes.npz
+python evaluate.py runs/videos --tasks label --data-dir NEW --out labels.csv  # classes of new videos
+python evaluate.py runs/videos --data-dir mine.mp4 --out future.gif  # what follows the end of this one
 python evaluate.py runs/one_digit --tasks anomaly --num-digits 2 --all-odd  # what is odd, and when
 python evaluate.py --compare runs/one runs/other                     # which pretraining
 torchrun --nproc-per-node 8 evaluate.py runs/demo                    # predict alone, on eight GPUs, docs/scale.md
@@ -40,7 +42,20 @@ if TYPE_CHECKING:
     from ..distributed import Ranks
 
 # Modules of `tasks`, each with `run(opened, arguments)`.
-TASKS = ("predict", "rollout", "ood", "features", "classify", "probe", "anomaly", "encode", "architecture", "export")
+TASKS = (
+    "predict",
+    "rollout",
+    "ood",
+    "features",
+    "classify",
+    "label",
+    "probe",
+    "anomaly",
+    "encode",
+    "architecture",
+    "export",
+)
+_OUT = {"encode": "codes.npz", "label": "labels.csv"}  # tasks that need `--out`
 _OF_WEIGHTS = {"features", "architecture"}  # tasks that open no data
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
@@ -48,8 +63,12 @@ _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     "future_frames": {"predict"},
     "rollout_steps": {"rollout"},
     "labels": {"classify", "probe"},
-    "out": {"encode"},
-    **{name: {"anomaly"} for name in ("quantile", "source", "labels_file", "all_odd", "per_series")},
+    "out": {"predict", *_OUT},
+    "unknown_below": {"label"},
+    **{
+        name: {"anomaly"}
+        for name in ("quantile", "source", "labels_file", "all_odd", "per_series", "no_spread", "threshold")
+    },
     **{name: {"classify"} for name in ("labels_per_class", "num_seeds", "two_stream", *_RECIPE)},
 }
 _STANDARD = {"labels": DIGIT_LABELS[0], "num_seeds": SEEDS, "seed": 0}  # these values change nothing
@@ -60,7 +79,7 @@ _UNNAMED = ("download", "out", "two_stream", "labels_file")  # flags that folder
 
 def _add_task_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that only some of the tasks read, see `_TASKS_OF_FLAG`."""
-    group = parser.add_argument_group("classify and probe")
+    group = parser.add_argument_group("classify, label and probe")
     group.add_argument(
         "--labels", choices=DIGIT_LABELS, help="what moving digits are classified by (default: identity)"
     )
@@ -77,6 +96,9 @@ def _add_task_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--two-stream", type=Path, metavar="RUN", help="average the scores with this run's, classified before"
     )
+    group.add_argument(
+        "--unknown-below", type=float, metavar="P", help="of label: a video whose best score is lower is unknown"
+    )
     group = parser.add_argument_group("anomaly")
     group.add_argument(
         "--source", choices=("reconstruction", "future", "both"), help="of the scores (default: all there are)"
@@ -84,7 +106,15 @@ def _add_task_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--quantile", type=float, metavar="Q", help="of the scores of normal data, the threshold (default: 0.99)"
     )
+    group.add_argument(
+        "--threshold",
+        choices=("quantile", "peaks"),
+        help="the quantile of the normal scores themselves (default), or of the distribution that fits their tail",
+    )
     group.add_argument("--per-series", action="store_true", default=None, help="a threshold for each series or video")
+    group.add_argument(
+        "--no-spread", action="store_true", default=None, help="each step's own error, not the surroundings' as well"
+    )
     group.add_argument("--labels-file", type=Path, metavar="FILE.csv", help="id, label (1: odd), perhaps step: curves")
     group.add_argument(
         "--all-odd", action="store_true", default=None, help="all clips of the data named here are odd: curves"
@@ -127,7 +157,13 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         help="(default: RUN/evaluation, or a folder in it that is named after what the flags change about the task;"
         " runs/compare-<time>)",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.npz", help="where encode writes codes and ids")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="where encode writes codes and ids (.npz), label a table (.csv), predict the future of one video (.gif,"
+        " .mp4, .npy)",
+    )
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     _add_task_flags(parser)
     add_fine_tuning_flags(parser)
@@ -138,8 +174,11 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     if arguments.compare and (arguments.tasks or arguments.two_stream):
         parser.error("--compare predicts and classifies with every run: leave out --tasks and --two-stream")
     arguments.tasks = arguments.tasks or (["predict", "classify"] if arguments.compare else ["predict"])
-    if "encode" in arguments.tasks and arguments.out is None:
-        parser.error("say where the codes go: --out FILE.npz")
+    for task in arguments.tasks:
+        if task in _OUT and arguments.out is None:
+            parser.error(f"--tasks {task} needs a file to write: --out {_OUT[task]}")
+    if arguments.out is not None and arguments.tasks != ["predict"] and len(_OUT.keys() & arguments.tasks) != 1:
+        parser.error(f"--out is the file of one task: of {', '.join(_OUT)}, or of predict alone")
     for name, tasks in _TASKS_OF_FLAG.items():
         if vars(arguments).get(name) is not None and not tasks & set(arguments.tasks):
             flag = "--" + name.replace("_", "-")

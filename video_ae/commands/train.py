@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import (
     BUDGET,
+    CONVOLUTIONAL,
     DENSE,
     FUTURE,
     LINEAR,
@@ -101,7 +102,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 def configure(given: dict[str, Any]) -> tuple[ModelConfig, DataConfig, TrainConfig]:
     """The configs of a new run. Raises ValueError for choices that do not fit together or are out of range."""
     data = DataConfig().changed_by(given)
-    suitable = dict(data.source.model)
+    suitable = dict(data.source.model_for(data))
     lengths: dict[str, Any] = {
         name: given[name] for name in ("decoders", "input_frames", "future_frames") if name in given
     }
@@ -114,6 +115,8 @@ def configure(given: dict[str, Any]) -> tuple[ModelConfig, DataConfig, TrainConf
         suitable = suitable | {"input_frames": frames - future}
     channels, height, width = data.open("train", frames, shortest=future + 1)[0].shape[1:]
     preset = choose_preset(given, height, width)
+    if given.get("cell", preset.get("cell")) == CONVOLUTIONAL:
+        suitable |= data.source.convolutional
     model = change_model(ModelConfig(frame_shape=(channels, height, width), **suitable | preset), given)
     if model.features and model.output != LINEAR:
         raise ValueError(f"--output {model.output} is for pictures, from 0 to 1: {data.dataset} need linear outputs")

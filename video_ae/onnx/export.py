@@ -290,13 +290,15 @@ def _run_free(
 
 
 def _emit(graph: Graph, decoder: Decoder, hidden: str, before: str, grid: Grid) -> str:
-    """The output units, (T, B', D), of hidden states (T, B', hidden); motion starts from `before` (1, B', D)."""
+    """The output units, (T, B', D), of hidden states (T, B', hidden), and of what is before them, (1, B', D)."""
     if isinstance(decoder.shape, nn.Sequential):
         between, _ = decoder.shape
         assert isinstance(between, nn.Conv2d)
         made = convolution(graph, hidden, between.weight, grid, between.bias)
         hidden = graph.Mul(made, graph.Sigmoid(made))  # SiLU
     outputs = linear(graph, hidden, decoder.readout)
+    if decoder.keep is not None:
+        return graph.Add(graph.Mul(graph.Sigmoid(linear(graph, hidden, decoder.keep)), before), outputs)
     if decoder.output == LOGISTIC:
         outputs = graph.Sigmoid(outputs)
     return outputs if decoder.motion is None else motion(graph, decoder.motion, outputs, hidden, before, grid)

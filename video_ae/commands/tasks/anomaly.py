@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 from ...anomaly import (
     QUANTILE,
+    THRESHOLDS,
     Scorer,
     Scores,
     Thresholds,
@@ -26,10 +28,12 @@ from ...anomaly import (
     join_scores,
     moved_constants,
     present,
+    spread_scores,
 )
 from ...config import FUTURE
 from ...datasets.clips import Clips
 from ...datasets.config import DataConfig
+from ...datasets.times import Clock
 from ...evaluation import predict_clips
 from ...files import write_json
 from ...results import replace_results
@@ -39,6 +43,7 @@ from .opened import GENERATED_CLIPS, Opened, batches
 _DRAWN = 4
 _FEW = 30  # normal clips, whose steps go up and down together
 _NORMAL = "normal/"  # before the ids of clips of the training data that stand beside anomalous ones
+_CONTRIBUTE = 3  # features that are named
 _NAMED = 9  # series in a message
 _NUMBERS = ("roc_auc", "average_precision", "odd", "count")
 
@@ -54,11 +59,31 @@ class Place(NamedTuple):
 
 
 class Series(NamedTuple):
-    """The scored steps of one sequence; windows that overlap have one score per step, their mean."""
+    """The scored steps of one sequence, of which each has the mean over the windows that cover it, spread over its
+    surroundings where sequences are cut into windows."""
 
     id: str
     steps: npt.NDArray[np.int64]  # (N,), from 0
     scores: npt.NDArray[np.float64]  # (N,)
+    features: npt.NDArray[np.float64]  # (N, F), scores of the features alone; F is 0 of pictures
+
+
+class Incident(NamedTuple):
+    """Steps of a sequence, one after another, that are above their threshold: places in the arrays of its `Series`."""
+
+    series: Series
+    first: int
+    last: int
+
+    @property
+    def peak(self) -> int:
+        return self.first + int(self.series.scores[self.first : self.last + 1].argmax())
+
+    @property
+    def features(self) -> npt.NDArray[np.float64]:
+        """(F,): of the scores of the features, the mean over the steps."""
+        mean: npt.NDArray[np.float64] = self.series.features[self.first : self.last + 1].mean(axis=0)
+        return mean
 
 
 class Normal(NamedTuple):
@@ -67,13 +92,16 @@ class Normal(NamedTuple):
     scorer: Scorer
     scores: Scores
     places: list[Place]
+    features: torch.Tensor  # (N, T, F)
 
 
 class Scored(NamedTuple):
-    """Clips, their scores, and where constant features moved: the clip, its step and the channel, (M, 3)."""
+    """Clips, their scores, those of their features (N, T, F), and where constant features moved: the clip, its step and
+    the channel, (M, 3)."""
 
     scores: Scores
     places: list[Place]
+    features: torch.Tensor
     moved: npt.NDArray[np.int64]
 
 
@@ -81,6 +109,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write `anomaly.json`, tables of steps and of clips, plots and, of pictures, the oddest clips; print a summary."""
     folder = opened.folder
     quantile = check_quantile(QUANTILE if arguments.quantile is None else arguments.quantile)
+    method = arguments.threshold or THRESHOLDS[0]
     source = choose_source(arguments.source, opened.model.config.decoders)
     labels = _read_labels(arguments.labels_file) if arguments.labels_file else None
     if arguments.all_odd and (labels is not None or opened.data == opened.trained_on):
@@ -90,15 +119,18 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     clips, count = _open_clips(opened, arguments)
     normal = _fit(opened, arguments, source)
     constants = _constants(opened, arguments)
-    scores, places, moved = _score(normal.scorer, clips, count, arguments.batch_size, "clips", constants)
+    scores, places, features, moved = _score(normal.scorer, clips, count, arguments.batch_size, "clips", constants)
     anomalous = len(places)  # clips of the data to judge; of the training data are those after them
     if arguments.all_odd:
-        scores, places = _beside_normal(opened, arguments, normal.scorer, scores, places)
-    series = _lay_out(places[:anomalous], scores.steps[:anomalous])
-    beside = _lay_out(places[anomalous:], scores.steps[anomalous:])
+        scores, places, features = _beside_normal(opened, arguments, normal.scorer, scores, places, features)
+    cut = not arguments.no_spread and len({place.id for place in places[:anomalous]}) < anomalous
+    width = scores.steps.shape[1] if cut else 1
+    series = _lay_out(places[:anomalous], scores.steps[:anomalous], features[:anomalous], width)
+    beside = _lay_out(places[anomalous:], scores.steps[anomalous:], features[anomalous:], width)
+    normal_series = _lay_out(normal.places, normal.scores.steps, normal.features, width)
     if arguments.per_series:
         _refuse_unknown(normal, [one.id for one in series + beside])
-    thresholds, lacking = _thresholds(normal, quantile, arguments.per_series)
+    thresholds, lacking = _thresholds(normal, normal_series, quantile, arguments.per_series, method)
     of_steps = thresholds["steps"].of(len(series + beside), _groups(series + beside, arguments.per_series))
     of_clips = None
     if "clips" in thresholds:
@@ -109,18 +141,30 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     elif arguments.all_odd:
         curves = {"clips": detection([int(clip < anomalous) for clip in range(len(places))], scores.sequences)}
 
-    times = opened.data.times()
+    times, names = opened.data.times(), _feature_names(opened)
     series += [one._replace(id=_NORMAL + one.id) for one in beside]
     places = places[:anomalous] + [place._replace(id=_NORMAL + place.id) for place in places[anomalous:]]
     with replace_results(folder, "anomaly") as place:
         flagged = {
             "clips_flagged": _write_clips(place / "anomaly-clips.csv", places, scores, of_clips, times),
-            "steps_flagged": _write_steps(place / "anomaly.csv", series, of_steps, times),
+            "steps_flagged": _write_steps(place / "anomaly.csv", series, of_steps, times, names),
         }
-        results = opened.facts(arguments) | {"source": source, "quantile": quantile, "split": clips.split}
+        incidents = _incidents(series, of_steps)
+        _write_incidents(place / "incidents.csv", incidents, times, names)
+        of_normal = thresholds["steps"].of(len(normal_series), _groups(normal_series, arguments.per_series))
+        results = opened.facts(arguments) | {
+            "source": source,
+            "quantile": quantile,
+            "threshold": method,
+            "split": clips.split,
+        }
         results |= {"thresholds": {level: fitted.values for level, fitted in thresholds.items()}}
         results |= {"normal_clips": len(normal.places), "clips": len(places)}
         results |= {"steps": sum(len(one.steps) for one in series)} | flagged
+        results |= {"spread": width, "incidents": len(incidents)}
+        results |= {"normal_incidents": len(_incidents(normal_series, of_normal))}
+        results |= {"normal_steps": sum(len(one.steps) for one in normal_series)}
+        results |= {"normal_days": _days(normal_series, opened.own_data.times())}
         results |= {"detection": {level: {name: curve[name] for name in _NUMBERS} for level, curve in curves.items()}}
         results |= {"levels": {name: level.tolist() for name, level in normal.scorer.levels.items()}}
         results |= {"moved_constants": _moved(opened, constants, moved, places, times)}
@@ -132,7 +176,8 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
             print(f"curves   {folder / 'anomaly-curves.png'}")
         if not opened.model.config.features:
             _draw_clips(opened, place, clips, scores.sequences[:count])
-        print(f"by step  {folder / 'anomaly.csv'}\nby clip  {folder / 'anomaly-clips.csv'}")
+        print(f"when     {folder / 'incidents.csv'}\nby step  {folder / 'anomaly.csv'}")
+        print(f"by clip  {folder / 'anomaly-clips.csv'}")
         print(f"metrics  {folder / 'anomaly.json'}")
     return results
 
@@ -168,7 +213,13 @@ def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
     indices = range(len(held_out))
     loaded = batches(held_out, indices, arguments.batch_size, "normal clips")
     scorer, scores = Scorer.fit(opened.model, loaded, source, future_frames=_predicted(opened))
-    return Normal(scorer, scores, [Place(*held_out.place(index), 0) for index in indices])
+    features = torch.cat([_features(scorer, batch) for batch in batches(held_out, indices, arguments.batch_size, "")])
+    return Normal(scorer, scores, [Place(*held_out.place(index), 0) for index in indices], features)
+
+
+def _features(scorer: Scorer, batch: torch.Tensor) -> torch.Tensor:
+    """The scores of the features of clips, (B, T, F); of pictures none."""
+    return scorer.features(batch) if scorer.model.config.features else torch.zeros(*batch.shape[:2], 0)
 
 
 def _constants(opened: Opened, arguments: argparse.Namespace) -> dict[int, float]:
@@ -180,20 +231,32 @@ def _constants(opened: Opened, arguments: argparse.Namespace) -> dict[int, float
 
 
 def _beside_normal(
-    opened: Opened, arguments: argparse.Namespace, scorer: Scorer, scores: Scores, places: list[Place]
-) -> tuple[Scores, list[Place]]:
+    opened: Opened,
+    arguments: argparse.Namespace,
+    scorer: Scorer,
+    scores: Scores,
+    places: list[Place],
+    features: torch.Tensor,
+) -> tuple[Scores, list[Place], torch.Tensor]:
     """Clips to judge and, after them, as many normal test clips."""
     clips = _open_normal(opened, arguments, "test").sample(len(places))
-    others, other_places, _ = _score(scorer, clips, len(clips), arguments.batch_size, "normal test clips", {})
-    return join_scores([scores, others]), places + other_places
+    others, other_places, more, _ = _score(scorer, clips, len(clips), arguments.batch_size, "normal test clips", {})
+    return join_scores([scores, others]), places + other_places, torch.cat([features, more])
 
 
-def _thresholds(normal: Normal, quantile: float, per_series: bool) -> tuple[dict[str, Thresholds], str]:
-    """Of `steps` and of `clips`; without the latter where there are too few for one, and then why."""
-    groups = _groups(normal.places, per_series)
-    found = {"steps": Thresholds.fit(normal.scores.steps, quantile, groups)}
+def _thresholds(
+    normal: Normal, series: Sequence[Series], quantile: float, per_series: bool, method: str
+) -> tuple[dict[str, Thresholds], str]:
+    """Of `steps` and of `clips`; without the latter where there are too few for one, and then why.
+
+    series: of the normal clips.
+    """
+    found = {
+        "steps": Thresholds.fit([one.scores for one in series], quantile, _groups(series, per_series), method=method)
+    }
     try:
-        return found | {"clips": Thresholds.fit(normal.scores.sequences, quantile, groups)}, ""
+        groups = _groups(normal.places, per_series)
+        return found | {"clips": Thresholds.fit(normal.scores.sequences, quantile, groups, method=method)}, ""
     except ValueError as error:  # there are fewer clips than steps
         return found, str(error)
 
@@ -217,15 +280,17 @@ def _listed(ids: Sequence[str]) -> str:
 def _score(scorer: Scorer, clips: Clips, count: int, batch_size: int, what: str, constants: dict[int, float]) -> Scored:
     parts: list[Scores] = []
     places: list[Place] = []
+    features = []
     moved = [np.zeros((0, 3), np.int64)]
     for batch in batches(clips, range(count), batch_size, what):
         for channel, there in moved_constants(constants, batch).items():
             clip, step = there.numpy().nonzero()
             moved.append(np.stack([clip + len(places), step, np.full_like(step, channel)], axis=1))
         parts.append(scorer(batch))
+        features.append(_features(scorer, batch))
         lengths = present(batch).sum(dim=1).tolist()
         places += [Place(*clips.place(len(places) + row), length) for row, length in enumerate(lengths)]
-    return Scored(join_scores(parts), places, np.concatenate(moved))
+    return Scored(join_scores(parts), places, torch.cat(features), np.concatenate(moved))
 
 
 def _groups(of: Sequence[Place] | Sequence[Series], per_series: bool) -> list[str] | None:
@@ -233,8 +298,9 @@ def _groups(of: Sequence[Place] | Sequence[Series], per_series: bool) -> list[st
     return [one.id for one in of] if per_series else None
 
 
-def _lay_out(places: Sequence[Place], scores: torch.Tensor) -> list[Series]:
-    """Scores of clips (B, T) to those of the steps of the sequences that the clips were cut from."""
+def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tensor, width: int) -> list[Series]:
+    """Scores of clips (B, T), and of their features (B, T, F), to those of the steps of the sequences that the clips
+    were cut from, spread by `spread_scores`."""
     rows: dict[str, list[int]] = {}
     for row, place in enumerate(places):
         rows.setdefault(place.id, []).append(row)
@@ -243,10 +309,47 @@ def _lay_out(places: Sequence[Place], scores: torch.Tensor) -> list[Series]:
         starts = np.array([places[row].start for row in chosen])
         first = starts.min()
         length = int(starts.max() - first) + scores.shape[1]
-        laid = average_windows(scores[chosen], starts - first, length)
-        steps = np.flatnonzero(~np.isnan(laid))
-        series.append(Series(name, first + steps, laid[steps]))
+        columns = torch.cat([scores[chosen, :, None], features[chosen]], dim=2).unbind(dim=2)
+        laid = np.stack([average_windows(column, starts - first, length) for column in columns], axis=1)
+        laid = spread_scores(laid, width)
+        steps = np.flatnonzero(~np.isnan(laid[:, 0]))
+        series.append(Series(name, first + steps, laid[steps, 0], laid[steps, 1:]))
     return series
+
+
+def _incidents(series: Sequence[Series], thresholds: npt.NDArray[np.float64]) -> list[Incident]:
+    """All of them, in order of the series and of time. A step without a score ends one."""
+    incidents = []
+    for one, threshold in zip(series, thresholds.tolist(), strict=True):
+        above = np.flatnonzero(one.scores > threshold)
+        runs = np.split(above, np.flatnonzero(np.diff(one.steps[above]) > 1) + 1)
+        incidents += [Incident(one, int(run[0]), int(run[-1])) for run in runs if len(run)]
+    return incidents
+
+
+def _days(series: Sequence[Series], times: Mapping[str, Clock]) -> float | None:
+    """How many days the steps of these series last, each from the first to the last; None without time stamps."""
+    if not times or any(one.id not in times for one in series):
+        return None
+    spans = [np.array([times[one.id][one.steps[end]].decode() for end in (0, -1)]) for one in series if len(one.steps)]
+    try:
+        return float(sum((np.diff(span.astype("M8[us]"))[0] / np.timedelta64(1, "D")) for span in spans))
+    except ValueError:  # numbers, whose unit nobody states
+        return None
+
+
+def _feature_names(opened: Opened) -> list[str]:
+    """Of the features of series, by their columns, or numbers without such; of pictures none."""
+    if not opened.model.config.features:
+        return []
+    return list(opened.trained_on.columns) or [str(index) for index in range(opened.model.config.frame_shape[0])]
+
+
+def _contributions(features: npt.NDArray[np.float64], names: Sequence[str]) -> str:
+    """The features (F,) that contribute most, with their shares of all, as JSON."""
+    shares = features / (features.sum() or 1.0)
+    most = np.argsort(-shares)[:_CONTRIBUTE].tolist()
+    return json.dumps({names[index]: round(float(shares[index]), 3) for index in most}, ensure_ascii=False)
 
 
 def _moved(
@@ -254,7 +357,7 @@ def _moved(
     constants: dict[int, float],
     moved: npt.NDArray[np.int64],
     places: Sequence[Place],
-    times: Mapping[str, Sequence[bytes]],
+    times: Mapping[str, Clock],
 ) -> list[dict[str, Any]]:
     """Which features were constant in training and are not here: how many steps, and the first of them."""
     columns, offsets = opened.trained_on.columns, opened.trained_on.offsets
@@ -271,7 +374,7 @@ def _moved(
     return results
 
 
-def _time(times: Mapping[str, Sequence[bytes]], name: str, step: int) -> str:
+def _time(times: Mapping[str, Clock], name: str, step: int) -> str:
     """What the file says of the time of a step; empty where it has no times."""
     return times[name][step].decode() if name in times else ""
 
@@ -329,19 +432,40 @@ def _label(labels: Labels, name: str, step: int | None) -> int:
 
 
 def _write_steps(
-    path: Path, series: Sequence[Series], thresholds: npt.NDArray[np.float64], times: Mapping[str, Sequence[bytes]]
+    path: Path,
+    series: Sequence[Series],
+    thresholds: npt.NDArray[np.float64],
+    times: Mapping[str, Clock],
+    names: Sequence[str],
 ) -> int:
     """A row per step, with its time where the data have times; returns how many are above their threshold."""
     flagged = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("id", "step", *(["time"] if times else []), "score", "threshold", "flagged"))
+        head = ("id", "step", *(["time"] if times else []), "score", "threshold", "flagged")
+        writer.writerow((*head, *(["features"] if names else [])))
         for one, threshold in zip(series, thresholds.tolist(), strict=True):
-            for step, score in zip(one.steps.tolist(), one.scores.tolist(), strict=True):
+            for step, score, features in zip(one.steps.tolist(), one.scores.tolist(), one.features, strict=True):
                 place = (one.id, step, *([_time(times, one.id, step)] if times else []))
-                writer.writerow((*place, f"{score:.6g}", f"{threshold:.6g}", int(score > threshold)))
+                contribute = [_contributions(features, names)] if names else []
+                writer.writerow((*place, f"{score:.6g}", f"{threshold:.6g}", int(score > threshold), *contribute))
                 flagged += score > threshold
     return flagged
+
+
+def _write_incidents(
+    path: Path, incidents: Sequence[Incident], times: Mapping[str, Clock], names: Sequence[str]
+) -> None:
+    """A row per incident; start, end and peak are times where the data have some, or else steps."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "start", "end", "peak", "score", *(["features"] if names else [])))
+        for incident in incidents:
+            one = incident.series
+            steps = one.steps[[incident.first, incident.last, incident.peak]].tolist()
+            when = [_time(times, one.id, step) if times else step for step in steps]
+            contribute = [_contributions(incident.features, names)] if names else []
+            writer.writerow((one.id, *when, f"{one.scores[incident.peak]:.6g}", *contribute))
 
 
 def _write_clips(
@@ -349,7 +473,7 @@ def _write_clips(
     places: Sequence[Place],
     scores: Scores,
     thresholds: npt.NDArray[np.float64] | None,
-    times: Mapping[str, Sequence[bytes]],
+    times: Mapping[str, Clock],
 ) -> int:
     """A row per clip, the most anomalous first, named by its sequence and its first step there.
 
@@ -382,6 +506,7 @@ def _print(opened: Opened, results: dict[str, Any], lacking: str) -> None:
         above = f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
         flagged, count = results[f"{level}_flagged"], results[level]
         print(f"{flagged} of {count} {level} of {data} ({results['split']}) are above {above} times the normal error")
+    print(f"{results['incidents']} incidents; {_alarms(results)}")
     if lacking:
         print(f"no threshold for whole clips: {lacking}")
     for moved in results["moved_constants"]:
@@ -398,6 +523,14 @@ def _print(opened: Opened, results: dict[str, Any], lacking: str) -> None:
         )
 
 
+def _alarms(results: dict[str, Any]) -> str:
+    """How often there is an incident in held-out normal data, per day where these have times."""
+    count, days = results["normal_incidents"], results["normal_days"]
+    if days:
+        return f"in held-out normal data {count} in {days:.3g} days, {count / days:.3g} a day"
+    return f"in held-out normal data {count} in {results['normal_steps']} steps"
+
+
 def _draw(
     opened: Opened,
     place: Path,
@@ -410,7 +543,7 @@ def _draw(
     by_oddness = dict.fromkeys(clips[row].id for row in scores.sequences.argsort(descending=True).tolist())
     places = {one.id: place for place, one in enumerate(series)}
     chosen = [places[name] for name in list(by_oddness)[:_DRAWN]]
-    drawn = [ScoredSeries(*series[place], float(thresholds[place])) for place in chosen]
+    drawn = [ScoredSeries(*series[place][:3], float(thresholds[place])) for place in chosen]
     save_scored_series(place / "anomaly.png", drawn)
     print(f"plot     {opened.folder / 'anomaly.png'}")
 

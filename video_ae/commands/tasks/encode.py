@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from ...datasets.clips import Clips
+from ...files import free_place
 from ...lengths import split_clips
 from .opened import Opened, batches
 
@@ -30,7 +31,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> None:
 
     Raises ValueError or FileExistsError where the file cannot be written.
     """
-    path = _free_place(arguments.out)
+    path = free_place(arguments.out, ".npz")
     data, config = opened.data, opened.model.config
     frames = data.longest(1) if data.whole else config.input_frames
     split = "test" if data.generated else "all"
@@ -39,15 +40,6 @@ def run(opened: Opened, arguments: argparse.Namespace) -> None:
     what = "every part of it" if count == clips.available else f"{count} {split} clips"
     where = data.dataset if data.data_dir is None else f"{data.dataset}, {data.data_dir}"
     print(f"{count} codes of {where} ({what})\ncodes    {path}")
-
-
-def _free_place(out: Path) -> Path:
-    if out.suffix != ".npz":
-        raise ValueError(f"--out {out}: expected a file with the suffix .npz")
-    if out.exists():
-        raise FileExistsError(f"--out {out}: exists already; choose another name, or delete it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return out
 
 
 def _codes(opened: Opened, clips: Clips, count: int, batch_size: int) -> Iterator[npt.NDArray[np.float32]]:

@@ -19,6 +19,7 @@ from ...lengths import split_clips
 from ...report.tables import metric_cells, text_table
 from ...results import replace_results
 from ...visualize import Series, save_clip_gif, save_series, save_sheet, save_strip
+from .future import write_future
 from .opened import DRAWN_CLIPS, Opened, batches
 
 _DRAWN_SERIES = 4
@@ -27,8 +28,12 @@ _DRAWN_SERIES = 4
 def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write `predict.json`, curves by step, GIFs and a strip or, of features, lines; print a table and their paths.
 
-    Several processes share the metrics; the first one writes, draws and prints.
+    Several processes share the metrics; the first one writes, draws and prints. Alone with `--out`, it judges nothing:
+    see `write_future`.
     """
+    if arguments.out and arguments.tasks == ["predict"]:
+        write_future(opened, arguments)
+        return {}
     model, device, folder, ranks = opened.model, opened.device, opened.folder, opened.ranks
     if arguments.future_frames and FUTURE not in model.decoders:
         raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")

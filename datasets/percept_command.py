@@ -1,0 +1,142 @@
+"""`video-ae percepts`: features of every frame of a folder of videos, as files.
+
+python -m video_ae percepts VIDEOS --out FOLDER --network motion
+python -m video_ae percepts VIDEOS --out FOLDER --network efficientnet-lite0
+python -m video_ae percepts VIDEOS --out FOLDER --weights vgg16-397923af.pth
+python -m video_ae percepts VIDEOS --out FOLDER --network resnet50 --download
+torchrun --nproc-per-node 4 -m video_ae percepts VIDEOS --out FOLDER --stream flow --download
+
+VIDEOS has a folder per class. FOLDER gets one float16 array (T, D) per video; the same command goes on with an
+extraction that was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .names import DOWNLOADED, EFFICIENTNET, MOTION, NO_PERCEPTS, PERCEPTS, STREAMS, VGG16
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from .percepts import Percepts
+    from .videos import Video
+
+
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m video_ae percepts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("videos", type=Path, metavar="VIDEOS", help="folder with a folder of videos per class")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the features go")
+    kinds = [name for name in PERCEPTS if name != NO_PERCEPTS]
+    parser.add_argument("--network", choices=kinds, default=VGG16, help="(default: vgg16, as in the paper)")
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument("--weights", type=Path, metavar="FILE", help="torchvision's state dict, .pth or .safetensors")
+    weights.add_argument("--download", action="store_true", help="fetch torchvision's ImageNet weights (100 to 550 MB)")
+    weights.add_argument(
+        "--random-weights", action="store_true", help="an untrained network, to compare with or to try"
+    )
+    parser.add_argument("--stream", choices=STREAMS, default="rgb", help="of vgg16 and resnet50 (default: rgb)")
+    parser.add_argument(
+        "--stride", type=_positive, default=1, metavar="N", help="features of every Nth frame (default: 1)"
+    )
+    parser.add_argument("--group", default="", metavar="REGEX", help="what in a file's name says who was filmed")
+    parser.add_argument("--follow-links", action="store_true", help="follow links out of VIDEOS, too")
+    parser.add_argument("-b", "--batch-size", type=_positive, default=32, metavar="N", help="frames (default: 32)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+    parser.add_argument("--skip-unreadable", action="store_true", help="list broken videos instead of stopping")
+    arguments = parser.parse_args(words)
+    named = arguments.weights or arguments.download or arguments.random_weights
+    if arguments.network in DOWNLOADED and not named:
+        parser.error("one of the arguments --weights --download --random-weights is required")
+    if arguments.network not in DOWNLOADED and (named or arguments.stream != "rgb"):
+        flags = "--weights, --download, --random-weights and --stream flow"
+        parser.error(f"{flags} are of {' and '.join(DOWNLOADED)}: leave them out with --network {arguments.network}")
+    return arguments
+
+
+def extract_folder(arguments: argparse.Namespace) -> None:
+    """Write the features of a folder of videos; under torchrun, this process's share of them."""
+    import cv2
+    import torch
+    import torchvision
+
+    from .video_arrays import fingerprint, write_arrays
+    from .video_folder import find_videos
+
+    rank, world_size = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
+    videos = find_videos(arguments.videos, group=arguments.group, follow_links=arguments.follow_links)
+    percepts = _asked_for(arguments)
+    facts: dict[str, Any] = percepts.facts | {
+        "stride": arguments.stride,
+        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__, "opencv": cv2.__version__},
+        "videos_sha256": fingerprint({}, videos),
+    }
+    if rank == 0:
+        random = ", RANDOM weights, an untrained network" if arguments.random_weights else ""
+        print(f"{arguments.network}, {facts['layer']} values{random}")
+        if "stream" in facts:
+            print(f"input    {facts['stream']}")
+
+    def extract(video: Video) -> npt.NDArray[np.float16]:
+        import numpy as np
+
+        return np.stack(list(percepts.rows(video.path, stride=arguments.stride)))
+
+    unreadable = write_arrays(
+        arguments.out,
+        videos,
+        extract,
+        facts,
+        rank=rank,
+        world_size=world_size,
+        skip_unreadable=arguments.skip_unreadable,
+        describe="extracting",
+    )
+    for name, error in unreadable:
+        print(f"left out {name}: {error}", file=sys.stderr)
+    share = len(videos[rank::world_size])
+    print(f"percepts {arguments.out}: {share - len(unreadable)} of {share} videos (process {rank} of {world_size})")
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command: 0, 1 after an error, 130 after Ctrl-C; 2, as SystemExit, for usage."""
+    arguments = parse_arguments(words)
+    try:
+        extract_folder(arguments)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (OSError, ValueError, RuntimeError) as error:  # a RuntimeError of torch, such as no memory on the GPU
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _asked_for(arguments: argparse.Namespace) -> Percepts:
+    from .image_networks import NetworkPercepts, choose_device, standard_weights
+    from .motion_percepts import MotionPercepts
+
+    if arguments.network == MOTION:
+        return MotionPercepts()
+    weights = arguments.weights
+    if arguments.download or arguments.network == EFFICIENTNET:
+        weights = standard_weights(arguments.network, download=arguments.download)
+    device = choose_device(arguments.device)
+    return NetworkPercepts(arguments.network, weights, arguments.stream, arguments.batch_size, device)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of at least 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

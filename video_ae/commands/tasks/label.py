@@ -1,0 +1,108 @@
+"""Classes of new videos, by the classifier that `classify` left in a run."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...classifier import LSTMClassifier
+from ...datasets.clips import Clips
+from ...datasets.times import Clock
+from ...files import free_place
+from .opened import Opened, batches
+
+UNKNOWN = "unknown"
+_CLASSIFIER = "classifier"  # the folder that `classify` writes
+Scores = npt.NDArray[np.float32]
+
+
+def run(opened: Opened, arguments: argparse.Namespace) -> None:
+    """Write `--out FILE.csv`, a row for each video, and `FILE-clips.csv`, a row for each of its clips.
+
+    A video's scores are the means over its clips (paper, section 4.4), which follow each other without overlap; one
+    more ends with the video where frames are left over. A class whose score is below `--unknown-below` is `unknown`.
+
+    Raises FileNotFoundError where the run has no classifier, ValueError or FileExistsError where the files cannot be
+    written.
+    """
+    out = free_place(arguments.out, ".csv")
+    of_clips = free_place(out.with_name(f"{out.stem}-clips.csv"), ".csv")
+    least = arguments.unknown_below or 0.0
+    classifier = _classifier(opened.run.evaluation).to(opened.device)
+    names = classifier.config.class_names
+    split = "test" if opened.data.generated else "all"
+    clips, count = opened.clips(split, arguments, opened.model.config.input_frames, shortest=None)
+    scores = _scores(opened, classifier, clips, count, arguments.batch_size)
+    places = [clips.place(index) for index in range(count)]
+    videos, numbers = np.unique([name for name, _ in places], return_inverse=True)
+    means = np.stack([scores[numbers == video].mean(axis=0) for video in range(len(videos))])
+    times, frames = opened.data.times(), opened.model.config.input_frames
+
+    head = ("label", "score", *names)
+    with of_clips.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "first_frame", "last_frame", *(("start", "end") if times else ()), *head))
+        for (name, start), row in zip(places, scores, strict=True):
+            when = _when(times, name, start, start + frames - 1)
+            writer.writerow((name, start, start + frames - 1, *when, *_judged(row, names, least)))
+    with out.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "clips", *head))
+        for video, (name, row) in enumerate(zip(videos, means, strict=True)):
+            writer.writerow((name, int((numbers == video).sum()), *_judged(row, names, least)))
+    _print(means, names, least)
+    print(f"videos   {out}\nclips    {of_clips}")
+
+
+def _classifier(evaluation: Path) -> LSTMClassifier:
+    """That of the standard evaluation, or the only one of others."""
+    found = [evaluation / _CLASSIFIER, *sorted(evaluation.glob(f"*/{_CLASSIFIER}"))]
+    found = [folder for folder in found if folder.is_dir()]
+    if not found:
+        raise FileNotFoundError(
+            f"{evaluation}: no classifier; train one on labelled videos first: --tasks classify, on data with classes"
+        )
+    if len(found) > 1 and found[0].parent != evaluation:
+        raise ValueError(
+            f"{evaluation}: found {len(found)} classifiers, in {', '.join(folder.parent.name for folder in found)},"
+            " expected one: run --tasks classify without flags, whose classifier comes first"
+        )
+    return LSTMClassifier.from_pretrained(found[0]).eval()
+
+
+@torch.no_grad()
+def _scores(opened: Opened, classifier: LSTMClassifier, clips: Clips, count: int, batch_size: int) -> Scores:
+    """(N, classes) of the first `count` clips."""
+    parts = [
+        classifier.scores(batch.to(opened.device)).float().cpu().numpy()
+        for batch in batches(clips, range(count), batch_size, "labelling")
+    ]
+    return np.concatenate(parts)
+
+
+def _judged(scores: Scores, names: Sequence[str], least: float) -> tuple[Any, ...]:
+    """Label, its score, and the scores of all classes, as cells of a row."""
+    best = int(scores.argmax())
+    label = names[best] if scores[best] >= least else UNKNOWN
+    return label, f"{scores[best]:.4f}", *(f"{score:.4f}" for score in scores)
+
+
+def _when(times: Mapping[str, Clock], name: str, first: int, last: int) -> tuple[str, ...]:
+    return (times[name][first].decode(), times[name][last].decode()) if name in times else ("", "") if times else ()
+
+
+def _print(scores: Scores, names: Sequence[str], least: float) -> None:
+    """How many videos got which label."""
+    labels = [_judged(row, names, least)[0] for row in scores]
+    width = max(map(len, (*names, UNKNOWN)))
+    for name in (*names, UNKNOWN):
+        if found := labels.count(name):
+            print(f"{name:<{width}} {found:>8}")
+    print(f"\n{len(labels)} videos")
