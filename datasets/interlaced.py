@@ -24,9 +24,8 @@ _ALWAYS_PROGRESSIVE = {
     b"cvid", b"rle ", b"hfyu", b"ffvh", b"gif ", b"gif\0",
 }  # fmt: skip
 
-
-_Said = Hashable
-_Look = Callable[[bytes], Iterator[_Said]]
+_Finding = Hashable  # `_FIELDS`, or the size of frames
+_Examine = Callable[[bytes], Iterator[_Finding]]  # of a packet
 _FIELDS = "fields"
 
 
@@ -42,11 +41,11 @@ def doubts(path: Path) -> str | None:
         codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(8, "little", signed=True)[:4]
         if codec.lower() in _ALWAYS_PROGRESSIVE:
             return None
-        look = _looks(int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))).get(codec.lower())
-        sizes: set[_Said] = set()
-        if look is not None:
+        examine = _examiners(int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))).get(codec.lower())
+        sizes: set[_Finding] = set()
+        if examine is not None:
             for packet in _packets(capture):
-                sizes.update(look(packet))
+                sizes.update(examine(packet))
                 if _FIELDS in sizes:
                     break
     finally:
@@ -74,16 +73,16 @@ def _packets(capture: cv2.VideoCapture) -> Iterator[bytes]:
             yield packet.tobytes()
 
 
-def _looks(height: int) -> dict[bytes, _Look]:
-    """By codec, as OpenCV names it in lower case, what packets say: `_FIELDS`, or the size of frames as it is there."""
-    by_codec: dict[_Look, tuple[bytes, ...]] = {
+def _examiners(height: int) -> dict[bytes, _Examine]:
+    """What examines packets, by codec as OpenCV names it in lower case."""
+    by_codec: dict[_Examine, tuple[bytes, ...]] = {
         _H264(): (b"h264", b"avc1", b"avc3", b"x264"),
         _hevc: (b"hevc", b"hvc1", b"hev1", b"h265"),
         _mpeg2: (b"mpg1", b"mpg2", b"pim1", b"m2v1", b"mp2v"),
         _mpeg4: (b"fmp4", b"mp4v", b"xvid", b"divx", b"dx50", b"m4s2"),
         lambda packet: _mjpeg(packet, height): (b"mjpg", b"jpeg"),
     }
-    return {codec: look for look, codecs in by_codec.items() for codec in codecs}
+    return {codec: examine for examine, codecs in by_codec.items() for codec in codecs}
 
 
 class _Bits:
@@ -133,7 +132,7 @@ class _H264:
     def __init__(self) -> None:
         self._delays: set[int] = set()  # bits before the shape of a picture in its timing, by header so far
 
-    def __call__(self, packet: bytes) -> Iterator[_Said]:
+    def __call__(self, packet: bytes) -> Iterator[_Finding]:
         if packet[:1] == b"\1":  # the head as MP4 and Matroska have it: a unit follows its length
             packet = b"\0\0\1" + packet[8:]
         for unit in _units(packet, _H264_UNITS):
@@ -150,7 +149,7 @@ class _H264:
                 return True
         return False
 
-    def _size(self, bits: _Bits) -> _Said:
+    def _size(self, bits: _Bits) -> _Finding:
         """What a sequence header says. Notes where its pictures' timing tells of fields."""
         profile = bits(8)
         bits(16)
@@ -227,14 +226,13 @@ def _messages(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Kind and payload of supplemental messages, of H.264 and HEVC alike."""
     at = 0
     while at + 2 < len(content):
-        numbers = []
+        numbers = []  # 255 for every byte that is 255, and the byte that follows
         for _ in range(2):
-            number = 0
-            while at < len(content) and content[at] == 255:
-                number, at = number + 255, at + 1
-            number += content[at] if at < len(content) else 0
-            numbers.append(number)
-            at += 1
+            end = at
+            while content[end : end + 1] == b"\xff":
+                end += 1
+            numbers.append(255 * (end - at) + int.from_bytes(content[end : end + 1], "big"))
+            at = end + 1
         yield numbers[0], content[at : at + numbers[1]]
         at += numbers[1]
 
@@ -245,7 +243,7 @@ _HEVC_UNITS = re.compile(rb"\x00\x00\x01\x4e")
 _HEVC_FIELDS = (1, 2, 9, 10, 11, 12)
 
 
-def _hevc(packet: bytes) -> Iterator[_Said]:
+def _hevc(packet: bytes) -> Iterator[_Finding]:
     for unit in _units(packet, _HEVC_UNITS):
         if any(kind == _PICTURE_TIMING and _Bits(timing)(4) in _HEVC_FIELDS for kind, timing in _messages(unit[2:])):
             yield _FIELDS
@@ -258,7 +256,7 @@ _MPEG2_PICTURES = re.compile(rb"\x00\x00\x01\xb5[\x80-\x8f]...(.)", re.DOTALL)
 _MPEG2_SIZES = re.compile(rb"\x00\x00\x01\xb3(...)", re.DOTALL)
 
 
-def _mpeg2(packet: bytes) -> Iterator[_Said]:
+def _mpeg2(packet: bytes) -> Iterator[_Finding]:
     if any(not flags[0] & 0x80 for flags in _MPEG2_PICTURES.findall(packet)):
         yield _FIELDS
     yield from _MPEG2_SIZES.findall(packet)
@@ -269,7 +267,7 @@ def _mpeg2(packet: bytes) -> Iterator[_Said]:
 _MPEG4_LAYERS = re.compile(rb"\x00\x00\x01[\x20-\x2f]")
 
 
-def _mpeg4(packet: bytes) -> Iterator[_Said]:
+def _mpeg4(packet: bytes) -> Iterator[_Finding]:
     for layer in _units(packet, _MPEG4_LAYERS):
         bits = _Bits(layer[1:])
         bits(9)
@@ -296,7 +294,7 @@ _JPEG_SIZE = re.compile(rb"\xff[\xc0-\xc3]..\x08(....)", re.DOTALL)
 _JPEG_FIELD = re.compile(rb"\xff\xe0..AVI1[^\0]", re.DOTALL)
 
 
-def _mjpeg(packet: bytes, height: int) -> Iterator[_Said]:
+def _mjpeg(packet: bytes, height: int) -> Iterator[_Finding]:
     if size := _JPEG_SIZE.search(packet):
         is_field = int.from_bytes(size[1][:2], "big") < height or _JPEG_FIELD.search(packet)
         yield _FIELDS if is_field else size[1]

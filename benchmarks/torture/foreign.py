@@ -59,7 +59,7 @@ from video_ae.shell import shell_path
 READ, REFUSED = "read", "refused"
 SMALL = ("--hidden-size", 4, "-b", 4, "--steps", 2, "--composite")
 FOLLOW = 2  # steps that the models of series predict
-FRAMES = 24  # of a film that is trained on; a clip has 20
+FRAMES = 24  # of a video that is trained on; a clip has 20
 TINY: dict[str, Any] = {"hidden_size": 4, "code_size": 2, "max_iter": 2, "random_state": 0}
 SIGNS = "abz09 _-.,;@#%&()[]'\"äßéжλ視頻🙂"
 
@@ -126,7 +126,7 @@ def tried(kind: str, seed: tuple[int, int], folder: Path, runs: Runs) -> tuple[s
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")
-            return KINDS[kind](Random(np.random.PCG64(seed)), folder, runs), None
+            return KINDS[kind](Random(np.random.PCG64(seed)), folder, runs) or READ, None
     except (Exception, SystemExit) as error:  # the latter where a command does not take what was advised
         where = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__][-1]
         words = " ".join(f"{kind} {seed}: {type(error).__name__}: {error} (line {where.lineno})".split())
@@ -263,14 +263,13 @@ def _film(
     noise_of: int | None = None,
     times: Sequence[int] | None = None,
     turned: int = 0,
-    container: str | None = None,
     **options: str,
 ) -> Path:
-    """A film of scenes, or of noise by a seed; of `times` in milliseconds where its rate varies."""
+    """A video of scenes, or of noise by a seed; of `times` in milliseconds where its rate varies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(noise_of)
     pix_fmt = {"mjpeg": "yuvj420p", "huffyuv": "yuv422p"}.get(codec, "yuv420p")
-    with av.open(str(path), "w", format=container) as out:
+    with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=25, options=options)
         stream.height, stream.width = size
         stream.pix_fmt = pix_fmt
@@ -313,6 +312,13 @@ def _same_frames(found: Any, expected: Sequence[npt.NDArray[np.uint8]]) -> None:
 def _decoder(random: Random) -> Any:
     """By turns PyAV, and OpenCV as where PyAV is not installed."""
     return patch.object(decoders, "has_av", lambda: False) if random.chance() else nullcontext()
+
+
+def _refused_by_opencv(path: Path, expected: Sequence[npt.NDArray[np.uint8]]) -> str:
+    """By what line a video is refused where OpenCV alone reads it; empty where its frames are read."""
+    line = _refusal(lambda: _same_frames(read_video(path), expected))
+    assert not (line and decoders.has_av()), line
+    return line
 
 
 def _scored(run: Path, folder: Path, *words: object) -> dict[str, list[int]]:
@@ -374,7 +380,7 @@ def folders_of_others(random: Random, folder: Path, runs: Runs) -> str:
     return REFUSED
 
 
-def names_of_folders(random: Random, folder: Path, runs: Runs) -> str:
+def names_of_folders(random: Random, folder: Path, runs: Runs) -> None:
     """Folders named after flags: others for other flags, in any alphabet and of any length, and no path."""
     flags: list[dict[str, Any]] = []
     for _ in range(30):
@@ -392,10 +398,9 @@ def names_of_folders(random: Random, folder: Path, runs: Runs) -> str:
     assert len({name.casefold() for name in names}) == len(told)
     for name in filter(None, names):
         (folder / name).mkdir(exist_ok=True)
-    return READ
 
 
-def printed_commands(random: Random, folder: Path, runs: Runs) -> str:
+def printed_commands(random: Random, folder: Path, runs: Runs) -> None:
     """A path in "how to repeat it" is one word of a shell's."""
     for name in (*random.names(9), "-x", "$HOME", "a b", "it's"):
         found = subprocess.run(
@@ -403,7 +408,6 @@ def printed_commands(random: Random, folder: Path, runs: Runs) -> str:
         )
         assert not found.returncode, f"{shell_path(name)}: {found.stderr}"
         assert (folder / name).is_dir(), f"no folder {name} after mkdir {shell_path(name)}"
-    return READ
 
 
 # What tests has never trained
@@ -437,7 +441,7 @@ def videos_that_come_and_go(random: Random, folder: Path, runs: Runs) -> str:
     return READ
 
 
-def other_videos(random: Random, folder: Path, runs: Runs) -> str:
+def other_videos(random: Random, folder: Path, runs: Runs) -> None:
     """Of another folder every video is judged to its last frame, but not those that were trained on."""
     run = runs.fresh_videos(folder)
     trained = sorted(piece[0] for piece in RunFolder(run).division()["train"])
@@ -448,10 +452,9 @@ def other_videos(random: Random, folder: Path, runs: Runs) -> str:
         shutil.copy(runs.video_data / f"{random.one(trained)}.avi", folder / "other" / "c" / "known.avi")
     found = _scored(run, folder / "scores", "--data-dir", folder / "other")
     assert found == {name: list(range(frames)) for name, frames in lengths.items()}
-    return READ
 
 
-def arrays_that_change(random: Random, folder: Path, runs: Runs) -> str:
+def arrays_that_change(random: Random, folder: Path, runs: Runs) -> None:
     """Videos of an array are known by content: in another order, among new ones, or longer than before."""
     by_video = random.chance()
     count, frames = (random.whole(10, 25), 6) if by_video else (random.whole(1, 5), 60)
@@ -470,10 +473,9 @@ def arrays_that_change(random: Random, folder: Path, runs: Runs) -> str:
     after = {clip.numpy().tobytes() for clip in config.open("test", 4, division=division)}
     assert before
     assert after == before
-    return READ
 
 
-def tables_that_change(random: Random, folder: Path, runs: Runs) -> str:
+def tables_that_change(random: Random, folder: Path, runs: Runs) -> None:
     """Series are known by id and content: renamed, longer, among new ones, columns and series in another order."""
     lengths = runs.table.groupby("id").size().to_dict()
     parts: list[pd.DataFrame] = []
@@ -492,10 +494,9 @@ def tables_that_change(random: Random, folder: Path, runs: Runs) -> str:
     series[random.shuffled(series.columns)].to_csv(folder / "series.csv", index=False)
     found = _scored(folder / "run", folder / "scores", "--data-dir", folder / "series.csv")
     assert found == {now.get(name, name): list(range(lengths[name])) for name in ("m@9", "m@19")}
-    return READ
 
 
-def groups(random: Random, folder: Path, runs: Runs) -> str:
+def groups(random: Random, folder: Path, runs: Runs) -> None:
     """People are groups, cameras and programs are none; no group in two parts, every class in all."""
     kind = random.one(["people", "cameras", "numbers", "folders", "ucf"])
     classes = random.names(random.whole(2, 5))
@@ -524,7 +525,6 @@ def groups(random: Random, folder: Path, runs: Runs) -> str:
     for part, chosen in parts.items():
         assert {video.label for video in chosen} == set(classes), f"not all classes in the {part} part"
     assert sum(map(len, parts.values())) == len(whose)
-    return READ
 
 
 def split_files(random: Random, folder: Path, runs: Runs) -> str:
@@ -552,7 +552,7 @@ def split_files(random: Random, folder: Path, runs: Runs) -> str:
     return READ
 
 
-def folders_of_parts(random: Random, folder: Path, runs: Runs) -> str:
+def folders_of_parts(random: Random, folder: Path, runs: Runs) -> None:
     """train/, val/ and test/ above the classes or below them are the parts, and no classes."""
     above = random.chance()
     called = {
@@ -574,10 +574,9 @@ def folders_of_parts(random: Random, folder: Path, runs: Runs) -> str:
         assert {video.name for video in split_videos(videos, part)} == {
             name for name, (_, meaning) in expected.items() if meaning == part
         }
-    return READ
 
 
-def samples_of_classes(random: Random, folder: Path, runs: Runs) -> str:
+def samples_of_classes(random: Random, folder: Path, runs: Runs) -> None:
     """A few clips of videos that are in the order of their classes are of all classes."""
     labels = "abcde"[: random.integers(2, 6)]
     for label in labels:
@@ -587,10 +586,9 @@ def samples_of_classes(random: Random, folder: Path, runs: Runs) -> str:
     clips: Any = config.open("all", 4)
     fewest = min(Counter(clips.labels.tolist()).values())
     assert set(clips.sample(-(-len(clips) // fewest)).labels.tolist()) == set(range(len(labels)))
-    return READ
 
 
-def early_stopping(random: Random, folder: Path, runs: Runs) -> str:
+def early_stopping(random: Random, folder: Path, runs: Runs) -> None:
     """What the held-out windows show is never learnt from: when it is other noise, the training is the same."""
     window, stride, fraction = random.whole(3, 12), random.whole(1, 4), float(random.uniform(0.1, 0.3))
     series = random.normal(size=(random.whole(80, 150), 2))
@@ -603,13 +601,12 @@ def early_stopping(random: Random, folder: Path, runs: Runs) -> str:
     fits = [SequenceAutoencoder(**options).fit(each) for each in (series, other)]
     assert fits[0].loss_curve_ == fits[1].loss_curve_
     assert fits[0].validation_curve_ != fits[1].validation_curve_
-    return READ
 
 
 # Frames are what is in the file
 
 
-def progressive_films(random: Random, folder: Path, runs: Runs) -> str:
+def progressive_films(random: Random, folder: Path, runs: Runs) -> None:
     """Usual codecs in usual containers, by either decoder and under any suffix."""
     codec, suffix = random.one(
         [
@@ -628,7 +625,6 @@ def progressive_films(random: Random, folder: Path, runs: Runs) -> str:
         path = path.rename(folder / f"renamed{random.one(SUFFIXES[:-1])}")
     with _decoder(random):
         _same_frames(read_video(path), expected)
-    return READ
 
 
 def interlaced_films(random: Random, folder: Path, runs: Runs) -> str:
@@ -659,15 +655,11 @@ def cut_films(random: Random, folder: Path, runs: Runs) -> str:
             ("libx264", {"x264-params": "open-gop=1:keyint=8:min-keyint=8:bframes=3:b-adapt=0:scenecut=0"}),
             ("libx265", {"x265-params": "open-gop=1:keyint=8:min-keyint=8:bframes=3:b-adapt=0:scenecut=0:log-level=0"}),
             ("mpeg2video", {"bf": "2", "g": "9", "sc_threshold": "1000000000"}),
-        ],
+        ]
     )
     suffix = random.one([".mkv", ".mp4", ".mov", ".ts"])
     whole = _film(
-        folder / f"whole{'.ts' if suffix == '.ts' else '.mp4'}",
-        codec,
-        random.whole(30, 60),
-        (48, 64),
-        **options,
+        folder / f"whole{'.ts' if suffix == '.ts' else '.mp4'}", codec, random.whole(30, 60), (48, 64), **options
     )
     with av.open(str(whole)) as file:
         packets = list(file.demux(video=0))
@@ -682,9 +674,7 @@ def cut_films(random: Random, folder: Path, runs: Runs) -> str:
                     out.mux(packet)
     expected, _ = _truth(path)
     with _decoder(random):
-        line = _refusal(lambda: _same_frames(read_video(path), expected))
-        if line:
-            assert not decoders.has_av(), line
+        if line := _refused_by_opencv(path, expected):
             (lost,) = re.findall(r"--max-lost-frames (\d+)", _a_line(line, path, "cut"))
             _same_frames(read_video(path, max_lost_frames=int(lost)), expected)
     return REFUSED if line else READ
@@ -696,24 +686,20 @@ def av1_films(random: Random, folder: Path, runs: Runs) -> str:
     quiet = {"svtav1-params": "preset=12"} if codec == "libsvtav1" else {"cpu-used": "8"}
     size = 16 * random.whole(4, 7), 16 * random.whole(4, 7)
     path = _film(folder / f"a{random.one(['.mp4', '.mkv', '.webm'])}", codec, random.whole(2, 9), size, **quiet)
-    expected, _ = _truth(path)
     with _decoder(random):
-        line = _refusal(lambda: _same_frames(read_video(path), expected))
-        if line:
-            assert not decoders.has_av(), line
+        if line := _refused_by_opencv(path, _truth(path)[0]):
             assert re.search("(?i)codec av0?1", _a_line(line, path)), line
             assert "damaged" not in line, line
     return REFUSED if line else READ
 
 
-def turned_films(random: Random, folder: Path, runs: Runs) -> str:
+def turned_films(random: Random, folder: Path, runs: Runs) -> None:
     """Of phones: upright, as players show them."""
     turned = int(random.one([90, 180, 270]))
     suffix = random.one([".mp4", ".mov"])
     path = _film(folder / f"a{suffix}", "libx264", random.whole(2, 12), (48, 64), turned=turned)
     with _decoder(random):
         _same_frames(read_video(path), [np.rot90(frame, turned // 90) for frame in _truth(path)[0]])
-    return READ
 
 
 def folders_of_everything(random: Random, folder: Path, runs: Runs) -> str:
@@ -760,8 +746,8 @@ def folders_of_images(random: Random, folder: Path, runs: Runs) -> str:
     return READ
 
 
-def frames_per_second(random: Random, folder: Path, runs: Runs) -> str:
-    """Films of any rate, also one that varies: at every moment the frame that is on the screen then."""
+def frames_per_second(random: Random, folder: Path, runs: Runs) -> None:
+    """Videos of any rate, also one that varies: at every moment the frame that is on the screen then."""
     times = np.cumsum(random.integers(5, 90, random.whole(2, 25)))
     path, fps = _film(folder / "a.mkv", "libx264", size=(48, 64), times=times.tolist(), crf="1"), random.uniform(1, 60)
     seconds = (times / 1000).tolist()
@@ -772,10 +758,9 @@ def frames_per_second(random: Random, folder: Path, runs: Runs) -> str:
     frames = _truth(path)[0]
     with _decoder(random):
         _same_frames(read_video(path, fps=fps), [frames[number] for number in shown])
-    return READ
 
 
-def gifs(random: Random, folder: Path, runs: Runs) -> str:
+def gifs(random: Random, folder: Path, runs: Runs) -> None:
     """Transparent layers over kept and cleared pictures, as Pillow puts them together."""
     height, width = random.integers(5, 40, 2).tolist()
     layers = []
@@ -794,7 +779,6 @@ def gifs(random: Random, folder: Path, runs: Runs) -> str:
             canvas.alpha_composite(picture.convert("RGBA"))
             expected.append(np.asarray(canvas.convert("RGB")))
     np.testing.assert_array_equal(read_video(folder / "a.gif"), expected)
-    return READ
 
 
 def layouts_of_arrays(random: Random, folder: Path, runs: Runs) -> str:
@@ -848,7 +832,7 @@ def types_of_arrays(random: Random, folder: Path, runs: Runs) -> str:
 # Numbers are what is in the table
 
 
-def large_values(random: Random, folder: Path, runs: Runs) -> str:
+def large_values(random: Random, folder: Path, runs: Runs) -> None:
     """Counters and pressures far from zero keep how they change, by float64."""
     scale = 10 ** random.uniform(-3, 3)
     level = random.one([-1, 1]) * scale * 10 ** random.uniform(0, 9)
@@ -862,10 +846,9 @@ def large_values(random: Random, folder: Path, runs: Runs) -> str:
         offsets = np.array(arrays.facts["offsets"] or (0.0, 0.0))
         np.testing.assert_allclose(np.diff(kept.astype("f8"), axis=0), np.diff(values, axis=0), atol=0.01 * scale)
         np.testing.assert_allclose(kept + offsets, values, atol=0.01 * scale)
-    return READ
 
 
-def any_ids(random: Random, folder: Path, runs: Runs) -> str:
+def any_ids(random: Random, folder: Path, runs: Runs) -> None:
     """Ids are data, through a table and `encode`: host@9, M@0, spaces, commas, quotes, NA, other alphabets."""
     ids = [*random.names(5), "host@9", "M@0", "NA", "1e3", "a, b", 'say "x"']
     parts = [pd.DataFrame({"id": name, "x": random.normal(size=random.integers(4, 9)), "y": 0.1}) for name in ids]
@@ -878,10 +861,9 @@ def any_ids(random: Random, folder: Path, runs: Runs) -> str:
     for index, steps in enumerate(expected.values()):
         np.testing.assert_allclose(arrays.array(index), steps, rtol=1e-6)
     assert list(_codes(runs.series, folder, folder / "a.csv")) == list(expected)
-    return READ
 
 
-def times_of_rows(random: Random, folder: Path, runs: Runs) -> str:
+def times_of_rows(random: Random, folder: Path, runs: Runs) -> None:
     """Rows in any order, in any form of time; what is before and after a hole are segments, by pandas."""
     distance = pd.Timedelta(random.whole(1, 100), random.one(["ms", "s", "min", "h"]))
     frames = []
@@ -912,7 +894,6 @@ def times_of_rows(random: Random, folder: Path, runs: Runs) -> str:
         ]
         assert found.pop(name) == expected
     assert not found
-    return READ
 
 
 def columns_of_tables(random: Random, folder: Path, runs: Runs) -> str:
@@ -977,7 +958,7 @@ def broken_tables(random: Random, folder: Path, runs: Runs) -> str:
     return REFUSED
 
 
-def columns_of_frames(random: Random, folder: Path, runs: Runs) -> str:
+def columns_of_frames(random: Random, folder: Path, runs: Runs) -> None:
     """DataFrames in `fit`, in lists and at scoring are matched by the names of their columns."""
     names = random.names(random.whole(2, 5))
     frame = pd.DataFrame(random.normal(size=(60, len(names))) + 10 * np.arange(len(names)), columns=names)
@@ -990,10 +971,9 @@ def columns_of_frames(random: Random, folder: Path, runs: Runs) -> str:
     np.testing.assert_array_equal(one, other)
     lacking = frame.drop(columns=names[0])
     _refused(lambda: model.score_samples(lacking if long else [lacking]), repr(names[0]))
-    return READ
 
 
-def holes_in_frames(random: Random, folder: Path, runs: Runs) -> str:
+def holes_in_frames(random: Random, folder: Path, runs: Runs) -> None:
     """No window crosses a hole in the times of a DataFrame, and rows that are out of order are refused."""
     window, freq = random.whole(2, 9), random.one(["s", "min", "h", "D"])
     steps = _with_holes(random, 150)
@@ -1009,10 +989,9 @@ def holes_in_frames(random: Random, folder: Path, runs: Runs) -> str:
     alone = np.concatenate([model.score_steps(frame.iloc[part]) for part in parts if len(part) >= window])
     np.testing.assert_allclose(scores[~expected], alone, rtol=1e-4)
     _refused(lambda: model.score_steps(frame.sample(frac=1, random_state=1)), "sort_index")
-    return READ
 
 
-def levels_of_frames(random: Random, folder: Path, runs: Runs) -> str:
+def levels_of_frames(random: Random, folder: Path, runs: Runs) -> None:
     """The same series at any level, or in other units, has the same scores, and forecasts at that level."""
     series = random.normal(size=(random.whole(40, 90), 2)).cumsum(axis=0)
     level, unit = 10 ** random.uniform(3, 9), 10 ** random.uniform(-2, 2)
@@ -1022,10 +1001,9 @@ def levels_of_frames(random: Random, folder: Path, runs: Runs) -> str:
     np.testing.assert_allclose(found, expected, rtol=0.02, atol=1e-3)
     forecast = (np.asarray(moved.predict(unit * series + level), np.float64) - level) / unit
     np.testing.assert_allclose(forecast, plain.predict(series), atol=0.02 * series.std() + 1e-6 * level / unit)
-    return READ
 
 
-def constant_sensors(random: Random, folder: Path, runs: Runs) -> str:
+def constant_sensors(random: Random, folder: Path, runs: Runs) -> None:
     """A sensor that never moved in training is named when it moves, and what it does is anomalous."""
     value, name = float(random.one([0, 1, -40, 1e9, 0.1])), random.name()
     frame = pd.DataFrame({"x": random.normal(size=80), name + "x": value})
@@ -1037,10 +1015,9 @@ def constant_sensors(random: Random, folder: Path, runs: Runs) -> str:
     anomalous, said = _warned(lambda: model.score_samples(moved))
     assert repr(name + "x") in said, "not named"
     assert anomalous[-1] < normal.min()
-    return READ
 
 
-def forgotten_windows(random: Random, folder: Path, runs: Runs) -> str:
+def forgotten_windows(random: Random, folder: Path, runs: Runs) -> None:
     """A table of one long series given as rows is questioned, and rows that are sequences are not."""
     rows, columns = random.whole(40, 200), random.whole(4, 30)
     table = random.normal(size=(rows, columns)).cumsum(axis=0)
@@ -1051,17 +1028,16 @@ def forgotten_windows(random: Random, folder: Path, runs: Runs) -> str:
             (True, table),
             (False, random.normal(size=(rows, columns)).cumsum(axis=1)),
             (False, pd.DataFrame(random.normal(size=(rows, columns)), columns=[f"t{n}" for n in range(columns)])),
-        ],
+        ]
     )
     _, said = _warned(lambda: SequenceAutoencoder(**TINY).fit(X))
     assert ("give window=" in said) == one_series
-    return READ
 
 
 # Different lengths everywhere
 
 
-def lists_of_series(random: Random, folder: Path, runs: Runs) -> str:
+def lists_of_series(random: Random, folder: Path, runs: Runs) -> None:
     """What comes back of a list or dictionary is in its form, and each as if it were alone."""
     long = random.chance()
     lengths = random.integers(7, 20, random.whole(2, 6))
@@ -1078,10 +1054,9 @@ def lists_of_series(random: Random, folder: Path, runs: Runs) -> str:
             alone = method([part])[0]
             np.testing.assert_array_equal(row, other)
             np.testing.assert_allclose(row, alone, rtol=1e-4, atol=1e-5)
-    return READ
 
 
-def rows_without_their_future(random: Random, folder: Path, runs: Runs) -> str:
+def rows_without_their_future(random: Random, folder: Path, runs: Runs) -> None:
     """A composite model of rows (N, T) reads rows with and without what it predicts."""
     steps, future = random.whole(5, 12), random.whole(1, 4)
     rows = random.normal(size=(random.whole(5, 20), steps))
@@ -1092,7 +1067,6 @@ def rows_without_their_future(random: Random, folder: Path, runs: Runs) -> str:
     assert model.reconstruct(past).shape == past.shape
     assert model.predict(past).shape == (len(rows), future)
     assert model.score_samples(X).shape == (len(rows),)
-    return READ
 
 
 def lengths_in_tasks(random: Random, folder: Path, runs: Runs) -> str:
@@ -1118,7 +1092,7 @@ def lengths_in_tasks(random: Random, folder: Path, runs: Runs) -> str:
     return READ
 
 
-def lengths_in_onnx(random: Random, folder: Path, runs: Runs) -> str:
+def lengths_in_onnx(random: Random, folder: Path, runs: Runs) -> None:
     """The exported model of sequences of different lengths, by onnxruntime, is the model."""
     model = LSTMAutoencoder.from_pretrained(runs.series).eval()
     lengths = random.integers(1, 40, random.whole(1, 6))
@@ -1136,10 +1110,9 @@ def lengths_in_onnx(random: Random, folder: Path, runs: Runs) -> str:
             torch.testing.assert_close(
                 found[names[2]][row].flatten(), model.predict(alone, steps).flatten(), rtol=1e-3, atol=1e-4
             )
-    return READ
 
 
-def thresholds_of_lists(random: Random, folder: Path, runs: Runs) -> str:
+def thresholds_of_lists(random: Random, folder: Path, runs: Runs) -> None:
     """A threshold of lists is the quantile of all their numbers, per group too."""
     rows = [random.normal(size=int(length)) for length in random.integers(20, 40, random.whole(1, 6))]
     for row in rows:
@@ -1154,13 +1127,12 @@ def thresholds_of_lists(random: Random, folder: Path, runs: Runs) -> str:
         expected = np.nanquantile(np.concatenate(own), quantile)
         assert found == expected
         np.testing.assert_array_equal(flags, rows[place] > expected)
-    return READ
 
 
 # Calls without side effects
 
 
-def side_effects(random: Random, folder: Path, runs: Runs) -> str:
+def side_effects(random: Random, folder: Path, runs: Runs) -> None:
     """Modes, gradients and random numbers are after a call what they were before."""
     config = ModelConfig(frame_shape=(1, 8, 8), hidden_size=4, input_frames=3, future_frames=2, code_size=3)
     model, classifier = LSTMAutoencoder(config), LSTMClassifier(ClassifierConfig(config, ("a", "b"), dropout=0.5))
@@ -1199,10 +1171,9 @@ def side_effects(random: Random, folder: Path, runs: Runs) -> str:
         after = state()
         changed = [what for what in before if before[what] != after[what]]
         assert not changed, f"call {call} changed {changed}"
-    return READ
 
 
-def gradients(random: Random, folder: Path, runs: Runs) -> str:
+def gradients(random: Random, folder: Path, runs: Runs) -> None:
     """Codes, forecasts and what is rebuilt are differentiable: by differences in float64."""
     config = ModelConfig(frame_shape=(2, 1, 1), hidden_size=3, input_frames=4, future_frames=2, output="linear")
     with torch.random.fork_rng():
@@ -1218,10 +1189,9 @@ def gradients(random: Random, folder: Path, runs: Runs) -> str:
         expected = float((ahead - behind) / 2e-3)
         found = float((gradient * way).sum())
         assert abs(found - expected) < 1e-3 * (1 + abs(expected)), f"{found} against {expected}"
-    return READ
 
 
-KINDS: dict[str, Callable[[Random, Path, Runs], str]] = {
+KINDS: dict[str, Callable[[Random, Path, Runs], str | None]] = {  # to whether the input was read; None: it was
     function.__name__.replace("_", " "): function
     for function in (
         results_beside_own_files, folders_of_others, names_of_folders, printed_commands,

@@ -294,8 +294,8 @@ def _emit(graph: Graph, decoder: Decoder, hidden: str, before: str, grid: Grid) 
     if isinstance(decoder.shape, nn.Sequential):
         between, _ = decoder.shape
         assert isinstance(between, nn.Conv2d)
-        sums = convolution(graph, hidden, between.weight, grid, between.bias)
-        hidden = graph.Mul(sums, graph.Sigmoid(sums))  # SiLU
+        made = convolution(graph, hidden, between.weight, grid, between.bias)
+        hidden = graph.Mul(made, graph.Sigmoid(made))  # SiLU
     outputs = linear(graph, hidden, decoder.readout)
     if decoder.keep is not None:
         return graph.Add(graph.Mul(graph.Sigmoid(linear(graph, hidden, decoder.keep)), before), outputs)

@@ -182,15 +182,15 @@ def _convolutional(
     """`LSTMLayer` step by step; the inputs' convolution is one over all steps, as there."""
     size = layer.hidden_size
     if layer.weight_input is None:
-        sums = graph.Add(inputs, layer.bias)  # zeros (T, B', 1) to (T, B', 4 * hidden)
+        gates = graph.Add(inputs, layer.bias)  # zeros (T, B', 1) to (T, B', 4 * hidden)
     else:
-        sums = convolution(graph, inputs, layer.weight_input, grid, layer.bias)
+        gates = convolution(graph, inputs, layer.weight_input, grid, layer.bias)
     body = Graph(graph.onnx, graph)
     before = State(body.name("hidden"), body.name("cell"))
-    of_step, present = body.name("sums"), body.name("present")
+    of_step, present = body.name("gates"), body.name("present")
     after = _step(body, layer, body.Add(of_step, _convolved(body, before.hidden, layer.weight_hidden, grid)), before)
     scanned = [body.value(of_step, ["sequences", 4 * size])]
-    slices = [sums]
+    slices = [gates]
     if lengths is not None:  # the state of a sequence that has ended stays what it is
         after = State(*(body.Where(present, new, old) for new, old in zip(after, before, strict=True)))
         scanned.append(body.value(present, ["sequences", 1], "BOOL"))
@@ -229,9 +229,9 @@ def _convolved(graph: Graph, sequences: str, weight: Tensor, grid: Grid, bias: T
     return graph.Reshape(graph.Transpose(convolved, perm=[0, 2, 3, 1]), [-1, outputs])
 
 
-def _step(graph: Graph, layer: LSTMLayer, sums: str, before: State) -> State:
-    """The equations of `LSTMLayer`: sums (B', 4 * hidden) and the state before, (B', hidden), to the one after."""
-    i, f, g, o = graph.add("Split", 4, sums, axis=1)
+def _step(graph: Graph, layer: LSTMLayer, gates: str, before: State) -> State:
+    """The equations of `LSTMLayer`: gates (B', 4 * hidden) and the state before, (B', hidden), to the one after."""
+    i, f, g, o = graph.add("Split", 4, gates, axis=1)
 
     def peeped(gate: str, cell: str, row: int) -> str:
         if layer.peephole is None:

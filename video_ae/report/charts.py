@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import numpy as np
+from markupsafe import Markup
 
 from ..charts import STYLES, Chart, Line, draw, short
-from .markup import Markup, element
+from .markup import element
 
 _WIDTH, _HEIGHT = 480, 300  # units of the drawing, which is as wide as its place allows
 _FONT = 15  # size of text on a narrow screen, see page.css: what fits there fits everywhere

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from ..charts import compared_errors, compared_labels
 from ..config import FUTURE, RECONSTRUCTION
 from ..files import read_json
 from ..run_folder import RunFolder
 from .charts import line_chart
-from .markup import Markup, element
+from .markup import element
 from .page import as_text, data_table, guarded, player, read_sheet, section, spaced
 from .run import duration, replace_report
 from .tables import compare_cells

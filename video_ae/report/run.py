@@ -5,11 +5,13 @@ Reads what train.py and evaluate.py wrote, knows no models, and shows what it fi
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from safetensors import safe_open
 
 from ..charts import METRICS, short, training_chart
@@ -20,15 +22,8 @@ from ..results import replace_results
 from ..run_folder import RunFolder
 from ..shell import as_typed, shell_path
 from .charts import line_chart
-from .markup import Markup, element
-from .page import (
-    embed_animation,
-    fact_list,
-    guarded,
-    section,
-    spaced,
-    write_page,
-)
+from .markup import element
+from .page import embed_animation, fact_list, guarded, section, spaced, write_page
 from .tables import loss_name, metric_text
 from .tasks import task_order, task_section, tasks_in, where
 
@@ -95,14 +90,7 @@ def _summary(run: RunFolder, config: dict[str, Any]) -> Markup:
 def _size(weights: Path) -> int:
     """How many numbers there are in a file of weights; those that are not parameters are two for each channel."""
     with safe_open(weights, "np") as file:
-        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - not a dictionary
-    total = 0
-    for shape in shapes:
-        count = 1
-        for length in shape:
-            count *= length
-        total += count
-    return total
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no dictionary
 
 
 def duration(seconds: float) -> str:

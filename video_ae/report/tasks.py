@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from ..charts import METRICS, error_chart, label_chart
 from ..config import FUTURE, RECONSTRUCTION
 from ..files import read_json
 from ..pretrained import WEIGHTS
 from ..results import result_files
 from .charts import line_chart
-from .markup import Markup, element, join
+from .markup import element, join
 from .page import (
     as_text,
     data_table,
