@@ -234,3 +234,35 @@ def test_arrays_are_told_from_tensors():
     """They gave NumPy's words about axes."""
     with pytest.raises(TypeError, match=r"found ndarray, expected a tensor: torch\.from_numpy"):
         LSTMAutoencoder(ModelConfig(frame_shape=(2, 1, 1), output="linear")).encode(np.zeros((1, 3, 2, 1, 1)))
+
+
+@pytest.mark.parametrize("conditional", [(), (FUTURE,)])
+def test_a_residual_model_begins_better_than_a_copy_of_the_last_frame(conditional):
+    """Values that last and values that do not: shares are those of the process, x' = a x + noise; catches one for all,
+    and in free running a frame before that is not the model's own."""
+    random = torch.Generator().manual_seed(0)
+    lasting = torch.tensor([0.95, 0.7, 0.0])
+    steps = [torch.randn(3000, 3, generator=random)]
+    for _ in range(8):
+        noise = torch.randn(3000, 3, generator=random)
+        steps.append(lasting * steps[-1] + (1 - lasting.square()).sqrt() * noise)
+    clips = torch.stack(steps, dim=1)[..., None, None]
+    config = ModelConfig((3, 1, 1), 4, 5, hidden_size=6, output="linear", residual=True, conditional=conditional)
+    model = LSTMAutoencoder(config)
+    model.start_from(clips)
+    decoder = model.decoders[FUTURE]
+    torch.testing.assert_close(decoder.keep.bias.sigmoid(), lasting.clamp(min=0.02), atol=0.03, rtol=0)
+
+    torch.nn.init.zeros_(decoder.keep.weight)
+    torch.nn.init.zeros_(decoder.readout.weight)
+    predicted, last = model.predict(clips[:, :4], 5), clips[:, 3:4]
+    assert (
+        (predicted - clips[:, 4:]).square().mean(dim=(0, 2)) < (last - clips[:, 4:]).square().mean(dim=(0, 2))
+    ).all()
+    share = lasting ** torch.arange(1, 6)[:, None] if conditional else lasting.expand(5, 3)
+    torch.testing.assert_close(predicted[..., 0, 0], share * last[..., 0, 0], atol=0.2, rtol=0.1)
+
+
+def test_residual_decoders_are_for_linear_outputs():
+    with pytest.raises(ValueError, match="needs linear outputs and cell lstm"):
+        ModelConfig((3, 1, 1), residual=True)

@@ -282,6 +282,17 @@ def _mark_as_started(model: LSTMAutoencoder, _: object) -> None:
     model.started = True
 
 
+def _kept(sequences: Tensor) -> Tensor:
+    """The share (D,) of each value of standardised sequences (B, T, ..., D) that is left a step later: least squares.
+
+    Less is left after more steps, so that at every one of them this alone is better than a copy. Missing steps are NaN.
+    """
+    before, after = (part.flatten(0, -2) for part in (sequences[:, :-1], sequences[:, 1:]))
+    there = after.isfinite()
+    share = (before * after).where(there, 0).sum(0) / before.square().where(there, 0).sum(0).clamp(min=1e-6)
+    return share.clamp(0.02, 0.98)  # where gradients are not lost
+
+
 class LSTMAutoencoder(nn.Module):
     """Encoder and decoders of Srivastava et al. (2015), figures 2 to 4; both decoders make the composite model."""
 
@@ -369,10 +380,12 @@ class LSTMAutoencoder(nn.Module):
 
     @torch.no_grad()
     def start_from(self, clips: Tensor, *, least_std: float = _LEAST_STD) -> None:
-        """Fit a new model to its data, frames (B, T, C, H, W): `Encoder.start_from`, and outputs at the mean frame."""
+        """Fit a new model to its data, frames (B, T, C, H, W): `Encoder.start_from`, and outputs at the mean frame;
+        residual decoders keep what lasts of every value."""
         self.started = True
         self.encoder.start_from(clips, least_std=least_std)
-        vectors = present_steps(self.encoder.to_vectors(clips))  # (N, ..., D)
+        sequences = self.encoder.to_vectors(clips)
+        vectors = present_steps(sequences)  # (N, ..., D)
         mean = vectors.flatten(0, -2).mean(dim=0)  # (D,)
         start = mean if self.config.output == LINEAR else mean.clamp(1e-3, 1 - 1e-3).logit()
         for decoder in self.decoders.values():
@@ -380,6 +393,8 @@ class LSTMAutoencoder(nn.Module):
             if decoder.conditional and not decoder.repeat_code:
                 decoder.lstm.expect_inputs_of(_scale(vectors))
             decoder.readout.bias.copy_(start)
+            if decoder.keep is not None:
+                decoder.keep.bias.copy_(_kept(sequences).logit())
 
     def encode(self, clips: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The fixed-length code of every clip, (B, code_size), differentiable; see `Encoder.encode`."""
