@@ -20,11 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .config import DECODERS, FUTURE, LOGISTIC, RECONSTRUCTION
+from .config import DECODERS, FUTURE, RECONSTRUCTION
 from .datasets.batches import consecutive_indices, load_batches
 from .evaluation import clips_for
 from .lengths import flip_time, inside, present_steps, split_clips
-from .metrics import entropy_floor, nats
 from .models import LSTMAutoencoder
 from .patches import unit_range
 from .restored import mode
@@ -89,13 +88,7 @@ def step_errors(
     for name in config.decoders:
         if not truth[name].shape[1]:
             continue
-        if config.output == LOGISTIC:
-            logits = model.vectors_to_frames(outputs[name].float())
-            wrong = (nats(logits, truth[name]) - entropy_floor(truth[name])).clamp(min=0)  # below it is rounding
-            wrong = wrong / truth[name][0, 0].numel()
-        else:
-            wrong = (outputs[name].float() - model.encoder.to_vectors(truth[name])).square().flatten(2)
-            wrong = wrong if per_feature else wrong.mean(dim=2)
+        wrong = model.errors(outputs[name], truth[name], per_feature=per_feature)
         if not bool(wrong.isfinite().all()):
             raise ValueError(
                 "found errors that are not finite: a step is NaN in some channels only, or infinite; fill in or leave"

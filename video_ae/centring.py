@@ -58,9 +58,8 @@ def to_float32(given: Sequences, offsets: Floats, constant: npt.NDArray[np.bool_
 
     Raises ValueError for values beyond the range of float32.
     """
-    centred = given.steps - offsets
-    moves = np.where(constant, np.abs(centred).max(axis=0), 0)
-    moved = np.flatnonzero(moves > _ROUNDING * np.abs(offsets))
+    centred, moves = centre(given.steps, offsets, constant)
+    moved = np.flatnonzero(moves)
     if len(moved):
         which = ", ".join(f"{given.feature(index)} by up to {moves[index]:.3g}" for index in moved.tolist())
         warnings.warn(
@@ -69,10 +68,21 @@ def to_float32(given: Sequences, offsets: Floats, constant: npt.NDArray[np.bool_
             UserWarning,
             stacklevel=4,
         )
-    centred[:, constant & (moves <= _ROUNDING * np.abs(offsets))] = 0
+    return torch.from_numpy(centred)
+
+
+def centre(steps: Floats, offsets: Floats, constant: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float32], Floats]:
+    """Steps (S, F) without their offsets, and by how much features that were constant move here, (F,), 0 of others.
+
+    Raises ValueError for values beyond the range of float32.
+    """
+    centred = steps - offsets
+    moves = np.where(constant, np.abs(centred).max(axis=0), 0)
+    moves[moves <= _ROUNDING * np.abs(offsets)] = 0
+    centred[:, constant & (moves == 0)] = 0
     if np.abs(centred).max() > _LARGEST:
         raise ValueError("found values beyond the range of float32, expected at most 3e38; scale the data")
-    return torch.from_numpy(centred.astype(np.float32))
+    return centred.astype(np.float32), moves
 
 
 def _rounded(mean: Floats, deviation: Floats) -> Floats:

@@ -27,6 +27,7 @@ from .outliers import clip_outliers
 from .periods import AUTO, choose_window
 from .restored import random_numbers_of
 from .series_input import ROWS, Labels, Sequences, named, read_sequences, sign_of_one_series
+from .series_stream import SeriesStream
 from .training import train
 
 Floats = npt.NDArray[np.floating]
@@ -245,6 +246,15 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         """
         errors, given = self._of_steps(X, spread=spread, per_feature=True)
         return given.as_given(-errors)
+
+    def stream(self, steps: int | None = None) -> SeriesStream:
+        """Series as they arrive: `push(step)` gives the code, the next `steps` and the score of this one.
+
+        `future_steps` are predicted unless said otherwise. What comes is what `transform` and `predict` give for all
+        steps since the first push, in constant memory and time; see `SeriesStream`.
+        """
+        check_is_fitted(self)
+        return SeriesStream(self.model_, self.offsets_, self._constant, self.future_steps if steps is None else steps)
 
     def score(self, X: Any, y: None = None) -> float:  # noqa: N803
         """The mean of `score_samples`, of all sequences or windows: higher is better."""

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from .config import FUTURE, LINEAR, RECONSTRUCTION, ModelConfig, from_json
 from .lengths import check_lengths, clear_padding, flip_time, last_step, present_steps
 from .matching import Matching
+from .metrics import entropy_floor, nats
 from .motion import Motion
 from .patches import fold_grid, fold_lengths, frames_to_vectors, unfold_grid, unit_range, vectors_to_frames
 from .pretrained import fetch, load_model, save_model
 from .recurrent import LSTM, State
 from .restored import mode
+from .stream import Stream
 
 _HIGHEST = 16.0  # of float frames, which may be standardised
 _LEAST_STD = 1e-2  # of the largest channel's: a channel that hardly changes is not blown up to unit variance
@@ -50,10 +52,25 @@ class Encoder(nn.Module):
         vectors: (B, T, D), or (B, T, rows, columns, D) patch vectors. The hidden states come back in the same shape,
         hidden_size instead of D; in the last states of a dense LSTM every patch position is a row of the batch.
         """
-        grid = self.positions(vectors)
-        parts = self._inputs(clear_padding(vectors, lengths))
+        return self._run(self._inputs(clear_padding(vectors, lengths)), None, lengths)
+
+    def read_on(self, vectors: Tensor, states: list[State] | None, before: Tensor | None) -> list[State]:
+        """Every layer's last state after vectors (B, T, ..., D) that follow those which left `states`.
+
+        before: (B, ..., D), the last of those. Both None: nothing was read yet.
+        """
+        if states is None or before is None:
+            return self(vectors)[1]
+        beside = self._inputs(torch.cat([before[:, None], vectors], dim=1))
+        return self._run([part[:, 1:] for part in beside], states, None)[1]
+
+    def _run(
+        self, parts: list[Tensor], states: list[State] | None, lengths: Tensor | None
+    ) -> tuple[Tensor, list[State]]:
+        """What `forward` returns, of `_inputs` and the states before them."""
+        grid = self.positions(parts[0])
         sequences = fold_grid(torch.cat(parts, dim=-1), grid)  # (B', T, ..., input_size)
-        hidden, states = self.lstm(sequences.transpose(0, 1), None, sequences.shape[1], fold_lengths(lengths, grid))
+        hidden, states = self.lstm(sequences.transpose(0, 1), states, sequences.shape[1], fold_lengths(lengths, grid))
         return unfold_grid(hidden.transpose(0, 1), grid), states
 
     def _inputs(self, vectors: Tensor) -> list[Tensor]:
@@ -440,6 +457,31 @@ class LSTMAutoencoder(nn.Module):
         self._require(FUTURE)
         return self._decode(FUTURE, clips, steps, lengths)
 
+    def stream(self, steps: int = 1) -> Stream:
+        """Frames as they arrive: `push(frame)` gives the code, the next `steps` frames and the score; see `Stream`."""
+        return Stream(self, steps)
+
+    def predict_from(self, states: list[State], last: Tensor, steps: int) -> Tensor:
+        """Outputs (B, steps, ..., D) of the future decoder, free running, after an encoder that ended in `states`.
+
+        last: (B, ..., D), the last vectors that it read. Of a variational code the mean is decoded.
+        """
+        grid = self.encoder.positions(last[:, None])
+        code = self.encoder.code(states)[..., : self.config.code_size]
+        return unfold_grid(self._predict(states, code, fold_grid(last[:, None], grid)[:, 0], steps, None, False), grid)
+
+    def errors(self, outputs: Tensor, frames: Tensor, *, per_feature: bool = False) -> Tensor:
+        """How wrong what `forward` returns for one decoder is, (B, T) or, of linear outputs and `per_feature`,
+        (B, T, D): see `step_errors`.
+
+        frames: the truth (B, T, C, H, W), floats in the range of the data.
+        """
+        if self.config.output == LINEAR:
+            wrong = (outputs.float() - self.encoder.to_vectors(frames)).square().flatten(2)
+            return wrong if per_feature else wrong.mean(dim=2)
+        wrong = nats(self.vectors_to_frames(outputs.float()), frames) - entropy_floor(frames)
+        return wrong.clamp(min=0) / frames[0, 0].numel()  # below it is rounding
+
     def outputs_to_frames(self, outputs: Tensor) -> Tensor:
         """What `forward` returns for one decoder to frames (B, T, C, H, W) in the range of the data, not clipped."""
         config = self.config
@@ -487,7 +529,11 @@ class LSTMAutoencoder(nn.Module):
         lengths = check_lengths(lengths, vectors.shape)
         with mode(self, training=False):  # of a variational code the mean, whatever the model is doing besides
             outputs = self(vectors, teacher_forcing=False, steps=steps, lengths=lengths, decoders=[decoder])
-        frames = self.outputs_to_frames(outputs[decoder])
+        return self.as_given(self.outputs_to_frames(outputs[decoder]), clips)
+
+    @staticmethod
+    def as_given(frames: Tensor, clips: Tensor) -> Tensor:
+        """Float frames (B, T, C, H, W) as what `clips` are: vectors, uint8 frames or float ones."""
         if clips.ndim == 3:
             return frames.flatten(2)
         return (frames * 255).round().clamp(0, 255).to(torch.uint8) if clips.dtype == torch.uint8 else frames
