@@ -277,10 +277,12 @@ def _scale(vectors: Tensor) -> Tensor:
     return vectors.square().mean().sqrt().clamp(min=1e-6)
 
 
-def _kept(sequences: Tensor, lag: int) -> Tensor:
-    """The share (D,) of each value of standardised sequences (B, T, ..., D) that is left `lag` steps later, by least
-    squares; steps that are not there are NaN."""
-    before, after = (part.flatten(0, -2) for part in (sequences[:, :-lag], sequences[:, lag:]))
+def _kept(sequences: Tensor) -> Tensor:
+    """The share (D,) of each value of standardised sequences (B, T, ..., D) that is left a step later, by least squares.
+
+    Less is left after more steps, so that at every one of them this is better than a copy. Missing steps are NaN.
+    """
+    before, after = (part.flatten(0, -2) for part in (sequences[:, :-1], sequences[:, 1:]))
     there = after.isfinite()
     share = (before * after).where(there, 0).sum(0) / before.square().where(there, 0).sum(0).clamp(min=1e-6)
     return share.clamp(0.02, 0.98)  # where gradients are not lost
@@ -353,7 +355,7 @@ class LSTMAutoencoder(nn.Module):
     @torch.no_grad()
     def start_from(self, clips: Tensor, *, least_std: float = _LEAST_STD) -> None:
         """Fit a new model to its data, frames (B, T, C, H, W): `Encoder.start_from`, and outputs at the mean frame;
-        residual decoders keep as much of every value as is best where nothing else is known."""
+        residual decoders keep what lasts of every value."""
         self.encoder.start_from(clips, least_std=least_std)
         sequences = self.encoder.to_vectors(clips)
         vectors = present_steps(sequences)  # (N, ..., D)
@@ -365,8 +367,7 @@ class LSTMAutoencoder(nn.Module):
                 decoder.lstm.expect_inputs_of(_scale(vectors))
             decoder.readout.bias.copy_(start)
             if decoder.keep is not None:
-                lag = 1 if decoder.conditional else (self.config.future_frames + 1) // 2
-                decoder.keep.bias.copy_(_kept(sequences, lag).logit())
+                decoder.keep.bias.copy_(_kept(sequences).logit())
 
     def encode(self, clips: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The fixed-length code of every clip, (B, code_size), differentiable; see `Encoder.encode`."""
