@@ -278,9 +278,9 @@ def _scale(vectors: Tensor) -> Tensor:
 
 
 def _kept(sequences: Tensor) -> Tensor:
-    """The share (D,) of each value of standardised sequences (B, T, ..., D) that is left a step later, by least squares.
+    """The share (D,) of each value of standardised sequences (B, T, ..., D) that is left a step later: least squares.
 
-    Less is left after more steps, so that at every one of them this is better than a copy. Missing steps are NaN.
+    Less is left after more steps, so that at every one of them this alone is better than a copy. Missing steps are NaN.
     """
     before, after = (part.flatten(0, -2) for part in (sequences[:, :-1], sequences[:, 1:]))
     there = after.isfinite()
