@@ -9,6 +9,7 @@ python evaluate.py runs/demo --tasks probe                           # what the 
 python evaluate.py runs/demo --tasks export                          # ONNX files, checked against PyTorch
 python evaluate.py runs/series --tasks encode --data-dir series.csv --out codes.npz
 python evaluate.py runs/videos --tasks label --data-dir NEW --out labels.csv  # classes of new videos
+python evaluate.py runs/videos --tasks retrieve --data-dir COLLECTION --query mine.mp4 --out found.csv
 python evaluate.py runs/videos --data-dir mine.mp4 --out future.gif  # what follows the end of this one
 python evaluate.py runs/one_digit --tasks anomaly --num-digits 2 --all-odd  # what is odd, and when
 python evaluate.py --compare runs/one runs/other                     # which pretraining
@@ -52,10 +53,11 @@ TASKS = (
     "probe",
     "anomaly",
     "encode",
+    "retrieve",
     "architecture",
     "export",
 )
-_OUT = {"encode": "codes.npz", "label": "labels.csv"}  # tasks that need `--out`
+_OUT = {"encode": "codes.npz", "label": "labels.csv", "retrieve": "found.csv"}  # tasks that need `--out`
 _OF_WEIGHTS = {"features", "architecture"}  # tasks that open no data
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
@@ -65,6 +67,7 @@ _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     "labels": {"classify", "probe"},
     "out": {"predict", *_OUT},
     "unknown_below": {"label"},
+    "query": {"retrieve"},
     **{
         name: {"anomaly"}
         for name in ("quantile", "source", "labels_file", "all_odd", "per_series", "no_spread", "threshold")
@@ -161,9 +164,10 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--out",
         type=Path,
         metavar="FILE",
-        help="where encode writes codes and ids (.npz), label a table (.csv), predict the future of one video (.gif,"
-        " .mp4, .npy)",
+        help="where encode writes codes and ids (.npz), label and retrieve a table (.csv), predict the future of one"
+        " video (.gif, .mp4, .npy)",
     )
+    parser.add_argument("--query", type=Path, metavar="VIDEO", help="what retrieve looks for in the data")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     _add_task_flags(parser)
     add_fine_tuning_flags(parser)
