@@ -70,6 +70,13 @@ def assert_same(one: LSTMAutoencoder, other: LSTMAutoencoder) -> None:
         torch.testing.assert_close(weight, other.state_dict()[name], rtol=0, atol=0, msg=name)
 
 
+def test_a_preset_is_a_config_with_fields_of_your_own():
+    config = ModelConfig.preset("conv", frame_shape=(3, 16, 16), hidden_size=8)
+    assert (config.cell, config.patch_size, config.hidden_size, config.frame_shape) == ("conv", 8, 8, (3, 16, 16))
+    with pytest.raises(ValueError, match="preset 'big': expected one of conv, dense, paper, paper-2layer"):
+        ModelConfig.preset("big")
+
+
 @pytest.mark.parametrize("form", ["tensor", "data set", "workers", "thread"])
 def test_the_form_of_the_clips_changes_nothing(form, tmp_path):
     """Catches own data sets read in another order than arrays, twice, or not to the end."""

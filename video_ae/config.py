@@ -131,6 +131,13 @@ class ModelConfig:
                     f" expected one of {', '.join(map(str, fitting))} (--patch-size)"
                 )
 
+    @classmethod
+    def preset(cls, name: str, **fields: Any) -> ModelConfig:
+        """A preset, `conv`, `dense`, `paper` or `paper-2layer`, with other `fields` beside those it has or instead."""
+        if name not in PRESETS:
+            raise ValueError(f"preset {name!r}: expected one of {', '.join(PRESETS)}")
+        return cls(**PRESETS[name] | fields)
+
     @property
     def vector_size(self) -> int:
         """D, the length of one frame or patch vector."""

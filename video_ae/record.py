@@ -60,12 +60,12 @@ class Record:
         self.progress = run.checkpoints.load(resume_from, self.model, self.optimizer)
         self._saved_step = self.progress.step
         self.ranks.on_first(lambda: run.restore_metrics(run.checkpoints.metrics(resume_from)))
-        self.rows = run.metrics() if self.ranks.first else []
+        self.rows = run.metrics() if self.ranks.is_main else []
 
     def add(self, metrics: dict[str, Any], *, keep: bool = True) -> dict[str, Any]:
         """What there is to tell of the last step, with the `metrics`; to `keep`, on the first rank, as a row."""
         row = _progress_row(self.progress) | metrics
-        if keep and self.ranks.first:
+        if keep and self.ranks.is_main:
             self.rows.append(row)
             if self.run is not None:
                 self.run.append_metrics(row)

@@ -206,7 +206,7 @@ def train(
     progress = record.progress
     parallel = ranks.parallel(model)
     before, started = progress.seconds, time.monotonic()
-    shown = verbose and ranks.first
+    shown = verbose and ranks.is_main
     with (
         _stop_signals(run is not None) as received,
         _progress_bar(config, progress, shown=shown) as bar,
@@ -221,7 +221,7 @@ def train(
             """Sets the time, and returns the signal to stop at, `_ENDED` where a callback has ended the training, or 0:
             on all ranks the same, or some would wait for others that have stopped."""
             found = received[0] if received else _ENDED * ends
-            stop, progress.seconds = ranks.largest(found, clock() if ranks.first else 0.0)
+            stop, progress.seconds = ranks.largest(found, clock() if ranks.is_main else 0.0)
             return int(stop)
 
         def tell(metrics: dict[str, Any]) -> bool:
@@ -231,7 +231,7 @@ def train(
 
         def judge() -> int:
             metrics = record.judge()
-            return agree(ranks.first and tell(metrics))
+            return agree(ranks.is_main and tell(metrics))
 
         stop = agree()
         if record.due and not stop:
@@ -242,7 +242,7 @@ def train(
             batch = next(batches).to(ranks.device)
             losses = train_step(parallel, optimizer, batch, lr, config, progress.step, ranks, loss)
             progress.seconds = clock()
-            ends = ranks.first and tell(record.add(losses, keep=progress.step % _LOG_EVERY == 0))
+            ends = ranks.is_main and tell(record.add(losses, keep=progress.step % _LOG_EVERY == 0))
             stop = agree(ends)
             speed = progress.sequences_seen / progress.seconds
             postfix = f"step {progress.step}, {speed:.0f} sequences/s, loss {losses['loss']:.1f}"

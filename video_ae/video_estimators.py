@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .classifier import LSTMClassifier
-from .config import LINEAR, PRESETS, FineTuning, ModelConfig, TrainConfig
+from .config import LINEAR, FineTuning, ModelConfig, TrainConfig
 from .datasets.config import DataConfig
 from .datasets.decoding import decoded, perceived
 from .datasets.labelled import label_videos
@@ -132,13 +132,15 @@ class VideoAutoencoder(TransformerMixin, BaseEstimator):
     def _model_config(self, clips: VideoClips) -> ModelConfig:
         channels, height, width = clips[0].shape[1:]
         pixels = height * width > 1
-        kind = PRESETS["conv"] if pixels else PRESETS["dense"] | {"residual": True}
         size = {} if self.hidden_size is None else {"hidden_size": self.hidden_size}
-        return ModelConfig(
-            **kind
-            | {"frame_shape": (channels, height, width), "output": LINEAR}
-            | {"input_frames": self.input_frames, "future_frames": self.future_frames}
-            | size
+        return ModelConfig.preset(
+            "conv" if pixels else "dense",
+            frame_shape=(channels, height, width),
+            input_frames=self.input_frames,
+            future_frames=self.future_frames,
+            output=LINEAR,
+            residual=not pixels,
+            **size,
         )
 
 

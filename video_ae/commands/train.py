@@ -199,7 +199,7 @@ def main(arguments: argparse.Namespace) -> None:
     with (
         denormals_as_zero(),
         join(arguments.device) as ranks,
-        redirect_stdout(sys.stdout if ranks.first else None),
+        redirect_stdout(sys.stdout if ranks.is_main else None),
     ):
         run_training(arguments, ranks)
 
@@ -301,7 +301,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, arguments: argparse.Namesp
     if not clips.endless:
         print(f"{len(clips)} training clips, {len(validation_clips)} to validate")
 
-    callbacks = [TensorBoard(run.path / "tensorboard")] if arguments.tensorboard and ranks.first else []
+    callbacks = [TensorBoard(run.path / "tensorboard")] if arguments.tensorboard and ranks.is_main else []
     with deterministic(training.deterministic):
         progress = train(
             model,
@@ -324,7 +324,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, arguments: argparse.Namesp
     print(f"model    {run.model}\ncurves   {run.curves}")
     if not model_config.features:
         print(f"samples  {run.samples}")
-    if ranks.first:
+    if ranks.is_main:
         try_to_write(lambda: write_run(run))
     print(f"next     {as_typed('python evaluate.py')} {shell_path(run.path)}")
 
