@@ -372,7 +372,7 @@ def test_digits_beside_other_digits(digits, tmp_path, capsys):
     assert {row["id"] for row in clips} >= {"0", "normal/0", "59", "normal/59"}
     for name in ("anomaly.png", "anomaly-curves.png", "anomaly-strip.png", "anomaly-worst.gif"):
         assert (tmp_path / name).stat().st_size > 1000
-    assert "of 60 odd among 120 clips: ROC-AUC" in capsys.readouterr().out
+    assert "of 60 anomalous among 120 clips: ROC-AUC" in capsys.readouterr().out
 
 
 def test_labels_from_a_file(digits, tmp_path, capsys):
@@ -396,11 +396,11 @@ def test_labels_from_a_file(digits, tmp_path, capsys):
         printed = capsys.readouterr()
         return printed.err.strip() if code else printed.out
 
-    assert "of 1 odd among 4 clips" in answer("id,label\n0,0\n1,0\n2,1\n3,0\n")
+    assert "of 1 anomalous among 4 clips" in answer("id,label\n0,0\n1,0\n2,1\n3,0\n")
     by_step = "".join(f"{clip},{step},{int(clip == step == 3)}\n" for clip in range(4) for step in range(5))
     printed = answer("id,step,label\n" + by_step)
-    assert "of 1 odd among 8 steps" in printed  # two predicted ones of each
-    assert "of 1 odd among 4 clips" in printed
+    assert "of 1 anomalous among 8 steps" in printed  # two predicted ones of each
+    assert "of 1 anomalous among 4 clips" in printed
     assert "line 2: found the label 'x', expected 0 or 1 (anomalous)" in answer("id,label\n0,x\n")
     assert "line 3: found the step '', expected a whole number" in answer("id,step,label\n0,0,1\n0,,1\n")
     assert "found the columns name, label" in answer("name,label\n0,1\n")
