@@ -6,7 +6,8 @@ DATA ?= data
 NAB ?= data/nab
 PAPER := --data-dir $(DATA) --preset paper -b 256 --steps 8867 --checkpoint-every 2000 --resume
 
-.PHONY: help setup demo curve benchmark paper best robustness torture anomaly nab test opencv-floor check format clean
+.PHONY: help setup demo curve benchmark paper best robustness torture anomaly nab test opencv-floor check format docs \
+	notebooks release clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -74,6 +75,26 @@ check: setup  ## ruff and mypy
 format: setup  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup  ## the site build/site/index.html; warnings and broken links are errors
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "site     build/site/index.html"
+
+notebooks: setup  ## examples/notebooks/*.py as .ipynb files, in build/notebooks
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".[notebooks]"
+	mkdir -p build/notebooks
+	for SCRIPT in examples/notebooks/*.py; do \
+		$(BIN)/python -m jupytext --to ipynb --output build/notebooks/$$(basename $$SCRIPT .py).ipynb $$SCRIPT || exit 1; done
+
+release: setup  ## sdist and wheel in dist/, checked, and the wheel tried in an empty environment
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".[release]"
+	rm -rf dist build/release
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/release
+	build/release/bin/python -m pip install --disable-pip-version-check --quiet dist/*.whl
+	cd build/release && bin/video-ae demo --pretrained --output-dir demo
 
 clean:  ## remove the environment and caches, not the runs
 	rm -rf .venv .venv-floor .pytest_cache .mypy_cache .ruff_cache build *.egg-info

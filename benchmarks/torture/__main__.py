@@ -77,7 +77,7 @@ def page(rows: list[dict[str, Any]]) -> str:
     """docs/reliability.md: everything that was measured, and nothing else."""
     full = {campaign.__name__: count for campaign, count in CAMPAIGNS}
     lines = [
-        "# What was done to it, and what held",
+        "# Reliability",
         "",
         "Written by `make torture` (`python -m benchmarks.torture`); the tests contain a small sample of each.",
         "A row is repeated with `python -m benchmarks.torture --only NAME --count COUNT --seed SEED`.",
