@@ -1,6 +1,7 @@
 """Classes of new videos, and the future of one: what comes out as files."""
 
 import csv
+import shutil
 
 import cv2
 import numpy as np
@@ -163,3 +164,34 @@ def test_what_is_like_a_video_is_found(folder, tmp_path, capsys):
         assert sheet.height > 20 * 96
     assert evaluate.command([str(folder / "run"), *flags[:4], "--out", str(tmp_path / "other.csv")]) == 1
     assert "say which video to look for" in capsys.readouterr().err
+
+
+def test_from_a_folder_of_videos_to_labels_of_new_ones(real_data, tmp_path, monkeypatch):
+    """The whole path without network or weights, on people who were filmed: five learn, the sixth is new."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for path in (real_data / "weizmann").glob("*/*.avi"):
+        place = tmp_path / ("new" if "daria" in path.name else "known") / path.parent.name / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    run = str(tmp_path / "run")
+    where = ["--dataset", "video-folder", "--data-dir", str(tmp_path / "known"), "--percepts", "motion"]
+    size = [
+        "--composite",
+        "--input-frames",
+        "12",
+        "--future-frames",
+        "6",
+        "--hidden-size",
+        "64",
+        "-b",
+        "16",
+        "--steps",
+        "40",
+    ]
+    assert train.command([*size, *where, "--output-dir", run]) == 0
+    assert evaluate.command([run, "--tasks", "classify", "--labels-per-class", "3", "--num-seeds", "1"]) == 0
+    out = tmp_path / "labels.csv"
+    assert evaluate.command([run, "--tasks", "label", "--data-dir", str(tmp_path / "new"), "--out", str(out)]) == 0
+    right = [row["label"] == row["id"].partition("/")[0] for row in rows_of(out)]
+    assert len(right) == 4
+    assert sum(right) >= 3
