@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Anomalies in sensor data
 #
-# An autoencoder that has seen normal operation only reconstructs it well and faults badly: its error is an anomaly score.
-# One minute on two CPU cores.
+# An autoencoder that has seen normal operation only reconstructs it well and faults badly: its error is an anomaly
+# score. One minute on two CPU cores.
 
 # %%
 # Outside a checkout: %pip install video-ae
@@ -17,8 +17,8 @@ EPOCHS = 20
 # %% [markdown]
 # ## Data
 #
-# Two sensors of a machine, `(steps, sensors)`. In the last part one of them is stuck for 40 steps. None of its values is
-# out of range: only the course over time is wrong.
+# Two sensors of a machine, `(steps, sensors)`. In the last part one of them is stuck for 40 steps. None of its values
+# is out of range: only the course over time is wrong.
 
 # %%
 time = np.arange(4000)
