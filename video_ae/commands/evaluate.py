@@ -8,6 +8,7 @@ python evaluate.py runs/demo --tasks classify --labels direction     # accuracy 
 python evaluate.py runs/demo --tasks probe                           # what the code contains without fine-tuning
 python evaluate.py runs/demo --tasks export                          # ONNX files, checked against PyTorch
 python evaluate.py runs/series --tasks encode --data-dir series.csv --out codes.npz
+python evaluate.py runs/series --tasks forecast --out forecasts.csv          # what comes, beside baselines
 python evaluate.py runs/videos --tasks label --data-dir NEW --out labels.csv  # classes of new videos
 python evaluate.py runs/videos --data-dir mine.mp4 --out future.gif  # what follows the end of this one
 python evaluate.py runs/one_digit --tasks anomaly --num-digits 2 --all-odd  # what is odd, and when
@@ -51,16 +52,17 @@ TASKS = (
     "label",
     "probe",
     "anomaly",
+    "forecast",
     "encode",
     "architecture",
     "export",
 )
-_OUT = {"encode": "codes.npz", "label": "labels.csv"}  # tasks that need `--out`
+_OUT = {"encode": "codes.npz", "label": "labels.csv", "forecast": "forecasts.csv"}  # tasks that need `--out`
 _OF_WEIGHTS = {"features", "architecture"}  # tasks that open no data
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     "clips": set(TASKS) - _OF_WEIGHTS,
-    "future_frames": {"predict"},
+    "future_frames": {"predict", "forecast"},
     "rollout_steps": {"rollout"},
     "labels": {"classify", "probe"},
     "out": {"predict", *_OUT},
@@ -161,8 +163,8 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--out",
         type=Path,
         metavar="FILE",
-        help="where encode writes codes and ids (.npz), label a table (.csv), predict the future of one video (.gif,"
-        " .mp4, .npy)",
+        help="where encode writes codes and ids (.npz), label and forecast a table (.csv), predict the future of one"
+        " video (.gif, .mp4, .npy)",
     )
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     _add_task_flags(parser)
