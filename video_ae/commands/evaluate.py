@@ -8,6 +8,7 @@ python evaluate.py runs/demo --tasks classify --labels direction     # accuracy 
 python evaluate.py runs/demo --tasks probe                           # what the code contains without fine-tuning
 python evaluate.py runs/demo --tasks export                          # ONNX files, checked against PyTorch
 python evaluate.py runs/series --tasks encode --data-dir series.csv --out codes.npz
+python evaluate.py runs/series --tasks forecast --out forecasts.csv          # what comes, beside baselines
 python evaluate.py runs/videos --tasks label --data-dir NEW --out labels.csv  # classes of new videos
 python evaluate.py runs/videos --tasks retrieve --data-dir COLLECTION --query mine.mp4 --out found.csv
 python evaluate.py runs/videos --data-dir mine.mp4 --out future.gif  # what follows the end of this one
@@ -52,17 +53,23 @@ TASKS = (
     "label",
     "probe",
     "anomaly",
+    "forecast",
     "encode",
     "retrieve",
     "architecture",
     "export",
 )
-_OUT = {"encode": "codes.npz", "label": "labels.csv", "retrieve": "found.csv"}  # tasks that need `--out`
+_OUT = {  # tasks that need `--out`, and such files
+    "encode": "codes.npz",
+    "label": "labels.csv",
+    "forecast": "forecasts.csv",
+    "retrieve": "found.csv",
+}
 _OF_WEIGHTS = {"features", "architecture"}  # tasks that open no data
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     "clips": set(TASKS) - _OF_WEIGHTS,
-    "future_frames": {"predict"},
+    "future_frames": {"predict", "forecast"},
     "rollout_steps": {"rollout"},
     "labels": {"classify", "probe"},
     "out": {"predict", *_OUT},
@@ -169,8 +176,8 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--out",
         type=Path,
         metavar="FILE",
-        help="where encode writes codes and ids (.npz), label and retrieve a table (.csv), predict the future of one"
-        " video (.gif, .mp4, .npy)",
+        help="where encode writes codes and ids (.npz), label, forecast and retrieve a table (.csv), predict the"
+        " future of one video (.gif, .mp4, .npy)",
     )
     parser.add_argument("--query", type=Path, metavar="VIDEO", help="what retrieve looks for in the data")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
