@@ -198,7 +198,8 @@ def _write(opened: Opened, arguments: argparse.Namespace, out: Any, steps: int, 
             inputs, _, lengths = split_clips(clip.to(opened.device), clip.shape[1])
             with torch.no_grad():
                 values = _vectors(opened.model.predict(inputs, steps, lengths))[0]  # (F, D)
-            known = [] if name not in times else [time.decode() for time in times[name]]
+            clock = times.get(name)  # a file's own times, or those of a video, which have no end
+            known = [time.decode() for time in clock] if isinstance(clock, Iterable) else []
             coming = continue_times(known, steps)
             untimed += bool(known and not coming)
             for step, feature in np.ndindex(values.shape):
