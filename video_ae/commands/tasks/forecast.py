@@ -199,7 +199,7 @@ def _write(opened: Opened, arguments: argparse.Namespace, out: Any, steps: int, 
             with torch.no_grad():
                 values = _vectors(opened.model.predict(inputs, steps, lengths))[0]  # (F, D)
             clock = times.get(name)  # a file's own times, or those of a video, which have no end
-            known = [time.decode() for time in clock] if isinstance(clock, Iterable) else []
+            known: list[str] = [time.decode() for time in clock] if isinstance(clock, Iterable) else []
             coming = continue_times(known, steps)
             untimed += bool(known and not coming)
             for step, feature in np.ndindex(values.shape):
