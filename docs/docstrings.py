@@ -10,22 +10,28 @@ from typing import Any
 
 import griffe
 
-_ITEM = re.compile(r"^((?:\w+)(?:, \w+)*): +(?=\S)")
-_UNDERLINE = re.compile(r"^(Parameters|Attributes)\n-+$", re.MULTILINE)
+_NAMED = re.compile(r"^((?:\w+)(?:, \w+)*): +(?=\S)")
+_DASHED = re.compile(r"^ +- ")
+_UNDERLINED = re.compile(r"^(Parameters|Attributes)\n-+$", re.MULTILINE)
 
 
 def as_markdown(docstring: str) -> str:
-    """Paragraphs that consist of `name: text` as lists, underlined headings in bold."""
-    text = _UNDERLINE.sub(r"**\1**\n", docstring)
-    return "\n\n".join(_list(part) if _ITEM.match(part) else part for part in text.split("\n\n"))
+    """Lists with the blank lines and the indentation that Markdown wants, underlined headings in bold."""
+    return "\n\n".join(map(_paragraph, _UNDERLINED.sub(r"**\1**\n", docstring).split("\n\n")))
 
 
-def _list(paragraph: str) -> str:
-    lines = paragraph.strip("\n").split("\n")
-    return "\n" + "\n".join(
-        _ITEM.sub(lambda found: f"- `{found[1]}`: ", line) if _ITEM.match(line) else f"    {line.strip()}"
-        for line in lines
-    )
+def _paragraph(text: str) -> str:
+    item, mark = (_NAMED, r"- `\1`: ") if _NAMED.match(text.lstrip("\n")) else (_DASHED, "- ")
+    lines: list[str] = []
+    listing = False
+    for line in text.split("\n"):
+        begins = item.match(line) is not None
+        continues = listing and line.startswith(" ")
+        if begins != listing and not continues:
+            lines.append("")
+        listing = begins or continues
+        lines.append(item.sub(mark, line) if begins else f"    {line.strip()}" if continues else line)
+    return "\n".join(lines)
 
 
 class HouseStyle(griffe.Extension):

@@ -180,7 +180,7 @@ def save_scored_series(path: Path, series: Sequence[ScoredSeries]) -> None:
         tidy(axes)
         axes.set_title(one.name, fontsize=10, loc="left", parse_math=False)  # a name may have a $
     panels[-1].set_xlabel("step")
-    figure.supylabel("error, 1 is the mean of normal data", fontsize=10)
+    figure.supylabel("times the normal error", fontsize=10)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     save_figure(path, figure)

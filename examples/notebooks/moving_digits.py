@@ -35,7 +35,7 @@ print("code", tuple(code.shape), "future", tuple(future.shape))
 figure, axes = plt.subplots(6, 10, figsize=(10, 6.2), layout="constrained")
 for row, frames in enumerate(frames for pair in zip(truth, future, strict=True) for frames in pair):
     for column, frame in enumerate(frames):
-        axes[row, column].imshow(frame[0], cmap="gray", vmin=0, vmax=255)
+        axes[row, column].imshow(frame[0].numpy(), cmap="gray", vmin=0, vmax=255)
         axes[row, column].set_axis_off()
 figure.savefig("moving-digits.png", dpi=120)
 

@@ -2,7 +2,7 @@
 # # An LSTM autoencoder of nine numbers
 #
 # The sequence 0.1, 0.2, ..., 0.9 of the well-known LSTM autoencoder tutorial: reconstructed, predicted, and as a code.
-# Half a minute on two CPU cores.
+# Ten seconds on two CPU cores.
 
 # %%
 # Outside a checkout: %pip install video-ae

@@ -297,7 +297,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, arguments: argparse.Namesp
     parameters = sum(parameter.numel() for parameter in model.parameters())
     precision = "bf16" if training.amp == "on" else "float32"
     where = f"{device.type}, {ranks.size} processes" if ranks.size > 1 else device
-    print(f"{_kind(model_config.decoders)} model, {parameters / 1e6:.1f} M parameters, {precision} on {where}")
+    print(f"{_kind(model_config.decoders)} model, {parameters:,} parameters, {precision} on {where}")
     if not clips.endless:
         print(f"{len(clips)} training clips, {len(validation_clips)} to validate")
 

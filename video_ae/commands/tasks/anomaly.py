@@ -506,7 +506,8 @@ def _print(opened: Opened, results: dict[str, Any], lacking: str) -> None:
         above = f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
         flagged, count = results[f"{level}_flagged"], results[level]
         print(f"{flagged} of {count} {level} of {data} ({results['split']}) are above {above} times the normal error")
-    print(f"{results['incidents']} incidents; {_alarms(results)}")
+    incidents = results["incidents"]
+    print(f"{incidents} incident{'s' * (incidents != 1)}; {_alarms(results)}")
     if lacking:
         print(f"no threshold for whole clips: {lacking}")
     for moved in results["moved_constants"]:
