@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
@@ -219,8 +220,26 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         return estimator
 
     def transform(self, X: Any) -> Any:  # noqa: N803
-        """The code of every sequence, (N, code length); with `window`, of every window of each series."""
-        return self._of_clips(X, lambda batch, lengths: self.model_.encode(batch, lengths).cpu().numpy())
+        """The code of every sequence, (N, code length); with `window`, of every window of each series.
+
+        After `set_output(transform="pandas")` a DataFrame; of one long series, its rows have the labels of the last
+        step of their windows. Raises ValueError for several series then.
+        """
+        codes = self._of_clips(X, lambda batch, lengths: self.model_.encode(batch, lengths).cpu().numpy())
+        wanted = _get_output_config("transform", self)["dense"]
+        if self.window_ is None or wanted == "default":
+            return codes
+        if isinstance(codes, (list, dict)):
+            raise ValueError(
+                'the codes of several series are several tables: give one series, or set_output(transform="default")'
+            )
+        return self._of_windows(X, codes) if wanted == "pandas" else codes
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """(code length,): `sequenceautoencoder0` and so on, as scikit-learn calls what it makes."""
+        check_is_fitted(self)
+        codes = self.code_size or self.model_.config.hidden_sizes[-1]
+        return np.array([f"sequenceautoencoder{code}" for code in range(codes)], dtype=object)
 
     @available_if(_has(RECONSTRUCTION))
     @torch.no_grad()
@@ -482,6 +501,15 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             return values
         counts = np.bincount(clips.sequence, minlength=len(given))
         return given.per_sequence(np.split(values, counts.cumsum()[:-1]))
+
+    def _of_windows(self, X: Any, codes: Floats) -> Any:  # noqa: N803
+        """The codes of one series (N, code length) as a DataFrame whose index is that of each window's last step."""
+        import pandas
+
+        given = self._read(X)
+        ends = self._clips(given).starts + int(self.window_ or 0) - 1
+        index = X.index[ends] if hasattr(X, "iloc") else ends
+        return pandas.DataFrame(codes, index=index, columns=self.get_feature_names_out())
 
     def _as_in_fit(self, frames: Tensor) -> Floats:
         """Frames (N, T, F, 1, 1) as the sequences that `fit` had: (N, T, F), or rows (N, T), in the units of X."""
