@@ -161,6 +161,21 @@ def test_early_stopping_leaves_the_best_weights():
     assert found == pytest.approx(min(losses), rel=1e-6)
 
 
+@pytest.mark.parametrize("steps", [12, 16])
+def test_the_best_weights_may_be_of_before_a_run_was_resumed(steps, tmp_path):
+    """Catches the last weights in their place, where nothing was left to do and where nothing got better."""
+    config = {"batch_size": 4, "checkpoint_every": 1, "amp": "off", "lr": 0.3}
+    held_out, how = clips_of(6, 1), {"output_dir": tmp_path / "run", "validation": clips_of(6, 1)}
+    expected, rows = trained(clips_of(6), TrainConfig(steps=12, **config), **how)
+    losses = [row["validation_loss"] for row in rows if "validation" in row]
+    assert np.argmin(losses) < 11
+    model, rows = trained(clips_of(6), TrainConfig(steps=steps, **config), resume=True, **how)
+    results = evaluate(model, held_out, batch_size=4)
+    found = results["future"]["squared_error"] + results["reconstruction"]["squared_error"]
+    assert found == pytest.approx(min(row["validation_loss"] for row in rows if "validation" in row), rel=1e-6)
+    assert_same(model, expected)
+
+
 def test_a_loss_of_your_own_is_what_is_minimised():
     def absolute(outputs, targets, lengths):
         return (outputs - targets).abs().flatten(2).sum(dim=2).mean()
