@@ -91,6 +91,8 @@ def fit(
     FileExistsError where `output_dir` holds anything that is not to be resumed, and, of a run with `output_dir`,
     `Interrupted` once it is saved after Ctrl-C.
     """
+    if resume and output_dir is None:
+        raise ValueError("resume=True needs the run to go on with: give its output_dir")
     config = TrainConfig() if config is None else config
     training = clips_for(model.config, clips)
     held_out: Clips | None = None
