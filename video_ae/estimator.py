@@ -442,7 +442,6 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             held_out if len(held_out) else None,
             Ranks(device=torch.device(self.device)),
             callbacks=[note_loss, EarlyStopping(self.n_iter_no_change)],
-            keep_best=True,
             verbose=self.verbose,
         )
         if record.best_weights is not None:

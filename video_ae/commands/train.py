@@ -31,6 +31,7 @@ from ..config import (
     TrainConfig,
     add_model_flags,
     add_training_flags,
+    fitting_patch_size,
     from_json,
 )
 from ..datasets.config import DataConfig, add_data_flags
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from ..distributed import Ranks
     from ..run_folder import RunFolder
 
-_MOST_POSITIONS = 1024  # of patches that nobody chose: more would take hours without a word
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -135,15 +135,8 @@ def choose_preset(given: dict[str, Any], height: int, width: int) -> dict[str, A
         return PRESETS[given["preset"]]
     if given.get("cell") == DENSE or height == width == 1:
         return PRESETS["dense"]
-    conv = PRESETS["conv"]
-    fitting = [size for size in range(1, conv["patch_size"] + 1) if height % size == 0 == width % size]
-    size = given.get("patch_size", fitting[-1])
-    if "patch_size" not in given and height * width > _MOST_POSITIONS * size**2:
-        raise ValueError(
-            f"frames of {height}x{width} pixels: found no patch size of up to {conv['patch_size']} that leaves few"
-            " patches; choose another --image-size, a --patch-size, or --cell lstm"
-        )
-    return conv | {"patch_size": size}
+    size = given["patch_size"] if "patch_size" in given else fitting_patch_size(height, width)
+    return PRESETS["conv"] | {"patch_size": size}
 
 
 def change_model(model: ModelConfig, given: dict[str, Any]) -> ModelConfig:
