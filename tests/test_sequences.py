@@ -618,7 +618,7 @@ def test_an_interrupted_encoding_leaves_nothing(digits_run, tmp_path, monkeypatc
         assert message in capsys.readouterr().err
     for words, message in (
         ([*encode], "needs a file to write: --out codes.npz"),
-        ([encode[0], "--out", "x"], "changes"),
+        ([encode[0], "--tasks", "rollout", "--out", "x"], "--out is the file of one task"),
     ):
         with pytest.raises(SystemExit, match="2"):
             evaluate.command(words)
