@@ -2,6 +2,7 @@
 
     python benchmarks/anomaly.py                  # what docs/anomaly.md reports: seeds 0 to 4
     python benchmarks/anomaly.py --seeds 100 101  # seeds to choose settings by
+    python benchmarks/anomaly.py --missing 0.3    # SequenceAutoencoder with that share of all values missing at random
 
 A machine runs in one of three regimes, each with a speed, which drifts, and an answer of the second sensor to the
 first; all three sensors have noise. Models learn from windows of normal operation. Half of the test windows have one of
@@ -26,7 +27,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from video_ae import LSTMAutoencoder, ModelConfig, TrainConfig
+from video_ae import LSTMAutoencoder, ModelConfig, SequenceAutoencoder, TrainConfig
 from video_ae.anomaly import Scorer, detection
 from video_ae.training import fit
 
@@ -181,6 +182,44 @@ METHODS: dict[str, Method] = {
 }
 
 
+def with_gaps(share: float) -> dict[str, Method]:
+    """The estimator where that share of all values is missing at random, in training and in test: masked, or with the
+    last value before, or 0 where there is none; and where all are there."""
+
+    def gaps(windows: Floats, rng: np.random.Generator) -> Floats:
+        return np.where(rng.random(windows.shape) < share, np.nan, windows)
+
+    def filled(windows: Floats) -> Floats:
+        steps = np.where(np.isnan(windows), -1, np.arange(windows.shape[1])[None, :, None])
+        last = np.maximum.accumulate(steps, axis=1)
+        return np.where(last < 0, 0.0, np.take_along_axis(windows, last.clip(min=0), axis=1))
+
+    def method(prepare: Callable[[Floats], Floats], missing: str, share: float) -> Method:
+        def scores(train: Floats, validation: Floats, test: Floats, seed: int) -> Floats:
+            rng = np.random.default_rng(seed)
+            parts = [prepare(gaps(part, rng)) if share else part for part in (train, test)]
+            model = SequenceAutoencoder(
+                "composite",
+                future_steps=_MODEL.future_frames,
+                hidden_size=128,
+                code_size=None,
+                missing=missing,
+                max_iter=round(_STEPS * _TRAINING.batch_size / _TRAIN),
+                batch_size=_TRAINING.batch_size,
+                learning_rate=_TRAINING.lr,
+                random_state=seed,
+            )
+            return -model.fit(parts[0]).score_samples(parts[1])
+
+        return scores
+
+    return {
+        "all values": method(lambda windows: windows, "refuse", 0.0),
+        f"{share:.0%} missing, masked": method(lambda windows: windows, "mask", share),
+        f"{share:.0%} missing, filled forward": method(filled, "refuse", share),
+    }
+
+
 def areas(scores: Floats, faults: npt.NDArray[np.str_]) -> list[float]:
     """ROC-AUC of each fault against the normal windows, and of all of them."""
     kinds = [(faults == fault) | (faults == "") for fault in FAULTS] + [np.ones(len(faults), bool)]
@@ -190,13 +229,15 @@ def areas(scores: Floats, faults: npt.NDArray[np.str_]) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--missing", type=float, metavar="SHARE")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, list[list[float]]] = {name: [] for name in METHODS}
-    seconds = dict.fromkeys(METHODS, 0.0)
+    methods = METHODS if arguments.missing is None else with_gaps(arguments.missing)
+    found: dict[str, list[list[float]]] = {name: [] for name in methods}
+    seconds = dict.fromkeys(methods, 0.0)
     for seed in arguments.seeds:
         train, validation, test, faults = make(seed)
-        for name, method in METHODS.items():
+        for name, method in methods.items():
             started = time.perf_counter()
             found[name].append(areas(method(train, validation, test, seed), faults))
             seconds[name] += time.perf_counter() - started

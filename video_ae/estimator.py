@@ -26,6 +26,16 @@ from .clips import SequenceClips, hold_out_ends, hold_out_sequences, warn_of_hol
 from .config import DECODERS, FUTURE, LINEAR, RECONSTRUCTION, ModelConfig, TrainConfig
 from .distributed import Ranks
 from .estimator_files import load_estimator, save_estimator
+from .missing import (
+    MASK,
+    REFUSE,
+    beside_mask,
+    errors_of_present,
+    fill,
+    masked_squared_error,
+    means_of_present,
+    scale_by_present,
+)
 from .models import LSTMAutoencoder
 from .outliers import clip_outliers
 from .periods import AUTO, choose_window
@@ -42,6 +52,7 @@ OBJECTIVES = {"reconstruct": (RECONSTRUCTION,), "predict": (FUTURE,), "composite
 _LEARNT: dict[str, Callable[[Any], Any]] = {  # what `fit` leaves beside the model, and how it is made of JSON
     "offsets_": lambda value: np.array(value, np.float64),
     "_constant": lambda value: np.array(value, bool),
+    "_filling": lambda value: None if value is None else np.array(value, np.float64),
     "_rows": bool,
     "_labels": lambda value: None if value is None else tuple(value),
     "feature_names_in_": lambda value: np.array(value, object),
@@ -94,6 +105,9 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     repeat_code: decoders read the code at every step, as in the Keras tutorials, instead of starting from it.
     conditional: decoders read what they put out in the step before; in training, the truth.
     beta: None, or the weight of a variational code's divergence from a Gaussian (1: the evidence lower bound).
+    missing: `refuse` or `mask`. Values may be missing, NaN, with `mask`: the encoder then reads which are, beside the
+        others, and those do not count in losses and scores; their score is NaN, that of a step is the mean of what is
+        there. Steps that are NaN throughout at the end of a sequence in an array still stand for a shorter one.
     noise, drop_frames: for denoising: deviation of the noise on what the encoder reads, in deviations of the features,
         and the fraction of steps that it does not see.
     reconstruction_weight, future_weight: of the two losses in their sum.
@@ -129,6 +143,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         beta: float | None = None,
         window: int | str | None = None,
         stride: int = 1,
+        missing: str = REFUSE,
         noise: float = 0.0,
         drop_frames: float = 0.0,
         reconstruction_weight: float = 1.0,
@@ -153,6 +168,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         self.beta = beta
         self.window = window
         self.stride = stride
+        self.missing = missing
         self.noise = noise
         self.drop_frames = drop_frames
         self.reconstruction_weight = reconstruction_weight
@@ -212,7 +228,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         estimator._check_parameters()
         for name, value in learnt.items():
             setattr(estimator, name, _LEARNT[name](value))
-        if not len(estimator.offsets_) == len(estimator._constant) == model.config.vector_size:
+        channels = model.config.vector_size // (1 if estimator._filling is None else 2)
+        if not len(estimator.offsets_) == len(estimator._constant) == channels:
             raise ValueError(
                 f"{folder}: found {len(estimator.offsets_)} offsets for a model of other features: damaged"
             )
@@ -288,7 +305,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         """
         given = self._read(X)
         clips = self._clips(given, with_future=True)
-        scores = [-torch.cat(list(errors.values()), dim=1).nanmean(dim=1).numpy() for errors, _ in self._errors(clips)]
+        judged = self._errors(clips, per_feature=self.missing == MASK)  # every value that is there counts alike
+        scores = [-torch.cat(list(errors.values()), dim=1).flatten(1).nanmean(dim=1).numpy() for errors, _ in judged]
         return self._per_sequence(given, clips, np.concatenate(scores))
 
     def score_steps(self, X: Any, *, spread: bool = True) -> Any:  # noqa: N803
@@ -319,6 +337,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         steps since the first push, in constant memory and time; see `SeriesStream`.
         """
         check_is_fitted(self)
+        if self.missing == MASK:
+            raise ValueError("a stream does not know what is missing: fit with missing='refuse' to stream")
         return SeriesStream(self.model_, self.offsets_, self._constant, self.future_steps if steps is None else steps)
 
     def score(self, X: Any, y: None = None) -> float:  # noqa: N803
@@ -331,6 +351,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # codes are float32
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = self.missing == MASK
         tags.non_deterministic = self.random_state is None
         return tags
 
@@ -355,6 +376,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
                 model = LSTMAutoencoder(model_config)
             scaled = torch.from_numpy(clip_outliers(learnt.covered().numpy()))
             model.start_from(scaled[None, :, :, None, None], least_std=0.0)
+            if self.missing == MASK:
+                scale_by_present(model, learnt.covered())
             self.model_ = model.to(self.device)
         elif changed := differences(
             self.model_.config, replace(model_config, input_frames=self.model_.config.input_frames)
@@ -371,6 +394,13 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Raises ValueError for what no part of the model would refuse in words of its own."""
+        if self.missing not in (REFUSE, MASK):
+            raise ValueError(f"missing {self.missing!r}: expected {REFUSE} or {MASK}")
+        if self.missing == MASK and (self.conditional or self.early_stopping):
+            option = "conditional" if self.conditional else "early_stopping"
+            raise ValueError(
+                f"{option} does not know what is missing: leave it out, or fill gaps in and set missing={REFUSE!r}"
+            )
         if self.objective not in OBJECTIVES:
             raise ValueError(f"objective {self.objective!r}: expected one of {', '.join(OBJECTIVES)}")
         least = {"stride": 1, "max_iter": 1, "batch_size": 1, "n_iter_no_change": 1}
@@ -405,7 +435,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             repeat_code=self.repeat_code,
             variational=self.beta is not None,
         )
-        code, values = self.code_size or config.hidden_sizes[-1], config.input_frames * features
+        code, values = self.code_size or config.hidden_sizes[-1], config.input_frames * len(self.offsets_)
         if code >= values:
             words = f"a code of {code} numbers compresses nothing of the {values} in a sequence"
             warnings.warn(f"{words}: choose a smaller code_size", UserWarning, stacklevel=4)
@@ -442,6 +472,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             held_out if len(held_out) else None,
             Ranks(device=torch.device(self.device)),
             callbacks=[note_loss, EarlyStopping(self.n_iter_no_change)],
+            loss=masked_squared_error if self.missing == MASK else None,
             verbose=self.verbose,
         )
         if record.best_weights is not None:
@@ -454,8 +485,13 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     def _errors(self, clips: SequenceClips, *, per_feature: bool = False) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Batch by batch the `step_errors` of clips, and which of their steps are there, (B, T)."""
         follow = self.model_.config.future_frames if FUTURE in self.model_.decoders else 0
+        masked = self.missing == MASK
         for batch in clips.batches():
-            yield step_errors(self.model_, batch, future_frames=follow, per_feature=per_feature), present(batch)
+            errors = step_errors(self.model_, batch, future_frames=follow, per_feature=per_feature or masked)
+            if masked:
+                errors = errors_of_present(errors, batch, follow)
+                errors = errors if per_feature else {name: values.nanmean(dim=2) for name, values in errors.items()}
+            yield errors, present(batch)
 
     def _of_steps(self, X: Any, *, spread: bool, per_feature: bool) -> tuple[Floats, Sequences]:  # noqa: N803
         """The errors of every step of `X`, (S, 1), or (S, F) of every feature, float32; and the sequences in `X`."""
@@ -463,18 +499,22 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         clips = self._clips(given, with_future=True)
         source = choose_source(None, self.model_.config.decoders)
         total = np.zeros((len(given.steps), given.steps.shape[1] if per_feature else 1))
-        count = np.zeros((len(given.steps), 1), np.int64)
+        count = np.zeros(total.shape, np.int64)
         for chosen, judged in zip(clips.slices(), self._errors(clips, per_feature=per_feature), strict=True):
             scores = step_scores(*judged, source).numpy()
             scores = scores.reshape(*scores.shape[:2], -1)  # (B, T, F or 1)
-            there = ~np.isnan(scores[:, :, 0])
-            places = (clips.starts[chosen, None] + np.arange(clips.longest))[there]
-            np.add.at(total, places, scores[there])
-            np.add.at(count, places, 1)
+            there = ~np.isnan(scores)
+            places = clips.starts[chosen, None] + np.arange(clips.longest)  # (B, T)
+            cells = np.broadcast_to(places[:, :, None], scores.shape)[there], there.nonzero()[2]
+            np.add.at(total, cells, scores[there])
+            np.add.at(count, cells, 1)
         errors = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
         if spread and self.window_ is not None:
             begins = [start + first for index, start in enumerate(given.starts) for first, _ in given.stretches(index)]
+            nothing = _missing_beside(given, errors)
+            errors[nothing] = 0  # which is never the largest: windows go on across it
             errors = np.concatenate([spread_scores(part, clips.longest) for part in np.split(errors, begins[1:])])
+            errors[nothing] = np.nan
         return errors.astype(np.float32), given
 
     def _of_clips(self, X: Any, function: Callable[[Tensor, Tensor], Floats]) -> Any:  # noqa: N803
@@ -512,7 +552,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
 
     def _as_in_fit(self, frames: Tensor) -> Floats:
         """Frames (N, T, F, 1, 1) as the sequences that `fit` had: (N, T, F), or rows (N, T), in the units of X."""
-        sequences: Floats = frames.flatten(2).cpu().numpy()
+        sequences: Floats = frames.flatten(2)[..., : len(self.offsets_)].cpu().numpy()
         if self.offsets_.any():
             sequences = sequences + self.offsets_  # float64, which can hold them
         return sequences[:, :, 0] if self._rows else sequences
@@ -520,15 +560,20 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     def _read(self, X: Any, *, reset: bool = False) -> Sequences:  # noqa: N803
         """The sequences in `X`. In `fit` their names and numbers are kept, and elsewhere compared to these."""
         if reset:
-            given = read_sequences(X, long=self.window is not None)
+            given = read_sequences(X, long=self.window is not None, missing=self.missing == MASK)
         else:
             check_is_fitted(self)
-            given = read_sequences(X, long=self.window is not None, rows=self._rows, labels=self._labels)
+            if (self._filling is None) == (self.missing == MASK):
+                raise ValueError("the parameter missing was changed since fit: fit anew")
+            given = read_sequences(
+                X, long=self.window is not None, rows=self._rows, labels=self._labels, missing=self.missing == MASK
+            )
         features = given.steps.shape[1]
         if reset:
             validate_data(self, given.example, skip_check_array=True)
             self._rows: bool = given.form == ROWS
             self._labels: Labels | None = given.labels
+            self._filling: Floats | None = means_of_present(given) if self.missing == MASK else None
             if self._rows and (sign := sign_of_one_series(X, given)):
                 warnings.warn(
                     f"{len(given)} rows are read as {len(given)} sequences of {given.width} steps of one feature, but"
@@ -544,7 +589,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             raise ValueError("the columns of X, its steps, come in another order than in fit: put them in that order")
         elif not self._rows or not self._other_steps(given):
             validate_data(self, given.example, reset=False, skip_check_array=True)
-        return given
+        return given if self._filling is None else fill(given, self._filling)
 
     def _other_steps(self, rows: Sequences) -> bool:
         """Whether these rows have other steps than those of `fit`, which had the future in them, and may have."""
@@ -564,7 +609,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
                 " predict"
             )
         warn_of_holes(given, None if self.window_ is None else self.window_ + follow)
-        steps = to_float32(given, self.offsets_, self._constant)
+        steps = beside_mask(to_float32(given, self.offsets_, self._constant), given)
         if self.window_ is None:
             return whole(given, steps)
         return windows(given, steps, self.window_ + follow, self.stride)
@@ -592,3 +637,11 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
 
 def _reordered(labels: Labels | None, expected: Labels | None) -> bool:
     return labels is not None and expected is not None and labels != expected and set(labels) == set(expected)
+
+
+def _missing_beside(given: Sequences, errors: Floats) -> npt.NDArray[np.bool_]:
+    """Where errors (S, 1) of steps, or (S, F) of features, are none because the values are missing."""
+    if given.missing is None:
+        return np.zeros(errors.shape, bool)
+    missing = given.missing if errors.shape == given.missing.shape else given.missing.all(axis=1, keepdims=True)
+    return missing & np.isnan(errors)

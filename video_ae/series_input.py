@@ -49,6 +49,7 @@ class Sequences:
     labels:  of the columns of DataFrames, in their order here, None for others. keys: of a dictionary.
     holes:   of each sequence, by its times; empty without.
     width:   T of arrays, whose sequences may have been padded with NaN.
+    missing: (S, F) bool, where `steps` have something in place of what is missing; None where nothing may be.
     """
 
     steps: Floats
@@ -59,6 +60,7 @@ class Sequences:
     keys: Labels | None = None
     holes: tuple[tuple[Hole, ...], ...] = ()
     width: int = 0
+    missing: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -95,12 +97,20 @@ class Sequences:
         return f"feature {index}{label}"
 
 
-def read_sequences(X: Any, *, long: bool, rows: bool | None = None, labels: Labels | None = None) -> Sequences:  # noqa: N803
+def read_sequences(
+    X: Any,  # noqa: N803
+    *,
+    long: bool,
+    rows: bool | None = None,
+    labels: Labels | None = None,
+    missing: bool = False,
+) -> Sequences:
     """The sequences in `X`; see `SequenceAutoencoder` for what that may be.
 
     long:   whether a table (T, F) is one long series; otherwise it is N sequences in rows (N, T).
     rows:   whether `fit` had sequences in rows; None in `fit`.
     labels: of the columns in `fit`, if they had any: DataFrames of features are put in this order.
+    missing: whether numbers may be missing, NaN; they are then NaN in `steps`.
 
     Raises ValueError or TypeError, with the place named, for what cannot be read, and for missing or infinite numbers.
     """
@@ -116,7 +126,7 @@ def read_sequences(X: Any, *, long: bool, rows: bool | None = None, labels: Labe
         given = replace(_of_array(X, None), form=LIST)
     else:
         given = _of_series(X, labels)
-    _refuse_not_finite(given)
+    _refuse_not_finite(given, missing=missing)
     return given
 
 
@@ -435,8 +445,8 @@ def _long_distances(distances: npt.NDArray[Any]) -> list[tuple[int, float]]:
     return [(int(step), float(distances[step] / usual)) for step in np.flatnonzero(distances > longest)]
 
 
-def _refuse_not_finite(given: Sequences) -> None:
-    finite = np.isfinite(given.steps)
+def _refuse_not_finite(given: Sequences, *, missing: bool) -> None:
+    finite = ~np.isinf(given.steps) if missing else np.isfinite(given.steps)
     if finite.all():
         return
     at, feature = np.argwhere(~finite)[0]
@@ -444,5 +454,6 @@ def _refuse_not_finite(given: Sequences) -> None:
     raise ValueError(
         f"{given.name(index)} contains {'NaN' if np.isnan(given.steps[at, feature]) else 'inf'} at step"
         f" {at - given.starts[index]}, {given.feature(int(feature))}, expected a number: fill such gaps in"
-        " (X.interpolate() of a DataFrame), or give what is before and after them as a list of arrays (T_i, F)"
+        ' (X.interpolate() of a DataFrame), set missing="mask", or give what is before and after them as a list'
+        " of arrays (T_i, F)"
     )
