@@ -22,7 +22,10 @@ SMALL = {"EPOCHS": 3, "STEPS": 2, "CLIPS": 3}  # budgets that a notebook names; 
 def test_a_notebook_runs_from_top_to_bottom(notebook, tmp_path):
     """In an empty folder, warnings being errors. Catches cells that use what no cell defined, and names that moved."""
     budget, count = re.subn(
-        rf"^({'|'.join(SMALL)}) = \d+$", lambda found: f"{found[1]} = {SMALL[found[1]]}", notebook.read_text(), flags=re.M
+        rf"^({'|'.join(SMALL)}) = \d+$",
+        lambda found: f"{found[1]} = {SMALL[found[1]]}",
+        notebook.read_text(),
+        flags=re.M,
     )
     assert count >= 1, "a notebook names its budget, so that it can be tested in seconds"
     script = tmp_path / notebook.name

@@ -15,8 +15,8 @@ from video_ae.datasets.config import DataConfig
 CLIPS = 100
 
 # %% [markdown]
-# Clips are generated: a clip is a function of seed and index, the same on every machine. Test digits are images that the
-# model was not trained on.
+# Clips are generated: a clip is a function of seed and index, the same on every machine. Test digits are images that
+# the model was not trained on.
 
 # %%
 model = LSTMAutoencoder.from_pretrained("moving-digits")
@@ -40,8 +40,8 @@ for row, frames in enumerate(frames for pair in zip(truth, future, strict=True) 
 figure.savefig("moving-digits.png", dpi=120)
 
 # %% [markdown]
-# Metrics per frame, over all clips; lower is better, except for SSIM. Evaluation is free running: the model never sees a
-# true future frame. For comparison, the error of copying the last frame:
+# Metrics per frame, over all clips; lower is better, except for SSIM. Evaluation is free running: the model never
+# sees a true future frame. For comparison, the error of copying the last frame:
 
 # %%
 results = evaluate(model, clips)

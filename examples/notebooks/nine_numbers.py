@@ -1,8 +1,8 @@
 # %% [markdown]
 # # An LSTM autoencoder of nine numbers
 #
-# The sequence 0.1, 0.2, ..., 0.9 of the well-known LSTM autoencoder tutorial: reconstructed, predicted, and as a code.
-# Ten seconds on two CPU cores.
+# The sequence 0.1, 0.2, ..., 0.9 of the well-known LSTM autoencoder tutorial: reconstructed, predicted, and as a
+# code. Ten seconds on two CPU cores.
 
 # %%
 # Outside a checkout: %pip install video-ae
@@ -33,8 +33,8 @@ print("reconstruction", autoencoder.reconstruct(sequence)[0, :, 0].round(2))
 # %% [markdown]
 # ## Reconstruction and prediction
 #
-# The composite model reads five numbers and has two decoders: one rebuilds these five, the other predicts the next four,
-# which it has not read.
+# The composite model reads five numbers and has two decoders: one rebuilds these five, the other predicts the next
+# four, which it has not read.
 
 # %%
 composite = SequenceAutoencoder("composite", future_steps=4, **settings).fit(sequence)

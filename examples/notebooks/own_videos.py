@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Your own videos: codes and classes
 #
-# A folder of video files in, a code of fixed length for each out, and a classifier from few labels. The notebook makes
-# its videos itself; put the paths of your own in their place. Half a minute on two CPU cores.
+# A folder of video files in, a code of fixed length for each out, and a classifier from few labels. The notebook
+# makes its videos itself; put the paths of your own in their place. Half a minute on two CPU cores.
 
 # %%
 # Outside a checkout: %pip install video-ae
@@ -21,8 +21,8 @@ FOLDER = Path("made-videos")
 # %% [markdown]
 # ## Videos
 #
-# A bright square over noise that moves to the side or up and down: twelve short files of each class. A single frame does
-# not tell the class.
+# A bright square over noise that moves to the side or up and down: twelve short files of each class. A single frame
+# does not tell the class.
 
 # %%
 random = np.random.default_rng(0)
@@ -52,8 +52,8 @@ print(len(paths), "videos")
 # %% [markdown]
 # ## Codes, without labels
 #
-# `motion` reads histograms of optical flow and gradients and needs no weights. Decoded files are kept in the user's cache,
-# so that a second run is faster.
+# `motion` reads histograms of optical flow and gradients and needs no weights. Decoded files are kept in the user's
+# cache, so that a second run is faster.
 
 # %%
 autoencoder = VideoAutoencoder("motion", steps=STEPS, random_state=0).fit(paths)

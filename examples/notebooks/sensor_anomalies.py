@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Anomalies in sensor data
 #
-# An autoencoder that has seen normal operation only reconstructs it well and faults badly: its error is an anomaly score.
-# Ten seconds on two CPU cores.
+# An autoencoder that has seen normal operation only reconstructs it well and faults badly: its error is an anomaly
+# score. Ten seconds on two CPU cores.
 
 # %%
 # Outside a checkout: %pip install video-ae
@@ -17,8 +17,8 @@ EPOCHS = 20
 # %% [markdown]
 # ## Data
 #
-# Two sensors of a machine, `(steps, sensors)`. In the last part one of them is stuck for 40 steps. None of its values is
-# out of range: only the course over time is wrong.
+# Two sensors of a machine, `(steps, sensors)`. In the last part one of them is stuck for 40 steps. None of its values
+# is out of range: only the course over time is wrong.
 
 # %%
 time = np.arange(4000)
@@ -30,8 +30,8 @@ training, validation, operation = series[:2000], series[2000:3000], series[3000:
 # %% [markdown]
 # ## Model and threshold
 #
-# The model learns from normal data. The threshold is a quantile of the scores of *other* normal data, because errors on
-# training data are smaller. Scores are high for normal data, as everywhere in scikit-learn; hence the minus.
+# The model learns from normal data. The threshold is a quantile of the scores of *other* normal data, because errors
+# on training data are smaller. Scores are high for normal data, as everywhere in scikit-learn; hence the minus.
 
 # %%
 model = SequenceAutoencoder(window=30, stride=5, max_iter=EPOCHS, random_state=0).fit(training)
