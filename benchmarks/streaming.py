@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def main() -> None:
     stream = model.stream()
     scores = torch.stack([stream.push(frames).score for frames in batch.transpose(0, 1)])  # (T, B)
     nats = scores.mean(dim=1) * batch[0, 0].numel()
-    for first, stop in zip(_BOUNDS, _BOUNDS[1:], strict=False):
+    for first, stop in pairwise(_BOUNDS):
         print(f"frames {first} to {stop - 1}: {nats[first:stop].mean():.0f} nats a frame above the floor")
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
@@ -128,7 +129,7 @@ def checked(clip: Any, name: str, frames: int, shortest: int, shape: tuple[int, 
         what = type(clip).__name__
         hint = ": give the clips alone, without labels" if isinstance(clip, (tuple, list, dict)) else ""
         raise TypeError(f"{name}: found {what}, expected an array or a tensor of frames (T, C, H, W){hint}")
-    tensor = torch.as_tensor(clip)
+    tensor = clip.detach() if isinstance(clip, Tensor) else torch.from_numpy(_native(clip))
     if tensor.ndim == 2 and shape[1:] == (1, 1):
         tensor = tensor[..., None, None]
     if tensor.ndim != 4 or tuple(tensor.shape[1:]) != shape:
@@ -145,6 +146,12 @@ def checked(clip: Any, name: str, frames: int, shortest: int, shape: tuple[int, 
     if not bool(tensor.isfinite().all()):
         raise ValueError(f"{name}: found NaN or infinite values; fill them in, or leave the clip out")
     return tensor.float()
+
+
+def _native(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """As PyTorch takes arrays: writable, in the machine's order of bytes, no axis backwards. Copied where it is not."""
+    fine = array.flags.writeable and array.dtype.isnative and min(array.strides, default=0) >= 0
+    return array if fine else array.astype(array.dtype.newbyteorder("="), order="C")
 
 
 def stack(clips: Sequence[Tensor], frames: int) -> Tensor:

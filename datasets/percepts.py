@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .image_networks import NetworkPercepts, standard_weights
 from .motion_percepts import MotionPercepts
-from .names import MOTION
+from .names import MOTION, PERCEPTS
 
 
 class Percepts(Protocol):
@@ -31,5 +31,10 @@ class Percepts(Protocol):
 
 @lru_cache  # their weights are read once
 def percepts_named(name: str, *, download: bool = False) -> Percepts:
-    """Percepts of `names.PERCEPTS`, with the standard weights of their network, see `standard_weights`."""
+    """Percepts of `names.PERCEPTS`, with the standard weights of their network, see `standard_weights`.
+
+    Raises ValueError for other names.
+    """
+    if name not in PERCEPTS:
+        raise ValueError(f"percepts {name!r}: expected one of {', '.join(PERCEPTS)}")
     return MotionPercepts() if name == MOTION else NetworkPercepts(name, standard_weights(name, download=download))

@@ -1,11 +1,12 @@
-"""Anybody's own sequences of numbers, in one `.npy`, `.npz` or `.csv` file, of one length or of many.
+"""Anybody's own sequences of numbers, in one `.npy`, `.npz` or `.csv` file or in tables in a folder, of any lengths.
 
 series.npy   (N, T, F): N sequences of T steps with F features; (T, F) or (T,): one long series
 series.npz   an array per sequence, (T, F) or (T,); or one of all, `sequences` (N, T, F), and optionally `lengths`
              (N,), how many of the T steps each has, and `names` (N,)
 series.csv   a row per step under a header, a number in every column: one long series, or, with a column `id`, as many
              sequences as it has values; a column `time`, `timestamp`, `date` or `datetime` orders the steps, or `date`
-             and `time` together do
+             and `time` together do. Packed (`.csv.gz`), with semicolons, decimal commas too, or as `.parquet`
+folder/      tables of the same columns: a sequence each, named after its file, or `FILE/ID`
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ from .notes import note, some
 from .offsets import Floats, centred, find_offsets, rounding
 from .parts import Part
 from .source import FILM, Source, register
-from .tables import Choice, flag, read_table
+from .tables import SUFFIXES, Choice, Table, flag, is_table, read_table, stem
 from .times import Clock
 from .video_arrays import Cut, VideoArrays, VideoRecord, cut_arrays
 from .video_clips import VideoClips
@@ -62,11 +63,55 @@ def open_sequences(
     cannot hold.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected sequences in a .npy, .npz or .csv file")
-    state = path.stat()
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; expected sequences in a .npy, .npz or .csv file, or a folder")
+    states = [file.stat() for file in (_tables_in(path) if path.is_dir() else [path])]
     choice = Choice(id_column, time_column, ignore_columns, columns)
-    return _opened(path, choice, offsets, (state.st_size, state.st_mtime_ns))
+    return _opened(path, choice, offsets, tuple((state.st_size, state.st_mtime_ns) for state in states))
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """Raises ValueError where there is none, or two have one name."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and is_table(path))
+    if not files:
+        raise ValueError(f"{folder}: found no tables, expected files {', '.join(SUFFIXES)} of the same columns")
+    names = [stem(path) for path in files]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{folder}: found two tables of the name {twice}, expected one; move one of them away")
+    return files
+
+
+def _read_folder(folder: Path, choice: Choice, limit: int) -> Table:
+    """The sequences of all tables, as those of one."""
+    found: list[Table] = []
+    files = _tables_in(folder)
+    for file in files:
+        table = read_table(file, choice, limit)
+        if not found and not choice.features:
+            choice = choice._replace(features=table.columns, known_from=f"in {file.name}")
+        name = stem(file)
+        named = {own: name if own == name and len(table.values) == 1 else f"{name}/{own}" for own in table.values}
+        limit -= sum(4 * values.size for values in table.values.values())
+        found.append(
+            Table(
+                {named[own]: values for own, values in table.values.items()},
+                {named[own]: starts for own, starts in table.segments.items()},
+                {named[own]: times for own, times in table.times.items()},
+                table.columns,
+                f"{file.name}: {table.holes}" if table.holes else "",
+            )
+        )
+    if len({bool(table.times) for table in found}) > 1:
+        without = next(file.name for file, table in zip(files, found, strict=True) if not table.times)
+        raise ValueError(
+            f"{folder}: found no times in {without}, others have some: expected a time column in all or none"
+        )
+    parts = [(table.values, table.segments, table.times) for table in found]
+    values, segments, times = (
+        {key: of for part in kind for key, of in part.items()} for kind in zip(*parts, strict=True)
+    )
+    return Table(values, segments, times, found[0].columns, "; ".join(table.holes for table in found if table.holes))
 
 
 def constant_features(sequences: VideoArrays) -> list[int]:
@@ -167,7 +212,9 @@ def _long_enough(part: VideoArrays, least: int, part_of: str = "") -> list[int]:
 
 
 @lru_cache(maxsize=2)  # every split opens the file; two, because a run may be evaluated on another one
-def _opened(path: Path, choice: Choice, offsets: tuple[float, ...] | None, state: tuple[int, int]) -> VideoArrays:
+def _opened(
+    path: Path, choice: Choice, offsets: tuple[float, ...] | None, state: tuple[tuple[int, int], ...]
+) -> VideoArrays:
     """See `open_sequences`; with `state`, a file that changed is read again."""
     segments: dict[str, list[int]] = {}  # by name, where each begins, of sequences with holes
     facts: dict[str, Any] = {"columns": [], "times": {}, "holes": ""}
@@ -175,13 +222,15 @@ def _opened(path: Path, choice: Choice, offsets: tuple[float, ...] | None, state
         found = _of_array(path, open_npy(path))
     elif path.suffix == ".npz":
         found = _of_archive(path)
-    elif path.suffix == ".csv":
-        table = read_table(path, choice, MAX_BYTES)
+    elif path.is_dir() or is_table(path):
+        table = _read_folder(path, choice, MAX_BYTES) if path.is_dir() else read_table(path, choice, MAX_BYTES)
         found, segments = table.values, table.segments
         holes = f"{path}: {table.holes}" if table.holes else ""
         facts = {"columns": list(table.columns), "times": table.times, "holes": holes}
     else:
-        raise ValueError(f"{path}: found a {path.suffix or 'nameless'} file, expected .npy, .npz or .csv")
+        raise ValueError(
+            f"{path}: found a {path.suffix or 'nameless'} file, expected .npy, .npz, {', '.join(SUFFIXES)} or a folder"
+        )
     if not found:
         raise ValueError(f"{path}: holds no sequences, expected at least one")
     width = next(iter(found.values())).shape[1]
@@ -294,16 +343,17 @@ def _steps(path: Path, name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 class Sequences(Source):
     name = "sequences"
     fields = (*sorted(_OF_TABLES), "offsets", "whole")
-    file = "FILE.npy, .npz or .csv"
+    file = "FILE.npy, .npz, .csv, .csv.gz, .parquet or a folder of tables"
     labelled = False
     model = FILM
     start: ClassVar[Mapping[str, Any]] = {"least_std": 0.0}  # features may be of scales far from each other
 
     def fields_read(self, config: DataFields) -> set[str]:
-        return super().fields_read(config) - (set() if str(config.data_dir).endswith(".csv") else _OF_TABLES)
+        arrays = str(config.data_dir).endswith((".npy", ".npz"))
+        return super().fields_read(config) - (_OF_TABLES if arrays else set())
 
     def unless(self, config: DataFields, field: str) -> str:
-        return " but for .csv files" if field in _OF_TABLES else ""
+        return " but for tables" if field in _OF_TABLES else ""
 
     def settled(self, config: DataFields, *, windows: bool) -> dict[str, Any]:
         """The order of the columns, the offsets of features that float32 cannot hold as they are, and, unless

@@ -1,14 +1,19 @@
-"""A `.csv` file to sequences: which column is what, a number in every cell, the rows of a sequence in order of time.
+"""A table to sequences: which column is what, a number in every cell, the rows of a sequence in order of time.
+
+Tables are `.csv` files, `.csv.gz` ones, with commas or with semicolons and decimal commas, and `.parquet` files.
 
 What is not what it should be is named with its line and column, and with the flag that helps.
 """
 
 import csv
+import gzip
 import math
 import re
 import shlex
+import zlib
 from array import array
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -18,6 +23,8 @@ import numpy.typing as npt
 from .notes import note
 from .times import Times, find_holes, in_words, is_date
 
+CSV, CSV_GZ, PARQUET = ".csv", ".csv.gz", ".parquet"
+SUFFIXES = (CSV, CSV_GZ, PARQUET)
 _ID, _DATE, _TIME = "id", "date", "time"
 _TIMES = (_TIME, "timestamp", _DATE, "datetime", "ds", "ts", "time_stamp", "date_time")
 _LARGEST = float(np.finfo(np.float32).max)
@@ -63,6 +70,7 @@ class Choice(NamedTuple):
     time: str | None = None
     ignored: tuple[str, ...] = ()
     features: tuple[str, ...] = ()  # those of the training and their order; nothing is guessed about them any more
+    known_from: str = "in training"  # where the features are from
 
 
 class Table(NamedTuple):
@@ -88,6 +96,26 @@ class _Columns(NamedTuple):
     header: list[str]
     counts_rows: bool  # whether the first column numbers the rows
     settled: bool
+    marks: "_DecimalMarks"
+
+
+class _DecimalMarks:
+    """What parts the decimals of a file: a point or, where semicolons part the cells, perhaps a comma."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, int] = {}  # the line in which each mark was found first
+
+    def to_points(self, path: Path, line: int, cells: list[str]) -> list[str]:
+        """Raises ValueError for a file with both: 1.234 is another number where commas are decimal."""
+        for mark in ",.":
+            if mark not in self.first and any(mark in cell for cell in cells):
+                self.first[mark] = line
+        if len(self.first) > 1:
+            raise ValueError(
+                f"{path}: found numbers with a comma (line {self.first[',']}) and with a point (line"
+                f" {self.first['.']}), expected one kind: write them all alike, without separators of thousands"
+            )
+        return [cell.replace(",", ".") for cell in cells]
 
 
 class _Rows:
@@ -104,7 +132,7 @@ def read_table(path: Path, choice: Choice, limit: int) -> Table:
     """
     sequences: dict[str, _Rows] = {}
     size = count = 0
-    rows = _rows(path)
+    semicolons, rows = _open_rows(path)
     columns = _find_columns(path, next(rows, (1, []))[1], choice)
     for count, (line, row) in enumerate(rows, 1):
         if len(row) != len(columns.header):
@@ -119,11 +147,13 @@ def read_table(path: Path, choice: Choice, limit: int) -> Table:
                 f" {count - 1}, the number of the row; name it in the header, or leave it out (pandas:"
                 f" to_csv(..., {name_it}), or {flag('--ignore-columns', columns.header[0])})"
             )
-        name = path.stem if columns.sequence is None else row[columns.sequence]
+        name = stem(path) if columns.sequence is None else row[columns.sequence]
         if not name.strip():
             raise ValueError(f"{path}: found no id in line {line}, expected the name of a sequence")
         sequence = sequences.setdefault(name, _Rows())
-        sequence.values.extend(_numbers(path, line, row, columns, first=count == 1))
+        cells = [row[column].strip() for column in columns.features]
+        cells = columns.marks.to_points(path, line, cells) if semicolons else cells
+        sequence.values.extend(_numbers(path, line, cells, columns, first=count == 1))
         sequence.lines.append(line)
         if columns.time:
             _add_time(path, line, row, columns, sequence)
@@ -140,18 +170,84 @@ def read_table(path: Path, choice: Choice, limit: int) -> Table:
     return table
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a `.csv` file that are not blank, with the numbers of their lines."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(_lines(file), strict=True)
-        try:
-            for row in reader:
-                if row:
-                    yield reader.line_num, row
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(
-                f"{path}: not a table with commas in UTF-8 after line {reader.line_num} ({error}); save it as CSV UTF-8"
-            ) from error
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its name."""
+    return path.name.endswith(SUFFIXES)
+
+
+def stem(path: Path) -> str:
+    """The name of a table without its suffix."""
+    return path.name.removesuffix(next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), path.suffix))
+
+
+def _open_rows(path: Path) -> tuple[bool, Iterator[tuple[int, list[str]]]]:
+    """Whether semicolons part the cells, and the rows that are not blank, with the numbers of their lines."""
+    if path.name.endswith(PARQUET):
+        return False, _rows_of_parquet(path)
+    lines = _lines_of(path)
+    blank: list[str] = []
+    for first in lines:
+        if first.strip():
+            semicolons = ";" in first and "," not in first
+            return semicolons, _rows(path, chain(blank, [first], lines), ";" if semicolons else ",")
+        blank.append(first)
+    return False, iter(())
+
+
+def _rows(path: Path, lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise _no_table(path, reader.line_num, error) from error
+
+
+def _no_table(path: Path, line: int, error: Exception) -> ValueError:
+    return ValueError(f"{path}: not a table with commas in UTF-8 after line {line} ({error}); save it as CSV UTF-8")
+
+
+def _lines_of(path: Path) -> Iterator[str]:
+    """The lines of a `.csv` file, packed or not."""
+    line = 0
+    try:
+        with (
+            gzip.open(path, "rt", newline="", encoding="utf-8-sig")
+            if path.name.endswith(CSV_GZ)
+            else path.open(newline="", encoding="utf-8-sig") as file
+        ):
+            for text in _lines(file):
+                line += 1
+                yield text
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path}: not a whole gzip file ({error}); it is damaged, or was not copied to its end"
+        ) from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _no_table(path, line, error) from error
+
+
+def _rows_of_parquet(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows as text that reads back exactly, missing cells empty. Raises ImportError without pyarrow."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        raise ImportError('pyarrow is not installed; pip install "video-ae[tables]"') from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            yield 1, list(file.schema_arrow.names)
+            line = 1
+            for batch in file.iter_batches():
+                cells = [
+                    ["" if value is None else str(value) for value in column.to_pylist()] for column in batch.columns
+                ]
+                for row in zip(*cells, strict=True):
+                    line += 1
+                    yield line, list(row)
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"{path}: not a whole parquet file ({error}); it is damaged or of another kind") from error
 
 
 def _lines(file: TextIO) -> Iterator[str]:
@@ -221,13 +317,15 @@ def _find_columns(path: Path, header: list[str], choice: Choice) -> _Columns:
     features = {name: column for name, column in used.items() if column not in (sequence, *time)}
     if settled and set(choice.features) != features.keys():
         raise ValueError(
-            f"{path}: found the columns {', '.join(features)}, expected {', '.join(choice.features)}, as in training"
-            + _left_over(features, choice.features)
+            f"{path}: found the columns {', '.join(features)}, expected {', '.join(choice.features)}, as"
+            f" {choice.known_from}" + _left_over(features, choice.features)
         )
     names = choice.features or tuple(features)
     if not names:
         raise ValueError(f"{path}: found only {', '.join(header)}, expected columns of numbers as well")
-    return _Columns(sequence, time, [features[name] for name in names], names, header, counts_rows, settled)
+    return _Columns(
+        sequence, time, [features[name] for name in names], names, header, counts_rows, settled, _DecimalMarks()
+    )
 
 
 def _lacking(path: Path, header: list[str], wanted: str, flag: str) -> ValueError:
@@ -264,11 +362,11 @@ def _find_time(path: Path, header: list[str], used: dict[str, int], wanted: str 
 # What is in a row.
 
 
-def _numbers(path: Path, line: int, row: list[str], columns: _Columns, *, first: bool) -> list[float]:
-    values = [_number(row[column]) for column in columns.features]
+def _numbers(path: Path, line: int, cells: list[str], columns: _Columns, *, first: bool) -> list[float]:
+    values = [_number(cell) for cell in cells]
     if math.isnan(sum(values)):
         wrong = [math.isnan(value) for value in values].index(True)
-        name, cell = columns.names[wrong], row[columns.features[wrong]].strip()
+        name, cell = columns.names[wrong], cells[wrong]
         what = _shown(cell) if cell else "an empty cell"
         raise ValueError(
             f"{path}: found {what} in column {_named(name)}, line {line}, expected a number (a finite float32)"

@@ -3,15 +3,18 @@
 import math
 import re
 from array import array
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Protocol
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BEYOND_MICROSECONDS = re.compile(r"[.,]\d{6}(\d+)")  # which `datetime` reads and forgets
+_DATE = 10  # characters of 2024-01-31
 _EXACT = 15  # digits that a float always holds
 _REGULAR = 1.1  # times the median that nine of ten distances are below, where sampling is regular
 _HOLE = 1.5  # times the median, of regular sampling
@@ -98,6 +101,44 @@ def find_holes(distances: Floats) -> npt.NDArray[np.int64]:
         return np.zeros(0, np.int64)
     usual, wide = np.quantile(distances, (0.5, 0.9), method="lower")  # a single hole never counts as usual
     return np.flatnonzero(distances > (_HOLE * usual if wide <= _REGULAR * usual else _IRREGULAR_HOLE * wide))
+
+
+def continue_times(texts: Sequence[str], count: int) -> list[str]:
+    """How `count` more rows would be timed, where all rows but those after holes are at one distance; else none, [].
+
+    texts: numbers or ISO dates, in order. Dates without a zone stay without one.
+    """
+    if len(texts) < 2:
+        return []
+    moments = [_moment(text) for text in texts]
+    kinds = {type(moment) for moment in moments}
+    numbers = np.array([sum(parse_time(text)) for text in texts])
+    if len(kinds) > 1 or (kinds == {Decimal} and not np.array_equal(_counted(numbers), numbers)):
+        return []  # mixed, or dates written as 20240131, whose next day is no number more
+    pairs: list[tuple[Any, Any]] = list(pairwise(moments))
+    distances = [after - before for before, after in pairs]
+    inside = np.delete(np.arange(len(distances)), find_holes(np.diff(numbers)))
+    if len({distances[place] for place in inside.tolist()}) != 1:
+        return []
+    distance = distances[int(inside[0])]
+    coming = [moments[-1] + number * distance for number in range(1, count + 1)]
+    if kinds == {Decimal}:
+        return [str(moment) for moment in coming]
+    separator = "T" if "T" in texts[-1] else " "
+    dates_alone = len(texts[-1]) == _DATE and not distance % timedelta(days=1)
+    seconds = (
+        "auto"
+        if any(moment.second or moment.microsecond for moment in coming) or texts[-1].count(":") > 1
+        else "minutes"
+    )
+    return [str(moment.date()) if dates_alone else moment.isoformat(separator, seconds) for moment in coming]
+
+
+def _moment(text: str) -> Decimal | datetime:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return datetime.fromisoformat(text.replace("/", "-", 2) if text[4:5] == "/" else text)
 
 
 def in_words(seconds: float) -> str:

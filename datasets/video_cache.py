@@ -195,16 +195,16 @@ class VideoCache:
         return VideoArrays(records, files.array, self.settings, unreadable)
 
     def _announce(self, describe: str, videos: int, needed: int | None) -> None:
-        size = "" if needed is None else f", about {_in_words(needed)}"
+        size = "" if needed is None else f", about {in_words(needed)}"
         existing = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
         free = shutil.disk_usage(existing).free
-        room = f", of which only {_in_words(free)} are free" if needed is not None and needed > free else ""
+        room = f", of which only {in_words(free)} are free" if needed is not None and needed > free else ""
         note(f"{describe} {videos:,} videos into {self.folder}{size}{room}")
 
     def _explained(self, error: UnwritableError, needed: int | None) -> OSError:
         if error.errno not in _FULL:
             return OSError(f"{error}; the environment variable XDG_CACHE_HOME names another folder for the cache")
-        need = "" if needed is None else f", the decoded videos need about {_in_words(needed)}"
+        need = "" if needed is None else f", the decoded videos need about {in_words(needed)}"
         return OSError(
             f"{self.folder}: no space left ({os.strerror(error.errno)}{need}); free some, or name a folder on another"
             " disk for the cache with the environment variable XDG_CACHE_HOME"
@@ -221,6 +221,28 @@ class VideoCache:
             save_json(self.folder / "index.json", {"files": files | self._files, "arrays": arrays | self._arrays})
         except OSError as error:
             note(f"{self.folder}: its index cannot be written ({error.strerror}); the videos will be read again")
+
+
+class CacheEntry(NamedTuple):
+    """The arrays of one way to read videos: their folder, its settings, how many there are, and their bytes."""
+
+    folder: Path
+    settings: dict[str, Any]
+    arrays: int
+    size: int
+
+
+def cache_entries() -> list[CacheEntry]:
+    """Everything that is in the user's cache, the largest first. Raises OSError where this user has no such folder."""
+    found = []
+    for folder in (_cache_home() / "videos").glob("*"):
+        try:
+            settings = json.loads((folder / "settings.json").read_text())
+        except (OSError, ValueError):  # of an interrupted first use
+            settings = {}
+        sizes = _sizes(folder / "arrays")
+        found.append(CacheEntry(folder, settings, len(sizes), sum(sizes.values())))
+    return sorted(found, key=lambda entry: -entry.size)
 
 
 def _cache_home() -> Path:
@@ -291,5 +313,5 @@ def _estimated(videos: Sequence[Video], expected_bytes: ExpectedBytes) -> int | 
     return round(sum(expected for expected, _ in sample) / of_files * sum(size_on_disk(video.path) for video in videos))
 
 
-def _in_words(size: int) -> str:
+def in_words(size: int) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{math.ceil(size / 1e6):,} MB"

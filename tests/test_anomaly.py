@@ -328,7 +328,7 @@ def test_detection_ranks():
     pairs = np.sign(odd[:, None] - normal) / 2 + 0.5
     result = detection([*labels, 1], [*scores, NAN])
     assert result["roc_auc"] == pytest.approx(pairs.mean())
-    assert (result["odd"], result["count"]) == (labels.sum(), 80)
+    assert (result["anomalous"], result["count"]) == (labels.sum(), 80)
     false_rates, true_rates = result["roc"]
     assert np.trapezoid(true_rates, false_rates) == pytest.approx(pairs.mean())
     recalls, precisions = result["pr"]
@@ -356,7 +356,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def test_digits_beside_other_digits(digits, tmp_path, capsys):
-    words = [str(digits), "--tasks", "anomaly", "--num-digits", "3", "--all-odd", "--clips", "60"]
+    words = [str(digits), "--tasks", "anomaly", "--num-digits", "3", "--all-anomalous", "--clips", "60"]
     assert evaluate.command([*words, "--output-dir", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "anomaly.json").read_text())
     assert (results["clips"], results["steps"], results["normal_clips"]) == (120, 600, 1000)
@@ -370,9 +370,9 @@ def test_digits_beside_other_digits(digits, tmp_path, capsys):
     threshold = results["thresholds"]["clips"][""]
     assert all((float(row["score"]) > threshold) == (row["flagged"] == "1") for row in clips)
     assert {row["id"] for row in clips} >= {"0", "normal/0", "59", "normal/59"}
-    for name in ("anomaly.png", "anomaly-curves.png", "anomaly-strip.png", "anomaly-oddest.gif"):
+    for name in ("anomaly.png", "anomaly-curves.png", "anomaly-strip.png", "anomaly-worst.gif"):
         assert (tmp_path / name).stat().st_size > 1000
-    assert "of 60 odd among 120 clips: ROC-AUC" in capsys.readouterr().out
+    assert "of 60 anomalous among 120 clips: ROC-AUC" in capsys.readouterr().out
 
 
 def test_labels_from_a_file(digits, tmp_path, capsys):
@@ -396,12 +396,12 @@ def test_labels_from_a_file(digits, tmp_path, capsys):
         printed = capsys.readouterr()
         return printed.err.strip() if code else printed.out
 
-    assert "of 1 odd among 4 clips" in answer("id,label\n0,0\n1,0\n2,1\n3,0\n")
+    assert "of 1 anomalous among 4 clips" in answer("id,label\n0,0\n1,0\n2,1\n3,0\n")
     by_step = "".join(f"{clip},{step},{int(clip == step == 3)}\n" for clip in range(4) for step in range(5))
     printed = answer("id,step,label\n" + by_step)
-    assert "of 1 odd among 8 steps" in printed  # two predicted ones of each
-    assert "of 1 odd among 4 clips" in printed
-    assert "line 2: found the label 'x', expected 0 (normal) or 1 (odd)" in answer("id,label\n0,x\n")
+    assert "of 1 anomalous among 8 steps" in printed  # two predicted ones of each
+    assert "of 1 anomalous among 4 clips" in printed
+    assert "line 2: found the label 'x', expected 0 or 1 (anomalous)" in answer("id,label\n0,x\n")
     assert "line 3: found the step '', expected a whole number" in answer("id,step,label\n0,0,1\n0,,1\n")
     assert "found the columns name, label" in answer("name,label\n0,1\n")
     assert "one thing, expected one of them; a column step says" in answer("id,label\n0,1\n0,0\n")
@@ -414,7 +414,7 @@ def test_labels_from_a_file(digits, tmp_path, capsys):
     ("flags", "message"),
     [
         (["--quantile", "1.5"], "quantile 1.5: expected more than 0 and less than 1"),
-        (["--all-odd"], "--all-odd is for other data than the run was trained on"),
+        (["--all-anomalous"], "--all-anomalous is for other data than the run was trained on"),
         (["--quantile", "0.9999"], "found 5000 normal scores, expected at least 10000"),
         (["--per-series"], "found 5 normal scores of group '0', expected at least 100"),
         (["--labels-file", "nowhere.csv"], "nowhere.csv"),
@@ -480,7 +480,7 @@ def test_series_from_csv_to_csv(tmp_path, capsys):
     assert evaluate.command(words) == 0
     results = json.loads((out / "anomaly.json").read_text())
     assert results["thresholds"]["steps"].keys() == {"a", "b"}
-    assert results["detection"]["steps"]["odd"] == 20
+    assert results["detection"]["steps"]["anomalous"] == 20
     assert results["detection"]["steps"]["roc_auc"] > 0.9
     steps = table(out / "anomaly.csv")
     assert [(row["id"], int(row["step"])) for row in steps] == [(name, step) for name in "ab" for step in range(130)]
@@ -488,7 +488,7 @@ def test_series_from_csv_to_csv(tmp_path, capsys):
         assert float(row["threshold"]) == pytest.approx(results["thresholds"]["steps"][row["id"]], rel=1e-5)
     flagged = {(row["id"], int(row["step"])) for row in steps if row["flagged"] == "1"}
     assert {(name, step) for name in "ab" for step in range(61, 69)} <= flagged
-    assert not (out / "anomaly-oddest.gif").exists()
+    assert not (out / "anomaly-worst.gif").exists()
     incidents = table(out / "incidents.csv")
     inside = {(row["id"], t) for row in incidents for t in range(int(row["start"]), int(row["end"]) + 1)}
     assert inside == flagged
@@ -606,9 +606,9 @@ def test_ids_and_times_stay_as_they_are(hosts, tmp_path, capsys):
     assert all(row["time"] == expected[row["id"], int(row["step"])] for row in clips)
     results = json.loads((tmp_path / "out" / "anomaly.json").read_text())
     assert results["thresholds"]["steps"].keys() == set(HOSTS)
-    assert results["detection"]["steps"]["odd"] == 1
+    assert results["detection"]["steps"]["anomalous"] == 1
     covering = sum(row["id"] == "host@9" and int(row["step"]) <= 20 < int(row["step"]) + 8 for row in clips)
-    assert results["detection"]["clips"]["odd"] == covering > 0
+    assert results["detection"]["clips"]["anomalous"] == covering > 0
     assert results["moved_constants"] == []
 
 

@@ -4,12 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from video_ae import LSTMAutoencoder, ModelConfig, evaluate
 from video_ae.__main__ import main
 from video_ae.datasets.config import DataConfig
+from video_ae.datasets.video_cache import VideoCache
+from video_ae.datasets.videos import Video
 from video_ae.shell import as_typed
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +24,7 @@ def test_help_lists_every_command_in_a_line(capsys):
         main(["--help"])
     assert ended.value.code == 0
     lines = capsys.readouterr().out.splitlines()
-    for command in ("demo", "train", "evaluate", "percepts", "hub"):
+    for command in ("demo", "train", "evaluate", "percepts", "cache", "hub"):
         assert sum(line.startswith(f"    {command} ") for line in lines) == 1
 
 
@@ -33,7 +36,7 @@ def test_what_is_no_command_is_a_usage_error(words, capsys):
     assert "error: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "evaluate", "percepts", "hub"])
+@pytest.mark.parametrize("command", ["demo", "train", "evaluate", "percepts", "cache", "hub"])
 def test_words_after_the_command_are_its_own(command, capsys):
     """`--help` among them, and the exit code of what is wrong with them."""
     with pytest.raises(SystemExit) as ended:
@@ -89,3 +92,28 @@ def test_the_shipped_model_predicts_what_moves(tmp_path, monkeypatch, capsys):
     (tmp_path / "moving-digits").mkdir()
     LSTMAutoencoder(ModelConfig(hidden_size=3)).save_pretrained("moving-digits")
     assert LSTMAutoencoder.from_pretrained("moving-digits").config.hidden_size == 3
+
+
+def test_the_cache_is_listed_and_cleared(tmp_path, monkeypatch, capsys):
+    """Catches sizes of the wrong entry, and a command that removes what it was not told to."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert main(["cache"]) == 0
+    assert "0 MB in 0 entries (empty)" in capsys.readouterr().out
+    for number, grey in enumerate((True, False)):
+        cache = VideoCache({"image_size": 8, "grey": grey})
+        file = tmp_path / f"{number}.avi"
+        file.write_bytes(bytes([number]))
+        rows = [np.zeros((500, 1000 * (number + 1)), np.uint8)] * 2
+        cache.decode([Video(file, f"v{number}", "", "")], lambda video, content, rows=rows: rows)
+    assert main(["cache"]) == 0
+    first, second, total = capsys.readouterr().out.splitlines()
+    assert " 3 MB " in first  # two rows of a megabyte, and a header
+    assert first.endswith("1 videos  image_size 8")
+    assert second.endswith("1 videos  image_size 8, grey")
+    assert "in 2 entries" in total
+    assert main(["cache", "--clear", "nothing"]) == 1
+    assert "no entry nothing in the cache" in capsys.readouterr().err
+    assert main(["cache", "--clear", first.split()[0]]) == 0
+    assert [path.name for path in (tmp_path / "video_ae" / "videos").iterdir()] == [second.split()[0]]
+    assert main(["cache", "--clear"]) == 0
+    assert not list((tmp_path / "video_ae" / "videos").iterdir())

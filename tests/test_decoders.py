@@ -71,6 +71,7 @@ def film(
         stream = out.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = size
         stream.pix_fmt = pix_fmt
+        stream.codec_context.thread_count = 1  # libvpx once spun for ever, waiting for its threads on a busy machine
         if times:
             stream.codec_context.time_base = Fraction(1, 1000)
         if turned:

@@ -70,6 +70,13 @@ def assert_same(one: LSTMAutoencoder, other: LSTMAutoencoder) -> None:
         torch.testing.assert_close(weight, other.state_dict()[name], rtol=0, atol=0, msg=name)
 
 
+def test_a_preset_is_a_config_with_fields_of_your_own():
+    config = ModelConfig.preset("conv", frame_shape=(3, 16, 16), hidden_size=8)
+    assert (config.cell, config.patch_size, config.hidden_size, config.frame_shape) == ("conv", 8, 8, (3, 16, 16))
+    with pytest.raises(ValueError, match="preset 'big': expected one of conv, dense, paper, paper-2layer"):
+        ModelConfig.preset("big")
+
+
 @pytest.mark.parametrize("form", ["tensor", "data set", "workers", "thread"])
 def test_the_form_of_the_clips_changes_nothing(form, tmp_path):
     """Catches own data sets read in another order than arrays, twice, or not to the end."""
@@ -152,6 +159,53 @@ def test_early_stopping_leaves_the_best_weights():
     results = evaluate(model, held_out, batch_size=4)
     found = results["future"]["squared_error"] + results["reconstruction"]["squared_error"]
     assert found == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_early_stopping_can_be_used_again():
+    """Catches a second training that ends after its first step, by what the first one waited for."""
+    config = TrainConfig(steps=200, batch_size=4, checkpoint_every=1, amp="off", lr=0.3)
+    stopping = EarlyStopping(5)
+    first, second = (trained(clips_of(6), config, validation=clips_of(6, 1), callbacks=[stopping])[1] for _ in range(2))
+    assert [row["step"] for row in first] == [row["step"] for row in second]
+
+
+def test_resuming_nothing_is_refused():
+    """Catches a run that begins anew without a word."""
+    with pytest.raises(ValueError, match=r"resume=True needs .* output_dir"):
+        trained(clips_of(6), resume=True)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda clips: np.lib.stride_tricks.as_strided(clips, writeable=False),
+        lambda clips: clips[:, ::-1].copy()[:, ::-1],
+        lambda clips: clips.astype(">f8"),
+        lambda clips: torch.from_numpy(clips).requires_grad_(),
+    ],
+    ids=["read-only", "reversed", "big-endian", "requires grad"],
+)
+def test_numbers_in_memory_of_any_kind(form):
+    """Catches what PyTorch warns of, as of arrays that are mapped for reading, or refuses."""
+    clips = np.random.default_rng(0).random((6, 6, 3, 8, 8), np.float32)
+    expected, _ = trained(clips)
+    found, _ = trained(form(clips))
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("steps", [12, 16])
+def test_the_best_weights_may_be_of_before_a_run_was_resumed(steps, tmp_path):
+    """Catches the last weights in their place, where nothing was left to do and where nothing got better."""
+    config = {"batch_size": 4, "checkpoint_every": 1, "amp": "off", "lr": 0.3}
+    held_out, how = clips_of(6, 1), {"output_dir": tmp_path / "run", "validation": clips_of(6, 1)}
+    expected, rows = trained(clips_of(6), TrainConfig(steps=12, **config), **how)
+    losses = [row["validation_loss"] for row in rows if "validation" in row]
+    assert np.argmin(losses) < 11
+    model, rows = trained(clips_of(6), TrainConfig(steps=steps, **config), resume=True, **how)
+    results = evaluate(model, held_out, batch_size=4)
+    found = results["future"]["squared_error"] + results["reconstruction"]["squared_error"]
+    assert found == pytest.approx(min(row["validation_loss"] for row in rows if "validation" in row), rel=1e-6)
+    assert_same(model, expected)
 
 
 def test_a_loss_of_your_own_is_what_is_minimised():

@@ -1,6 +1,7 @@
 """Classes of new videos, and the future of one: what comes out as files."""
 
 import csv
+import shutil
 
 import cv2
 import numpy as np
@@ -130,3 +131,67 @@ def test_the_future_of_many_videos_is_asked_for_one_by_one(folder, tmp_path, cap
     assert "found 12 videos: name its file" in capsys.readouterr().err
     assert evaluate.command([str(folder / "run"), *flags[:2], "--out", str(tmp_path / "future.avi")]) == 1
     assert "expected a file with the suffix .gif or .mp4 or .npy" in capsys.readouterr().err
+
+
+def test_what_is_like_a_video_is_found(folder, tmp_path, capsys):
+    """Nearest by the cosine of centred codes, computed here clip by clip; the query itself is not found."""
+    out, query = tmp_path / "found.csv", folder / "videos" / "dark" / "2.avi"
+    flags = ["--tasks", "retrieve", "--data-dir", str(folder / "videos"), "--query", str(query), "--out", str(out)]
+    assert evaluate.command([str(folder / "run"), *flags]) == 0
+    model = LSTMAutoencoder.from_pretrained(folder / "run")
+    codes: dict[tuple[str, int], np.ndarray] = {}
+    for path in sorted((folder / "videos").glob("*/*.avi")):
+        frames = torch.from_numpy(read_video(path, image_size=16, grey=True)).permute(0, 3, 1, 2)
+        for first in (0, 4, 7):
+            with torch.no_grad():
+                code = model.encode(frames[None, first : first + 4])[0].numpy()
+            codes[f"{path.parent.name}/{path.stem}", first] = code
+    mean = np.mean(list(codes.values()), axis=0)
+    target = np.mean([code - mean for (name, _), code in codes.items() if name == "dark/2"], axis=0)
+    expected = {
+        place: float((code - mean) @ target / np.linalg.norm(code - mean) / np.linalg.norm(target))
+        for place, code in codes.items()
+        if place[0] != "dark/2"
+    }
+    rows = rows_of(out)
+    assert len(rows) == 20
+    found = [float(row["similarity"]) for row in rows]
+    assert found == pytest.approx(sorted(expected.values(), reverse=True)[:20], abs=2e-4)
+    for row in rows:
+        assert float(row["similarity"]) == pytest.approx(expected[row["id"], int(row["first_frame"])], abs=2e-4)
+    assert float(rows[0]["end"]) - float(rows[0]["start"]) == pytest.approx(3 / 25)
+    with Image.open(out.with_suffix(".png")) as sheet:
+        assert sheet.height > 20 * 96
+    assert evaluate.command([str(folder / "run"), *flags[:4], "--out", str(tmp_path / "other.csv")]) == 1
+    assert "say which video to look for" in capsys.readouterr().err
+
+
+def test_from_a_folder_of_videos_to_labels_of_new_ones(real_data, tmp_path, monkeypatch):
+    """The whole path without network or weights, on people who were filmed: five learn, the sixth is new."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for path in (real_data / "weizmann").glob("*/*.avi"):
+        place = tmp_path / ("new" if "daria" in path.name else "known") / path.parent.name / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    run = str(tmp_path / "run")
+    where = ["--dataset", "video-folder", "--data-dir", str(tmp_path / "known"), "--percepts", "motion"]
+    size = [
+        "--composite",
+        "--input-frames",
+        "12",
+        "--future-frames",
+        "6",
+        "--hidden-size",
+        "64",
+        "-b",
+        "16",
+        "--steps",
+        "40",
+    ]
+    assert train.command([*size, *where, "--output-dir", run]) == 0
+    assert evaluate.command([run, "--tasks", "classify", "--labels-per-class", "3", "--num-seeds", "1"]) == 0
+    out = tmp_path / "labels.csv"
+    assert evaluate.command([run, "--tasks", "label", "--data-dir", str(tmp_path / "new"), "--out", str(out)]) == 0
+    right = [row["label"] == row["id"].partition("/")[0] for row in rows_of(out)]
+    assert len(right) == 4
+    assert sum(right) >= 3

@@ -181,7 +181,7 @@ def test_advice_helps(name, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("time;a\n2024-01-01;1,5\n", r"parted by semicolons, .*read_csv\(FILE, sep=';', decimal=\",\"\)\.to_csv"),
+        ("time;a\n2024-01-01;1,5\n2024-01-02;1.5\n", r"a comma \(line 2\) and with a point \(line 3\), .*all alike"),
         ('time,a\n0,"1,5"\n', r'write numbers with a point \(pandas\.read_csv\(FILE, decimal=","\)'),
         ('time,a\n0,"1,234.5"\n', r'without commas \(pandas\.read_csv\(FILE, thousands=","\)'),
         ("a\n1e39\n", "in a larger unit, or --ignore-columns a leaves it out"),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -111,11 +112,60 @@ def test_frames_as_arrays_are_read_as_they_are(files):
         ([np.zeros((9, 8), np.float32), np.zeros((9, 8, 8, 3), np.uint8)], r"video \d: found ndarray"),
         ([np.zeros((9, 8, 8, 3))], r"video 0: found ndarray, float64 \(9, 8, 8, 3\); expected"),
         ([np.zeros((5, 8), np.float32)], "0: found 5 frames, expected at least 8"),
+        ([np.zeros((9, 8)), np.full((9, 8), np.nan)], "video 1: found NaN .* in 1 of 2 videos"),
+        ([np.full((9, 8), 1e300)], "video 0: found NaN or values that float32 cannot hold"),
     ],
 )
 def test_what_is_no_list_of_videos_is_named(videos, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         VideoAutoencoder(**SMALL).fit(videos)
+
+
+def test_percepts_of_no_name_are_refused(files):
+    with pytest.raises(ValueError, match=r"percepts 'mottion': expected one of .*motion"):
+        VideoAutoencoder("mottion", **SMALL).fit(files[0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1.0, np.nan, 2.0, 1.0], "label 1: found nan"),
+        ([1.5, 1.0, 2.5, 1.0], "Unknown label type: continuous"),
+        (["a", None, "b", "a"], "label 1: found None"),
+        (["a", "a", "a", "a"], "found the label a alone, expected at least two"),
+    ],
+)
+def test_what_is_no_class_is_no_label(labels, message):
+    """Catches a class called nan; and that labels are looked at after the autoencoder has learnt."""
+    videos = [np.zeros((2, 5), np.float32)] * 4  # too short for the autoencoder
+    with pytest.raises(ValueError, match=message):
+        VideoClassifier(VideoAutoencoder(**SMALL)).fit(videos, labels)
+
+
+def test_a_missing_number_is_no_class():
+    """Catches scores of NaN, of which the first class is the best."""
+    videos = [np.random.default_rng(label).normal(10.0 * label, 1, (12, 5)) for label in (0, 1, 0, 1)]
+    classifier = VideoClassifier(VideoAutoencoder(**SMALL), steps=2, random_state=0).fit(videos, [0, 1, 0, 1])
+    videos[3][5, 2] = np.nan
+    with pytest.raises(ValueError, match="video 3: found NaN"):
+        classifier.predict(videos)
+
+
+def test_frames_of_any_size_find_their_patches():
+    """Catches a patch size that nobody can choose: 8 pixels divide neither 20 nor 28."""
+    videos = [moving(1, seed)[:, :20, :28] for seed in range(2)]
+    model = VideoAutoencoder(**(SMALL | {"steps": 2})).fit(videos)
+    assert model.model_.config.patch_size == 4
+    assert model.transform(videos).shape == (2, 16)
+
+
+def test_a_frozen_autoencoder_is_not_trained_again(files):
+    """In cross-validation, which clones: as the documentation says."""
+    paths, labels = files
+    autoencoder = VideoAutoencoder("motion", **SMALL).fit(paths)
+    classifier = VideoClassifier(FrozenEstimator(autoencoder), steps=20, random_state=0)
+    assert clone(classifier).fit(paths, labels).autoencoder_.model_ is autoencoder.model_
+    assert cross_val_score(classifier, paths, labels, cv=2).tolist() == [1, 1]
 
 
 def test_people_who_were_never_seen(real_data, monkeypatch, tmp_path):

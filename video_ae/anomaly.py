@@ -1,8 +1,8 @@
-"""How odd sequences are: errors of a trained model to scores, scores to thresholds and curves. Trains nothing.
+"""How anomalous sequences are: errors of a trained model to scores, scores to thresholds and curves. Trains nothing.
 
     scorer, normal = Scorer.fit(model, normal_batches)              # held-out normal data
     thresholds = Thresholds.fit(normal.sequences, quantile=0.99)
-    odd = thresholds.flag(scorer(clips).sequences)
+    anomalous = thresholds.flag(scorer(clips).sequences)
 
 A score is an error in units of the normal one: 1 is as wrong as the model usually is on normal data, 3 three
 times that.
@@ -36,7 +36,7 @@ THRESHOLDS = ("quantile", PEAKS)
 _PEAKS_ABOVE = 0.98  # the quantile from which on scores are peaks, as Siffer et al. choose it
 _LEAST_PEAKS = 10
 _ROUNDING = 1e-6  # of a value, what float32 may make of it
-_LEAST_LEVEL = 1e-3  # of the decoder's mean level: a step that is always right by luck does not make all others odd
+_LEAST_LEVEL = 1e-3  # of the decoder's mean level: a step that is always right by luck must not inflate its scores
 
 Floats = npt.NDArray[np.float64]
 SomeScores = npt.ArrayLike | Iterable[npt.ArrayLike] | Mapping[Any, npt.ArrayLike]
@@ -57,7 +57,7 @@ def step_errors(
 
     Linear outputs: mean squared error per value, in standardised units. Logistic ones: nats per value above the
     entropy floor, the divergence between the true grey and the one put out. That is the loss that was trained, less
-    what depends on the truth alone: a frame of much grey is not odd for being grey. 0 is perfect in both.
+    what depends on the truth alone: a frame of much grey is not anomalous for being grey. 0 is perfect in both.
 
     clips:         frames (B, T, C, H, W); shorter ones end in NaN, see `split_clips`, and so do their errors.
     future_frames: F, how many of the last steps are to be predicted. None: those after the configured input frames,
@@ -470,9 +470,9 @@ class Thresholds:
 
 
 def detection(labels: SomeScores, scores: SomeScores) -> dict[str, Any]:
-    """How well scores tell odd (label 1) from normal (0): numbers and the points of both curves, by scikit-learn.
+    """How well scores tell anomalous (label 1) from normal (0): numbers and the points of both curves, by scikit-learn.
 
-    `roc_auc`, `average_precision`, `odd` and `count`; `roc`: false and true positive rates; `pr`: recalls and
+    `roc_auc`, `average_precision`, `anomalous` and `count`; `roc`: false and true positive rates; `pr`: recalls and
     precisions. Both may be lists or dictionaries of arrays (T_i,). Where a score is NaN there is nothing to judge.
     Raises ValueError unless there are both kinds, and a label for every score.
     """
@@ -486,13 +486,13 @@ def detection(labels: SomeScores, scores: SomeScores) -> dict[str, Any]:
     truth, values = truth[~np.isnan(values)], values[~np.isnan(values)]
     if set(truth.tolist()) != {0, 1}:
         found = ", ".join(f"{label:g}" for label in sorted(set(truth.tolist()))[:9])
-        raise ValueError(f"found labels [{found}], expected both 0 (normal) and 1 (odd)")
+        raise ValueError(f"found labels [{found}], expected both 0 (normal) and 1 (anomalous)")
     false_rates, true_rates, _ = roc_curve(truth, values)
     precisions, recalls, _ = precision_recall_curve(truth, values)
     return {
         "roc_auc": float(roc_auc_score(truth, values)),
         "average_precision": float(average_precision_score(truth, values)),
-        "odd": int(truth.sum()),
+        "anomalous": int(truth.sum()),
         "count": len(truth),
         "roc": (false_rates, true_rates),
         "pr": (recalls, precisions),

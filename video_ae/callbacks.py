@@ -23,7 +23,7 @@ class Callback(Protocol):
 
 
 class EarlyStopping:
-    """Ends the training when the validation loss has not improved for `patience` validations."""
+    """Ends the training when the validation loss has not improved for `patience` validations; without any, never."""
 
     def __init__(self, patience: int) -> None:
         if patience < 1:
@@ -32,8 +32,9 @@ class EarlyStopping:
         self.waited = 0
 
     def __call__(self, step: int, metrics: Mapping[str, Any], model: LSTMAutoencoder) -> bool:
-        if "validation" in metrics:
-            self.waited = 0 if metrics["best"] else self.waited + 1
+        if "validation" not in metrics:
+            return False  # and not what an earlier training waited for
+        self.waited = 0 if metrics["best"] else self.waited + 1
         return self.waited >= self.patience
 
 

@@ -66,7 +66,7 @@ def to_float32(given: Sequences, offsets: Floats, constant: npt.NDArray[np.bool_
             f"what was constant in fit moves here: {which}; how much of that is normal no model can know, and it counts"
             " in the units of X: look at it yourself",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return torch.from_numpy(centred)
 

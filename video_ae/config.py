@@ -125,11 +125,17 @@ class ModelConfig:
         if self.patch_size is not None:
             _, height, width = self.frame_shape
             if self.patch_size < 1 or height % self.patch_size or width % self.patch_size:
-                fitting = [P for P in range(1, math.gcd(height, width) + 1) if height % P == width % P == 0]
                 raise ValueError(
                     f"patch size {self.patch_size} does not divide the frame's sides of {height} and {width} pixels:"
-                    f" expected one of {', '.join(map(str, fitting))} (--patch-size)"
+                    f" expected one of {', '.join(map(str, _patch_sizes(height, width)))} (--patch-size)"
                 )
+
+    @classmethod
+    def preset(cls, name: str, **fields: Any) -> ModelConfig:
+        """A preset, `conv`, `dense`, `paper` or `paper-2layer`, with other `fields` beside those it has or instead."""
+        if name not in PRESETS:
+            raise ValueError(f"preset {name!r}: expected one of {', '.join(PRESETS)}")
+        return cls(**PRESETS[name] | fields)
 
     @property
     def vector_size(self) -> int:
@@ -181,6 +187,26 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"hidden_size": 2048, "layers": 1},
     "paper-2layer": {"hidden_size": 2048, "layers": 2},
 }
+_MOST_POSITIONS = 1024  # of patches that nobody chose: more would take hours without a word
+
+
+def fitting_patch_size(height: int, width: int) -> int:
+    """The largest patch size, up to that of the preset `conv`, that divides the sides of frames.
+
+    Raises ValueError where it leaves too many patches.
+    """
+    largest = PRESETS["conv"]["patch_size"]
+    size = max(size for size in _patch_sizes(height, width) if size <= largest)
+    if height * width > _MOST_POSITIONS * size**2:
+        raise ValueError(
+            f"frames of {height}x{width} pixels: found no patch size of up to {largest} that leaves few patches; choose"
+            f" another --image-size, such as multiples of {largest}, a --patch-size, or --cell lstm"
+        )
+    return size
+
+
+def _patch_sizes(height: int, width: int) -> list[int]:
+    return [size for size in range(1, math.gcd(height, width) + 1) if height % size == width % size == 0]
 
 
 @dataclass(frozen=True)

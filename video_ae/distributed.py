@@ -43,7 +43,7 @@ class Ranks:
     device: torch.device = _CPU
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes files and speaks to the user."""
         return self.rank == 0
 
@@ -96,17 +96,17 @@ class Ranks:
             return action()
         told = torch.zeros(0, dtype=torch.uint8, device=self.device)  # so it stays where `action` raises
         try:
-            if self.first:
+            if self.is_main:
                 result = action()
                 told = self._to_bytes(result)
         finally:
             (length,) = self.largest(len(told))
             if length:
-                told = told if self.first else torch.empty(int(length), dtype=torch.uint8, device=self.device)
+                told = told if self.is_main else torch.empty(int(length), dtype=torch.uint8, device=self.device)
                 distributed.broadcast(told, 0)
         if not length:
             raise SystemExit(1)
-        return result if self.first else _from_bytes(told)
+        return result if self.is_main else _from_bytes(told)
 
     def _to_bytes(self, value: Any) -> Tensor:
         return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self.device)
@@ -150,7 +150,7 @@ def join(device_name: str) -> Iterator[Ranks]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=_PATIENCE, device_id=device if backend == "nccl" else None)
     ranks = Ranks(distributed.get_rank(), distributed.get_world_size(), device)
-    if ranks.first and _may_miss_each_other():
+    if ranks.is_main and _may_miss_each_other():
         print(f"warning: a restart by torchrun may hang: start it with {_OWN_STORE}=1", file=sys.stderr)
     try:
         yield ranks
@@ -160,7 +160,7 @@ def join(device_name: str) -> Iterator[Ranks]:
             traceback.clear_frames(error.__traceback__)
             error = error.__cause__ or error.__context__
         _take_leave()
-        if ranks.first:
+        if ranks.is_main:
             raise
         raise SystemExit(128 + end.signal_number if isinstance(end, Interrupted) else 1) from end
     except RuntimeError as lost:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numbers
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
@@ -22,9 +25,11 @@ from .centring import find_offsets, to_float32
 from .clips import SequenceClips, hold_out_ends, hold_out_sequences, warn_of_holes, whole, windows
 from .config import DECODERS, FUTURE, LINEAR, RECONSTRUCTION, ModelConfig, TrainConfig
 from .distributed import Ranks
+from .estimator_files import load_estimator, save_estimator
 from .models import LSTMAutoencoder
 from .outliers import clip_outliers
 from .periods import AUTO, choose_window
+from .pretrained import differences
 from .restored import random_numbers_of
 from .series_input import ROWS, Labels, Sequences, named, read_sequences, sign_of_one_series
 from .series_stream import SeriesStream
@@ -32,6 +37,22 @@ from .training import train
 
 Floats = npt.NDArray[np.floating]
 OBJECTIVES = {"reconstruct": (RECONSTRUCTION,), "predict": (FUTURE,), "composite": DECODERS}
+
+
+_LEARNT: dict[str, Callable[[Any], Any]] = {  # what `fit` leaves beside the model, and how it is made of JSON
+    "offsets_": lambda value: np.array(value, np.float64),
+    "_constant": lambda value: np.array(value, bool),
+    "_rows": bool,
+    "_labels": lambda value: None if value is None else tuple(value),
+    "feature_names_in_": lambda value: np.array(value, object),
+    "n_features_in_": int,
+    "n_steps_": int,
+    "window_": lambda value: None if value is None else int(value),
+    "n_iter_": int,
+    "loss_curve_": list,
+    "validation_curve_": list,
+}
+_REQUIRED = _LEARNT.keys() - {"feature_names_in_"}
 
 
 def _has(decoder: str) -> Callable[[Any], bool]:
@@ -80,6 +101,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
     early_stopping: hold out `validation_fraction` of the sequences and stop when their loss has not improved for
         `n_iter_no_change` passes; the best weights are kept. Of fewer series than that is one of, the last windows of
         each are held out, and those that overlap them are not learnt from.
+    warm_start: `fit` goes on with the model that there is, `max_iter` passes more; scales and window stay, as in
+        `partial_fit`.
     random_state: an integer makes everything repeat exactly on the same machine.
     device, verbose: where to compute; whether to show a progress bar.
 
@@ -116,6 +139,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
+        warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
         verbose: bool = False,
@@ -139,6 +163,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
@@ -150,31 +175,71 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         Warns where the code is at least as long as the sequences that it should compress.
         """
         self._check_parameters()
-        given = self._read(X, reset=True)
-        self.window_ = choose_window(given, self._follow()) if isinstance(self.window, str) else self.window
-        self.n_steps_ = self.window_ or int(given.lengths.max())
-        self.offsets_, self._constant = find_offsets(given)
-        clips = self._clips(given, with_future=True)
-        random = check_random_state(self.random_state)
-        seed = int(random.randint(2**31 - 1))
-        learnt, validation = self._divide(clips, random)
-        model_config = self._model_config(clips)
-        training = self._training(model_config, len(learnt), seed)
-        with random_numbers_of(seed, torch.device("cpu")):
-            model = LSTMAutoencoder(model_config)
-        scaled = torch.from_numpy(clip_outliers(learnt.covered().numpy()))
-        model.start_from(scaled[None, :, :, None, None], least_std=0.0)
-        self.model_ = model.to(self.device)
-        try:
-            self._train(learnt, validation, training)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"{error}; choose a smaller learning_rate than {self.learning_rate}") from error
-        self.model_.eval()
-        return self
+        return self._learn(X, self.max_iter, new=not (self.warm_start and hasattr(self, "model_")))
+
+    def partial_fit(self, X: Any, y: None = None) -> Self:  # noqa: N803
+        """Learn on, one pass over sequences that may be new; the first call begins as `fit` does.
+
+        What the first data settled stays: the scale and the offsets of features, the window. The learning rate rises
+        and falls in every call as it does in `fit`, so that calls with much data at a time learn better than many with
+        little. Raises ValueError with `early_stopping`, and as `fit` does.
+        """
+        self._check_parameters()
+        if self.early_stopping:
+            raise ValueError("partial_fit makes one pass and cannot stop early: set early_stopping=False, or call fit")
+        return self._learn(X, 1, new=not hasattr(self, "model_"))
+
+    def save(self, folder: Path | str) -> None:
+        """Write all that `fit` learnt, and the parameters, into `folder`: JSON and safetensors, no pickle.
+
+        Raises ValueError, with nothing written, for a `random_state` that is no number and names of columns that are
+        neither text nor numbers.
+        """
+        check_is_fitted(self)
+        learnt = {name: vars(self)[name] for name in _LEARNT if name in vars(self)}
+        save_estimator(Path(folder), self.model_, self.get_params(), learnt)
+
+    @classmethod
+    def load(cls, folder: Path | str, *, device: str = "cpu") -> Self:
+        """The estimator that `save` wrote, on a device of this machine. Nothing in the files is run.
+
+        Raises FileNotFoundError where there is none, ValueError where it is damaged or of another version.
+        """
+        model, parameters, learnt = load_estimator(Path(folder))
+        if parameters.keys() != cls().get_params().keys() or not _REQUIRED <= learnt.keys() <= _LEARNT.keys():
+            raise ValueError(f"{folder}: of another version of SequenceAutoencoder: load it with that, or fit it anew")
+        estimator = cls(**parameters | {"device": device})
+        estimator._check_parameters()
+        for name, value in learnt.items():
+            setattr(estimator, name, _LEARNT[name](value))
+        if not len(estimator.offsets_) == len(estimator._constant) == model.config.vector_size:
+            raise ValueError(
+                f"{folder}: found {len(estimator.offsets_)} offsets for a model of other features: damaged"
+            )
+        estimator.model_ = model.to(device).eval()
+        return estimator
 
     def transform(self, X: Any) -> Any:  # noqa: N803
-        """The code of every sequence, (N, code length); with `window`, of every window of each series."""
-        return self._of_clips(X, lambda batch, lengths: self.model_.encode(batch, lengths).cpu().numpy())
+        """The code of every sequence, (N, code length); with `window`, of every window of each series.
+
+        After `set_output(transform="pandas")` a DataFrame; of one long series, its rows have the labels of the last
+        step of their windows. Raises ValueError for several series then.
+        """
+        codes = self._of_clips(X, lambda batch, lengths: self.model_.encode(batch, lengths).cpu().numpy())
+        wanted = _get_output_config("transform", self)["dense"]
+        if self.window_ is None or wanted == "default":
+            return codes
+        if isinstance(codes, (list, dict)):
+            raise ValueError(
+                'the codes of several series are several tables: give one series, or set_output(transform="default")'
+            )
+        return self._of_windows(X, codes) if wanted == "pandas" else codes
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """(code length,): `sequenceautoencoder0` and so on, as scikit-learn calls what it makes."""
+        check_is_fitted(self)
+        codes = self.code_size or self.model_.config.hidden_sizes[-1]
+        return np.array([f"sequenceautoencoder{code}" for code in range(codes)], dtype=object)
 
     @available_if(_has(RECONSTRUCTION))
     @torch.no_grad()
@@ -269,6 +334,41 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         tags.non_deterministic = self.random_state is None
         return tags
 
+    def _learn(self, X: Any, passes: int, *, new: bool) -> Self:  # noqa: N803
+        """Make passes over `X`, with a new model or with the one that there is."""
+        given = self._read(X, reset=new)
+        if new:
+            self.window_ = choose_window(given, self._follow()) if isinstance(self.window, str) else self.window
+            self.offsets_, self._constant = find_offsets(given)
+            self.n_iter_, self.n_steps_ = 0, 0
+            self.loss_curve_: list[float] = []
+            self.validation_curve_: list[float] = []
+        self.n_steps_ = self.window_ or max(int(given.lengths.max()), self.n_steps_)
+        clips = self._clips(given, with_future=True)
+        random = check_random_state(self.random_state)
+        seed = (int(random.randint(2**31 - 1)) + self.n_iter_) % 2**31  # a pass more is no repetition
+        learnt, validation = self._divide(clips, random)
+        model_config = self._model_config(clips)
+        training = self._training(model_config, len(learnt), passes, seed)
+        if new:
+            with random_numbers_of(seed, torch.device("cpu")):
+                model = LSTMAutoencoder(model_config)
+            scaled = torch.from_numpy(clip_outliers(learnt.covered().numpy()))
+            model.start_from(scaled[None, :, :, None, None], least_std=0.0)
+            self.model_ = model.to(self.device)
+        elif changed := differences(
+            self.model_.config, replace(model_config, input_frames=self.model_.config.input_frames)
+        ):
+            raise ValueError(
+                f"the parameters changed since fit: {'; '.join(changed)}; set warm_start=False and fit anew"
+            )
+        try:
+            self._train(learnt, validation, training)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error}; choose a smaller learning_rate than {self.learning_rate}") from error
+        self.model_.eval()
+        return self
+
     def _check_parameters(self) -> None:
         """Raises ValueError for what no part of the model would refuse in words of its own."""
         if self.objective not in OBJECTIVES:
@@ -308,14 +408,14 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         code, values = self.code_size or config.hidden_sizes[-1], config.input_frames * features
         if code >= values:
             words = f"a code of {code} numbers compresses nothing of the {values} in a sequence"
-            warnings.warn(f"{words}: choose a smaller code_size", UserWarning, stacklevel=3)
+            warnings.warn(f"{words}: choose a smaller code_size", UserWarning, stacklevel=4)
         return config
 
-    def _training(self, model: ModelConfig, sequences: int, seed: int) -> TrainConfig:
+    def _training(self, model: ModelConfig, sequences: int, passes: int, seed: int) -> TrainConfig:
         batch_size = max(1, min(self.batch_size, sequences))
         steps_of_a_pass = max(1, round(sequences / batch_size))
         return TrainConfig(
-            steps=self.max_iter * steps_of_a_pass,
+            steps=passes * steps_of_a_pass,
             checkpoint_every=steps_of_a_pass,
             batch_size=batch_size,
             lr=self.learning_rate,
@@ -342,14 +442,13 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
             held_out if len(held_out) else None,
             Ranks(device=torch.device(self.device)),
             callbacks=[note_loss, EarlyStopping(self.n_iter_no_change)],
-            keep_best=True,
             verbose=self.verbose,
         )
         if record.best_weights is not None:
             self.model_.load_state_dict(record.best_weights)
         of_a_pass = training.checkpoint_every
-        self.loss_curve_ = [float(np.mean(losses[i : i + of_a_pass])) for i in range(0, len(losses), of_a_pass)]
-        self.validation_curve_ = [row["validation_loss"] for row in record.rows if "validation" in row]
+        self.loss_curve_ += [float(np.mean(losses[i : i + of_a_pass])) for i in range(0, len(losses), of_a_pass)]
+        self.validation_curve_ += [row["validation_loss"] for row in record.rows if "validation" in row]
         self.n_iter_ = len(self.loss_curve_)
 
     def _errors(self, clips: SequenceClips, *, per_feature: bool = False) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
@@ -402,6 +501,15 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         counts = np.bincount(clips.sequence, minlength=len(given))
         return given.per_sequence(np.split(values, counts.cumsum()[:-1]))
 
+    def _of_windows(self, X: Any, codes: Floats) -> Any:  # noqa: N803
+        """The codes of one series (N, code length) as a DataFrame whose index is that of each window's last step."""
+        import pandas
+
+        given = self._read(X)
+        ends = self._clips(given).starts + int(self.window_ or 0) - 1
+        index = X.index[ends] if hasattr(X, "iloc") else ends
+        return pandas.DataFrame(codes, index=index, columns=self.get_feature_names_out())
+
     def _as_in_fit(self, frames: Tensor) -> Floats:
         """Frames (N, T, F, 1, 1) as the sequences that `fit` had: (N, T, F), or rows (N, T), in the units of X."""
         sequences: Floats = frames.flatten(2).cpu().numpy()
@@ -427,7 +535,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
                     f" {sign}: give window= if they are one series of {given.width} features, or, if not, an array"
                     f" {'X.to_numpy()' if given.labels else 'X'}[:, :, None]",
                     UserWarning,
-                    stacklevel=3,
+                    stacklevel=4,
                 )
         elif self._rows and given.form != ROWS:
             if features != 1:

@@ -25,9 +25,9 @@ Batches = Callable[[], Iterator[Tensor]]  # from the first one again at every ca
 class Record:
     """The metrics of a training, and what is kept of it in a run folder, if there is one.
 
-    validation: this rank's share of the validation clips; None judges nothing, and the last model is the best one.
-    keep_best:  whether `best_weights` are those of the lowest validation loss.
-    rows:       of metrics.jsonl, on the first rank.
+    validation:   this rank's share of the validation clips; None judges nothing, and the last model is the best one.
+    rows:         of metrics.jsonl, on the first rank.
+    best_weights: of the lowest validation loss, where there is no folder that has them; None before there is one.
     """
 
     def __init__(
@@ -38,15 +38,13 @@ class Record:
         validation: Batches | None,
         run: RunFolder | None,
         ranks: Ranks,
-        *,
-        keep_best: bool = False,
     ) -> None:
         self.model, self.optimizer, self.config = model, optimizer, config
         self.validation, self.run, self.ranks = validation, run, ranks
         self.progress = Progress()
         self.rows: list[dict[str, Any]] = []
         self.best_weights: dict[str, Tensor] | None = None
-        self._keep_best, self._saved_step = keep_best, 0
+        self._saved_step = 0
 
     def begin(self, resume_from: str | None) -> None:
         """Everything as it was at a checkpoint of the run, or else a first one: who is killed early goes on from the
@@ -60,12 +58,12 @@ class Record:
         self.progress = run.checkpoints.load(resume_from, self.model, self.optimizer)
         self._saved_step = self.progress.step
         self.ranks.on_first(lambda: run.restore_metrics(run.checkpoints.metrics(resume_from)))
-        self.rows = run.metrics() if self.ranks.first else []
+        self.rows = run.metrics() if self.ranks.is_main else []
 
     def add(self, metrics: dict[str, Any], *, keep: bool = True) -> dict[str, Any]:
         """What there is to tell of the last step, with the `metrics`; to `keep`, on the first rank, as a row."""
         row = _progress_row(self.progress) | metrics
-        if keep and self.ranks.first:
+        if keep and self.ranks.is_main:
             self.rows.append(row)
             if self.run is not None:
                 self.run.append_metrics(row)
@@ -113,7 +111,7 @@ class Record:
             raise FloatingPointError(f"step {self.progress.step}: the validation loss is not finite")
         loss = sum(weights[name] * value for name, value in zip(self.model.decoders, losses, strict=True))
         best = loss < self.progress.best_loss
-        if best and self._keep_best:
+        if best and self.run is None:
             self.best_weights = {name: weight.clone() for name, weight in self.model.state_dict().items()}
         self.progress.best_loss = min(loss, self.progress.best_loss)
         return {"best": best, "validation_loss": loss, "validation": results}

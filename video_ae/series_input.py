@@ -417,7 +417,7 @@ def _holes_in_numbers(numbers: npt.NDArray[Any], where: str) -> tuple[Hole, ...]
             f"the index of {where} is not in order, the rows are taken as they come: give X.sort_index(), or, if they"
             " are in order as they are, X.reset_index(drop=True)",
             UserWarning,
-            stacklevel=7,
+            stacklevel=8,
         )
         return ()
     return tuple(

@@ -32,6 +32,7 @@ from .memory import denormals_as_zero
 from .models import LSTMAutoencoder
 from .optimizer import Optimizer
 from .precision import uses_bf16
+from .pretrained import WEIGHTS, load_weights
 from .record import Record
 from .restored import deterministic, same_gradients
 from .run_folder import RunFolder
@@ -90,6 +91,8 @@ def fit(
     FileExistsError where `output_dir` holds anything that is not to be resumed, and, of a run with `output_dir`,
     `Interrupted` once it is saved after Ctrl-C.
     """
+    if resume and output_dir is None:
+        raise ValueError("resume=True needs the run to go on with: give its output_dir")
     config = TrainConfig() if config is None else config
     training = clips_for(model.config, clips)
     held_out: Clips | None = None
@@ -117,11 +120,12 @@ def fit(
             callbacks=callbacks,
             loss=loss,
             workers=workers,
-            keep_best=True,
             verbose=verbose,
         )
-    if record.best_weights is not None:
-        model.load_state_dict(record.best_weights)
+        if record.best_weights is not None:
+            model.load_state_dict(record.best_weights)
+        elif run is not None and held_out is not None:
+            load_weights(model, run.model / WEIGHTS)  # perhaps of a step before the run was resumed
     return record.rows
 
 
@@ -173,14 +177,12 @@ def train(
     callbacks: Sequence[Callback] = (),
     loss: Loss | None = None,
     workers: int = 0,
-    keep_best: bool = False,
     verbose: bool = True,
 ) -> Record:
     """Train `model` until the budget is used up; what `fit` and `train.py` do once everything is open.
 
     ranks:       all of them train and end together, by the first one's clock; the first one writes the files.
     resume_from: the name of the run's checkpoint to go on from.
-    keep_best:   whether the record has the weights of the lowest validation loss at the end.
 
     Raises `Interrupted` after SIGINT or SIGTERM to any rank, once the step is finished and saved, of a run that has a
     folder; FloatingPointError, with the cause named, where a number is not finite, and OSError where data cannot be
@@ -201,12 +203,12 @@ def train(
     model.to(ranks.device)
     optimizer = Optimizer(model, config.lr, config.weight_decay)
     judged_by = None if validation is None else validation_batches
-    record = Record(model, optimizer, config, judged_by, run, ranks, keep_best=keep_best)
+    record = Record(model, optimizer, config, judged_by, run, ranks)
     record.begin(resume_from)
     progress = record.progress
     parallel = ranks.parallel(model)
     before, started = progress.seconds, time.monotonic()
-    shown = verbose and ranks.first
+    shown = verbose and ranks.is_main
     with (
         _stop_signals(run is not None) as received,
         _progress_bar(config, progress, shown=shown) as bar,
@@ -221,7 +223,7 @@ def train(
             """Sets the time, and returns the signal to stop at, `_ENDED` where a callback has ended the training, or 0:
             on all ranks the same, or some would wait for others that have stopped."""
             found = received[0] if received else _ENDED * ends
-            stop, progress.seconds = ranks.largest(found, clock() if ranks.first else 0.0)
+            stop, progress.seconds = ranks.largest(found, clock() if ranks.is_main else 0.0)
             return int(stop)
 
         def tell(metrics: dict[str, Any]) -> bool:
@@ -231,7 +233,7 @@ def train(
 
         def judge() -> int:
             metrics = record.judge()
-            return agree(ranks.first and tell(metrics))
+            return agree(ranks.is_main and tell(metrics))
 
         stop = agree()
         if record.due and not stop:
@@ -242,7 +244,7 @@ def train(
             batch = next(batches).to(ranks.device)
             losses = train_step(parallel, optimizer, batch, lr, config, progress.step, ranks, loss)
             progress.seconds = clock()
-            ends = ranks.first and tell(record.add(losses, keep=progress.step % _LOG_EVERY == 0))
+            ends = ranks.is_main and tell(record.add(losses, keep=progress.step % _LOG_EVERY == 0))
             stop = agree(ends)
             speed = progress.sequences_seen / progress.seconds
             postfix = f"step {progress.step}, {speed:.0f} sequences/s, loss {losses['loss']:.1f}"

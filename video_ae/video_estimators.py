@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from .classifier import LSTMClassifier
-from .config import LINEAR, PRESETS, FineTuning, ModelConfig, TrainConfig
+from .config import LINEAR, FineTuning, ModelConfig, TrainConfig, fitting_patch_size
 from .datasets.config import DataConfig
 from .datasets.decoding import decoded, perceived
 from .datasets.labelled import label_videos
@@ -132,13 +133,17 @@ class VideoAutoencoder(TransformerMixin, BaseEstimator):
     def _model_config(self, clips: VideoClips) -> ModelConfig:
         channels, height, width = clips[0].shape[1:]
         pixels = height * width > 1
-        kind = PRESETS["conv"] if pixels else PRESETS["dense"] | {"residual": True}
         size = {} if self.hidden_size is None else {"hidden_size": self.hidden_size}
-        return ModelConfig(
-            **kind
-            | {"frame_shape": (channels, height, width), "output": LINEAR}
-            | {"input_frames": self.input_frames, "future_frames": self.future_frames}
-            | size
+        if pixels:
+            size["patch_size"] = fitting_patch_size(height, width)
+        return ModelConfig.preset(
+            "conv" if pixels else "dense",
+            frame_shape=(channels, height, width),
+            input_frames=self.input_frames,
+            future_frames=self.future_frames,
+            output=LINEAR,
+            residual=not pixels,
+            **size,
         )
 
 
@@ -148,7 +153,9 @@ class VideoClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     autoencoder: a `VideoAutoencoder`. One that was fitted, perhaps on many more videos, is taken as it is; one that was
-        not, or None for the default one, learns from the videos of `fit` first, whose labels it does not see.
+        not, or None for the default one, learns from the videos of `fit` first, whose labels it does not see. Searches
+        and cross-validation clone estimators, which then are not fitted: there, one that is to be taken as it is wants
+        to be in a `sklearn.frozen.FrozenEstimator`.
     steps: of fine-tuning, at least; enough for every clip to be seen once.
     learning_rate, encoder_lr: peak rate of the head, and that of the encoder as a share of it.
     dropout: fraction of the inputs and of the hidden states that are missing in training.
@@ -177,12 +184,19 @@ class VideoClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Sequence[Any], y: Sequence[Any]) -> Self:  # noqa: N803
-        """Learn from videos and the label of each. Raises ValueError as `VideoAutoencoder.fit`, and for one class."""
+        """Learn from videos and the label of each. Raises ValueError as `VideoAutoencoder.fit`, for labels that are
+        missing or no classes, and for one class."""
+        y = column_or_1d(y)
         if len(X) != len(y):
             raise ValueError(f"found {len(y)} labels of {len(X)} videos, expected one for each")
+        if missing := [number for number, label in enumerate(y) if label is None or label != label]:
+            raise ValueError(f"label {missing[0]}: found {y[missing[0]]}, expected a class; leave such videos out")
+        check_classification_targets(y)
+        if len(np.unique(y)) < 2:
+            raise ValueError(f"found the label {y[0]} alone, expected at least two different ones")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.autoencoder_ = self._learnt(X, seed)
-        self.classes_, numbers = np.unique(np.asarray(y), return_inverse=True)
+        self.classes_, numbers = np.unique(y, return_inverse=True)
         names = [str(label) for label in self.classes_]
         model = self.autoencoder_.model_
         arrays = read_videos(X, self.autoencoder_, model.config.input_frames, [names[number] for number in numbers])
@@ -235,8 +249,8 @@ def read_videos(
 ) -> VideoArrays:
     """Files, or arrays, as what the estimator `how` reads of them, each with its label (default: none).
 
-    Raises ValueError for a mixture, for arrays of other kinds, and for videos of fewer than `frames` frames;
-    FileNotFoundError for a path where nothing is.
+    Raises ValueError for a mixture, for arrays of other kinds or with features that are not finite, and for videos of
+    fewer than `frames` frames; FileNotFoundError for a path where nothing is.
     """
     if isinstance(X, (str, Path)):
         raise ValueError(f"found the path {X}, expected a list of paths: of all in a folder, sorted(folder.glob('*'))")
@@ -263,7 +277,14 @@ def read_videos(
             f"video {wrong}: found {type(given[wrong]).__name__}, {arrays[wrong].dtype} {arrays[wrong].shape}; expected"
             " a list of paths, of uint8 frames (T, H, W, C) or of float features (T, D)"
         )
-    arrays = arrays if all(pixels) else [array.astype(np.float32) for array in arrays]
+    if not all(pixels):
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite there
+            arrays = [array.astype(np.float32) for array in arrays]
+        if not_finite := [number for number, array in enumerate(arrays) if not np.isfinite(array).all()]:
+            raise ValueError(
+                f"video {not_finite[0]}: found NaN or values that float32 cannot hold, in {len(not_finite)} of"
+                f" {len(arrays)} videos; fill them in, or leave these out"
+            )
     records = [
         VideoRecord(str(number), label, str(number), array.shape, str(array.dtype))
         for number, (array, label) in enumerate(zip(arrays, labels, strict=True))

@@ -194,7 +194,7 @@ def save_detection_curves(path: Path, curves: Mapping[str, Mapping[str, Any]]) -
         roc.plot(*curve["roc"], label=f"{name}, area {curve['roc_auc']:.3f}")
         precision = f"{name}, average precision {curve['average_precision']:.3f}"
         pr.plot(*curve["pr"], drawstyle="steps-pre", label=precision)
-        pr.axhline(curve["odd"] / curve["count"], color=pr.lines[-1].get_color(), linestyle=":", linewidth=1)
+        pr.axhline(curve["anomalous"] / curve["count"], color=pr.lines[-1].get_color(), linestyle=":", linewidth=1)
     roc.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
     roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
     pr.set(xlabel="recall", ylabel="precision", title="precision and recall")

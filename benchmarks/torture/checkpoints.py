@@ -70,7 +70,7 @@ def train_kind(kind: str, folder: Path, *, seed: int, ranks: Ranks = ALONE, stop
         stored = {"model": dataclasses.asdict(config), "data": {}, "training": dataclasses.asdict(training)}
         ranks.on_first(lambda: run.create(stored))
 
-    clips = _Drawn(seed, None if stop_in is None or not ranks.first else 4 * (stop_in - 1))
+    clips = _Drawn(seed, None if stop_in is None or not ranks.is_main else 4 * (stop_in - 1))
     bar = contextlib.redirect_stderr(io.StringIO())
     with contextlib.closing(run), contextlib.suppress(Interrupted), bar:
         train(model, clips, training, clips.sample(2), ranks, run=run, resume_from=resume_from)
@@ -181,7 +181,7 @@ def _on_each_rank() -> None:
     count_, seed, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     with join("cpu") as ranks:
         found = _resumed_at(_cuts(count_, seed), seed, folder, ranks)
-        if ranks.first:
+        if ranks.is_main:
             (folder / "found.json").write_text(json.dumps(found))
 
 

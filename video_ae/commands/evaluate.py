@@ -8,9 +8,11 @@ python evaluate.py runs/demo --tasks classify --labels direction     # accuracy 
 python evaluate.py runs/demo --tasks probe                           # what the code contains without fine-tuning
 python evaluate.py runs/demo --tasks export                          # ONNX files, checked against PyTorch
 python evaluate.py runs/series --tasks encode --data-dir series.csv --out codes.npz
+python evaluate.py runs/series --tasks forecast --out forecasts.csv          # what comes, beside baselines
 python evaluate.py runs/videos --tasks label --data-dir NEW --out labels.csv  # classes of new videos
+python evaluate.py runs/videos --tasks retrieve --data-dir COLLECTION --query mine.mp4 --out found.csv
 python evaluate.py runs/videos --data-dir mine.mp4 --out future.gif  # what follows the end of this one
-python evaluate.py runs/one_digit --tasks anomaly --num-digits 2 --all-odd  # what is odd, and when
+python evaluate.py runs/one_digit --tasks anomaly --num-digits 2 --all-anomalous  # what is anomalous, and when
 python evaluate.py --compare runs/one runs/other                     # which pretraining
 torchrun --nproc-per-node 8 evaluate.py runs/demo                    # predict alone, on eight GPUs, docs/scale.md
 python evaluate.py runs/mnist --dataset moving-mnist-file --data-dir mnist_test_seq.npy
@@ -51,23 +53,31 @@ TASKS = (
     "label",
     "probe",
     "anomaly",
+    "forecast",
     "encode",
+    "retrieve",
     "architecture",
     "export",
 )
-_OUT = {"encode": "codes.npz", "label": "labels.csv"}  # tasks that need `--out`
+_OUT = {  # tasks that need `--out`, and such files
+    "encode": "codes.npz",
+    "label": "labels.csv",
+    "forecast": "forecasts.csv",
+    "retrieve": "found.csv",
+}
 _OF_WEIGHTS = {"features", "architecture"}  # tasks that open no data
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
     "clips": set(TASKS) - _OF_WEIGHTS,
-    "future_frames": {"predict"},
+    "future_frames": {"predict", "forecast"},
     "rollout_steps": {"rollout"},
     "labels": {"classify", "probe"},
     "out": {"predict", *_OUT},
     "unknown_below": {"label"},
+    "query": {"retrieve"},
     **{
         name: {"anomaly"}
-        for name in ("quantile", "source", "labels_file", "all_odd", "per_series", "no_spread", "threshold")
+        for name in ("quantile", "source", "labels_file", "all_anomalous", "per_series", "no_spread", "threshold")
     },
     **{name: {"classify"} for name in ("labels_per_class", "num_seeds", "two_stream", *_RECIPE)},
 }
@@ -115,9 +125,14 @@ def _add_task_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-spread", action="store_true", default=None, help="each step's own error, not the surroundings' as well"
     )
-    group.add_argument("--labels-file", type=Path, metavar="FILE.csv", help="id, label (1: odd), perhaps step: curves")
     group.add_argument(
-        "--all-odd", action="store_true", default=None, help="all clips of the data named here are odd: curves"
+        "--labels-file", type=Path, metavar="FILE.csv", help="id, label (1: anomalous), perhaps step: curves"
+    )
+    group.add_argument(
+        "--all-anomalous",
+        action="store_true",
+        default=None,
+        help="all clips of the data named here are anomalous: curves",
     )
 
 
@@ -161,9 +176,10 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--out",
         type=Path,
         metavar="FILE",
-        help="where encode writes codes and ids (.npz), label a table (.csv), predict the future of one video (.gif,"
-        " .mp4, .npy)",
+        help="where encode writes codes and ids (.npz), label, forecast and retrieve a table (.csv), predict the"
+        " future of one video (.gif, .mp4, .npy)",
     )
+    parser.add_argument("--query", type=Path, metavar="VIDEO", help="what retrieve looks for in the data")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     _add_task_flags(parser)
     add_fine_tuning_flags(parser)
@@ -268,7 +284,7 @@ def _is_told(value: Any) -> bool:
 def main(arguments: argparse.Namespace) -> None:
     from ..distributed import join
 
-    with join(arguments.device) as ranks, redirect_stdout(sys.stdout if ranks.first else None):
+    with join(arguments.device) as ranks, redirect_stdout(sys.stdout if ranks.is_main else None):
         judge(arguments, ranks)
 
 
@@ -305,7 +321,7 @@ def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
         return
     opened = open_run(arguments, arguments.run, ranks)
     failed = run_tasks(opened, arguments)
-    if ranks.first and len(failed) < len(arguments.tasks):
+    if ranks.is_main and len(failed) < len(arguments.tasks):
         try_to_write(lambda: write_run(opened.run, arguments.output_dir))
     if failed:
         reasons = "; ".join(f"{task} ({reason})" for task, reason in failed.items())

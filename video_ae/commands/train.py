@@ -31,6 +31,7 @@ from ..config import (
     TrainConfig,
     add_model_flags,
     add_training_flags,
+    fitting_patch_size,
     from_json,
 )
 from ..datasets.config import DataConfig, add_data_flags
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from ..datasets.division import Division
     from ..distributed import Ranks
     from ..run_folder import RunFolder
-
-_MOST_POSITIONS = 1024  # of patches that nobody chose: more would take hours without a word
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -135,15 +134,8 @@ def choose_preset(given: dict[str, Any], height: int, width: int) -> dict[str, A
         return PRESETS[given["preset"]]
     if given.get("cell") == DENSE or height == width == 1:
         return PRESETS["dense"]
-    conv = PRESETS["conv"]
-    fitting = [size for size in range(1, conv["patch_size"] + 1) if height % size == 0 == width % size]
-    size = given.get("patch_size", fitting[-1])
-    if "patch_size" not in given and height * width > _MOST_POSITIONS * size**2:
-        raise ValueError(
-            f"frames of {height}x{width} pixels: found no patch size of up to {conv['patch_size']} that leaves few"
-            " patches; choose another --image-size, a --patch-size, or --cell lstm"
-        )
-    return conv | {"patch_size": size}
+    size = given["patch_size"] if "patch_size" in given else fitting_patch_size(height, width)
+    return PRESETS["conv"] | {"patch_size": size}
 
 
 def change_model(model: ModelConfig, given: dict[str, Any]) -> ModelConfig:
@@ -199,7 +191,7 @@ def main(arguments: argparse.Namespace) -> None:
     with (
         denormals_as_zero(),
         join(arguments.device) as ranks,
-        redirect_stdout(sys.stdout if ranks.first else None),
+        redirect_stdout(sys.stdout if ranks.is_main else None),
     ):
         run_training(arguments, ranks)
 
@@ -301,7 +293,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, arguments: argparse.Namesp
     if not clips.endless:
         print(f"{len(clips)} training clips, {len(validation_clips)} to validate")
 
-    callbacks = [TensorBoard(run.path / "tensorboard")] if arguments.tensorboard and ranks.first else []
+    callbacks = [TensorBoard(run.path / "tensorboard")] if arguments.tensorboard and ranks.is_main else []
     with deterministic(training.deterministic):
         progress = train(
             model,
@@ -324,7 +316,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, arguments: argparse.Namesp
     print(f"model    {run.model}\ncurves   {run.curves}")
     if not model_config.features:
         print(f"samples  {run.samples}")
-    if ranks.first:
+    if ranks.is_main:
         try_to_write(lambda: write_run(run))
     print(f"next     {as_typed('python evaluate.py')} {shell_path(run.path)}")
 

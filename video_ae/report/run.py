@@ -147,7 +147,7 @@ def _training(run: RunFolder) -> Markup:
     facts = {"steps": last["step"], "sequences seen": last["sequences_seen"], "time": duration(last["seconds"])}
     facts["sequences per second"] = last["sequences_per_second"]
     memory = last.get("peak_memory_bytes")
-    facts |= {"memory at most": f"{memory / 1e9:.2f} GB"} if memory else {}
+    facts |= {"peak memory": f"{memory / 1e9:.2f} GB"} if memory else {}
     return section("Training", line_chart(training_chart(rows, loss)), fact_list(facts))
 
 

@@ -39,6 +39,7 @@ _TITLES = {
     "classify": "What the encoder is worth",
     "probe": "What the code contains",
     "anomaly": "What is anomalous",
+    "forecast": "What comes next",
     "features": "What the units have learnt",
     "ood": "On other data",
     "architecture": "The model",

@@ -1,4 +1,4 @@
-"""Which clips and which of their steps are odd, by thresholds from held-out normal data."""
+"""Which clips and which of their steps are anomalous, by thresholds from held-out normal data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _FEW = 30  # normal clips, whose steps go up and down together
 _NORMAL = "normal/"  # before the ids of clips of the training data that stand beside anomalous ones
 _CONTRIBUTE = 3  # features that are named
 _NAMED = 9  # series in a message
-_NUMBERS = ("roc_auc", "average_precision", "odd", "count")
+_NUMBERS = ("roc_auc", "average_precision", "anomalous", "count")
 
 Labels = dict[tuple[str, int | None], int]  # of a sequence, or of one of its steps
 
@@ -106,22 +106,22 @@ class Scored(NamedTuple):
 
 
 def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write `anomaly.json`, tables of steps and of clips, plots and, of pictures, the oddest clips; print a summary."""
+    """Write `anomaly.json`, tables of steps and clips, plots and, of pictures, the worst clips; print a summary."""
     folder = opened.folder
     quantile = check_quantile(QUANTILE if arguments.quantile is None else arguments.quantile)
     method = arguments.threshold or THRESHOLDS[0]
     source = choose_source(arguments.source, opened.model.config.decoders)
     labels = _read_labels(arguments.labels_file) if arguments.labels_file else None
-    if arguments.all_odd and (labels is not None or opened.data == opened.trained_on):
+    if arguments.all_anomalous and (labels is not None or opened.data == opened.trained_on):
         raise ValueError(
-            "--all-odd is for other data than the run was trained on, such as --num-digits 2, and without --labels-file"
+            "--all-anomalous is for other data than the run was trained on, as by --num-digits 2, without --labels-file"
         )
     clips, count = _open_clips(opened, arguments)
     normal = _fit(opened, arguments, source)
     constants = _constants(opened, arguments)
     scores, places, features, moved = _score(normal.scorer, clips, count, arguments.batch_size, "clips", constants)
     anomalous = len(places)  # clips of the data to judge; of the training data are those after them
-    if arguments.all_odd:
+    if arguments.all_anomalous:
         scores, places, features = _beside_normal(opened, arguments, normal.scorer, scores, places, features)
     cut = not arguments.no_spread and len({place.id for place in places[:anomalous]}) < anomalous
     width = scores.steps.shape[1] if cut else 1
@@ -138,7 +138,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     curves = {}
     if labels is not None:
         curves = _curves(labels, series, places, scores)
-    elif arguments.all_odd:
+    elif arguments.all_anomalous:
         curves = {"clips": detection([int(clip < anomalous) for clip in range(len(places))], scores.sequences)}
 
     times, names = opened.data.times(), _feature_names(opened)
@@ -380,7 +380,7 @@ def _time(times: Mapping[str, Clock], name: str, step: int) -> str:
 
 
 def _read_labels(path: Path) -> Labels:
-    """The labels of a `.csv` file with the columns `id`, `label` (0 normal, 1 odd) and, for those of steps, `step`.
+    """The labels of a `.csv` file: columns `id`, `label` (0 normal, 1 anomalous) and, for those of steps, `step`.
 
     Raises FileNotFoundError, or ValueError that names the line where something else is found.
     """
@@ -393,7 +393,7 @@ def _read_labels(path: Path) -> Labels:
         for row in reader:
             where, text = f"{path}: line {reader.line_num}", row.get("step")
             if row["label"] not in ("0", "1"):
-                raise ValueError(f"{where}: found the label {row['label']!r}, expected 0 (normal) or 1 (odd)")
+                raise ValueError(f"{where}: found the label {row['label']!r}, expected 0 or 1 (anomalous)")
             if "step" in found and not (text or "").isdecimal():
                 raise ValueError(f"{where}: found the step {text!r}, expected a whole number from 0")
             key = row["id"], int(text) if text else None
@@ -519,8 +519,8 @@ def _print(opened: Opened, results: dict[str, Any], lacking: str) -> None:
         )
     for level, curve in results["detection"].items():
         print(
-            f"of {curve['odd']} odd among {curve['count']} {level}: ROC-AUC {curve['roc_auc']:.3f}, average precision"
-            f" {curve['average_precision']:.3f}"
+            f"of {curve['anomalous']} anomalous among {curve['count']} {level}: ROC-AUC {curve['roc_auc']:.3f}, average"
+            f" precision {curve['average_precision']:.3f}"
         )
 
 
@@ -550,10 +550,10 @@ def _draw(
 
 
 def _draw_clips(opened: Opened, place: Path, clips: Clips, scores: torch.Tensor) -> None:
-    """A GIF of the oddest clip, and a strip of the first few."""
-    oddest = scores.argsort(descending=True)[:_DRAWN].tolist()
-    drawn = predict_clips(opened.model, clips.__getitems__(oddest), opened.device)
-    save_clip_gif(place / "anomaly-oddest.gif", drawn[0])
+    """A GIF of the most anomalous clip, and a strip of the first few."""
+    worst = scores.argsort(descending=True)[:_DRAWN].tolist()
+    drawn = predict_clips(opened.model, clips.__getitems__(worst), opened.device)
+    save_clip_gif(place / "anomaly-worst.gif", drawn[0])
     save_strip(place / "anomaly-strip.png", drawn)
     save_sheet(place / "anomaly-sheet.png", drawn)
-    print(f"oddest   {opened.folder / 'anomaly-oddest.gif'} and, with others, {opened.folder / 'anomaly-strip.png'}")
+    print(f"worst    {opened.folder / 'anomaly-worst.gif'} and, with others, {opened.folder / 'anomaly-strip.png'}")

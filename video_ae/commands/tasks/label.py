@@ -50,8 +50,8 @@ def run(opened: Opened, arguments: argparse.Namespace) -> None:
         writer = csv.writer(file)
         writer.writerow(("id", "first_frame", "last_frame", *(("start", "end") if times else ()), *head))
         for (name, start), row in zip(places, scores, strict=True):
-            when = _when(times, name, start, start + frames - 1)
-            writer.writerow((name, start, start + frames - 1, *when, *_judged(row, names, least)))
+            clock = when(times, name, start, start + frames - 1)
+            writer.writerow((name, start, start + frames - 1, *clock, *_judged(row, names, least)))
     with out.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("id", "clips", *head))
@@ -94,7 +94,8 @@ def _judged(scores: Scores, names: Sequence[str], least: float) -> tuple[Any, ..
     return label, f"{scores[best]:.4f}", *(f"{score:.4f}" for score in scores)
 
 
-def _when(times: Mapping[str, Clock], name: str, first: int, last: int) -> tuple[str, ...]:
+def when(times: Mapping[str, Clock], name: str, first: int, last: int) -> tuple[str, ...]:
+    """The times of the first and the last frame of a clip, as cells: none where the data have no times at all."""
     return (times[name][first].decode(), times[name][last].decode()) if name in times else ("", "") if times else ()
 
 

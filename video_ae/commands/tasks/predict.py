@@ -44,7 +44,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     clips, count = opened.test_clips(arguments, frames, shortest=future_frames + 1)
 
     def loaded(what: str) -> Iterator[Tensor]:
-        return batches(clips, ranks.share(range(count)), arguments.batch_size, what if ranks.first else "")
+        return batches(clips, ranks.share(range(count)), arguments.batch_size, what if ranks.is_main else "")
 
     results = evaluate_batches(model, loaded("model"), device, ranks, input_frames=input_frames)
     if results["clips"] != count:
@@ -52,7 +52,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
     judged = FUTURE if FUTURE in model.decoders else "reconstruction"
     mean = mean_frame(loaded("mean frame"), ranks)
     baselines = evaluate_baselines(model, loaded("baselines"), mean, judged, device, ranks, input_frames=input_frames)
-    if not ranks.first:
+    if not ranks.is_main:
         return results
     facts = {"baselines": baselines, "split": clips.split, "frames": frames, "clips_available": clips.available}
     results |= facts | opened.facts(arguments)
