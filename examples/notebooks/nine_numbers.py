@@ -1,8 +1,8 @@
 # %% [markdown]
 # # An LSTM autoencoder of nine numbers
 #
-# The sequence 0.1, 0.2, ..., 0.9 of the well-known LSTM autoencoder tutorial: reconstructed, predicted, and as a code.
-# Ten seconds on two CPU cores.
+# The sequence 0.1, 0.2, ..., 0.9 of the well-known LSTM autoencoder tutorial: reconstructed, predicted, and as a
+# code. Ten seconds on two CPU cores.
 
 # %%
 # Outside a checkout: %pip install video-ae

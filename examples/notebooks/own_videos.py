@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Your own videos: codes and classes
 #
-# A folder of video files in, a code of fixed length for each out, and a classifier from few labels. The notebook makes
-# its videos itself; put the paths of your own in their place. Half a minute on two CPU cores.
+# A folder of video files in, a code of fixed length for each out, and a classifier from few labels. The notebook
+# makes its videos itself; put the paths of your own in their place. Half a minute on two CPU cores.
 
 # %%
 # Outside a checkout: %pip install video-ae

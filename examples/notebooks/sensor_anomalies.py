@@ -30,8 +30,8 @@ training, validation, operation = series[:2000], series[2000:3000], series[3000:
 # %% [markdown]
 # ## Model and threshold
 #
-# The model learns from normal data. The threshold is a quantile of the scores of *other* normal data, because errors on
-# training data are smaller. Scores are high for normal data, as everywhere in scikit-learn; hence the minus.
+# The model learns from normal data. The threshold is a quantile of the scores of *other* normal data, because errors
+# on training data are smaller. Scores are high for normal data, as everywhere in scikit-learn; hence the minus.
 
 # %%
 model = SequenceAutoencoder(window=30, stride=5, max_iter=EPOCHS, random_state=0).fit(training)
