@@ -122,7 +122,7 @@ def test_what_is_no_list_of_videos_is_named(videos, message):
 
 
 def test_percepts_of_no_name_are_refused(files):
-    with pytest.raises(ValueError, match="percepts 'mottion': expected one of .*motion"):
+    with pytest.raises(ValueError, match=r"percepts 'mottion': expected one of .*motion"):
         VideoAutoencoder("mottion", **SMALL).fit(files[0])
 
 

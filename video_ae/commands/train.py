@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from ..run_folder import RunFolder
 
 
-
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Flags that are not given are absent, so that presets and resumed runs are inherited, not overridden."""
     parser = argparse.ArgumentParser(
