@@ -87,7 +87,7 @@ def test_new_videos_get_the_scores_of_the_classifier(folder, tmp_path):
 def test_below_the_threshold_nothing_is_known(folder, tmp_path, capsys):
     out = tmp_path / "labels.csv"
     flags = ["--tasks", "label", "--data-dir", str(folder / "videos"), "--out", str(out)]
-    assert evaluate.command([str(folder / "run"), *flags, "--unknown-below", "1.1"]) == 0
+    assert evaluate.command([str(folder / "run"), *flags, "--unknown-below", "1"]) == 0
     assert {row["label"] for row in rows_of(out)} == {"unknown"}
     assert evaluate.command([str(folder / "run"), *flags]) == 1
     assert "labels.csv: exists already" in capsys.readouterr().err
@@ -131,6 +131,27 @@ def test_the_future_of_many_videos_is_asked_for_one_by_one(folder, tmp_path, cap
     assert "found 12 videos: name its file" in capsys.readouterr().err
     assert evaluate.command([str(folder / "run"), *flags[:2], "--out", str(tmp_path / "future.avi")]) == 1
     assert "expected a file with the suffix .gif or .mp4 or .npy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("query", "message"), [("videos/dark", "found 6 videos, expected one"), ("nothing.avi", "no such file")]
+)
+def test_a_query_is_one_video(query, message, folder, tmp_path, capsys):
+    """Catches the mean over a folder of videos, and advice about the flag of the collection."""
+    flags = ["--tasks", "retrieve", "--query", str(folder / query), "--out", str(tmp_path / "found.csv")]
+    assert evaluate.command([str(folder / "run"), *flags]) == 1
+    error = capsys.readouterr().err
+    assert f"--query {folder / query}: {message}" in error
+    assert "--data-dir" not in error
+    assert not (tmp_path / "found.csv").exists()
+
+
+def test_scores_are_in_0_to_1(folder, tmp_path, capsys):
+    """Catches a percentage, of which every video is unknown."""
+    flags = ["--tasks", "label", "--out", str(tmp_path / "labels.csv"), "--unknown-below", "50"]
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.command([str(folder / "run"), *flags])
+    assert "--unknown-below 50: expected 0 to 1" in capsys.readouterr().err
 
 
 def test_what_is_like_a_video_is_found(folder, tmp_path, capsys):

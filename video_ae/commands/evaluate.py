@@ -195,6 +195,8 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--tasks {task} needs a file to write: --out {_OUT[task]}")
     if arguments.out is not None and arguments.tasks != ["predict"] and len(_OUT.keys() & arguments.tasks) != 1:
         parser.error(f"--out is the file of one task: of {', '.join(_OUT)}, or of predict alone")
+    if arguments.unknown_below is not None and not 0 <= arguments.unknown_below <= 1:
+        parser.error(f"--unknown-below {arguments.unknown_below:g}: expected 0 to 1, as scores are")
     for name, tasks in _TASKS_OF_FLAG.items():
         if vars(arguments).get(name) is not None and not tasks & set(arguments.tasks):
             flag = "--" + name.replace("_", "-")
@@ -290,8 +292,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 def refuse_sharing(arguments: argparse.Namespace) -> None:
     """Raises ValueError for what several processes cannot share."""
-    if arguments.compare or arguments.tasks != ["predict"]:
+    if arguments.compare or arguments.tasks != ["predict"] or arguments.out:
         found = "--compare" if arguments.compare else f"--tasks {' '.join(arguments.tasks)}"
+        found += " with --out" * bool(arguments.out)
         raise ValueError(f"{found} under torchrun: its processes share --tasks predict alone; run it without torchrun")
 
 

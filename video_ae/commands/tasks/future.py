@@ -28,11 +28,14 @@ def write_future(opened: Opened, arguments: argparse.Namespace) -> None:
     model, config = opened.model, opened.model.config
     if FUTURE not in model.decoders or config.features:
         raise ValueError("--out needs a model of frames with a future decoder: train one with --composite or --predict")
+    if opened.data.generated:
+        raise ValueError(f"--out writes the future of one video, not of --dataset {opened.data.dataset}")
     clips = opened.data.open("all", config.input_frames, seed=arguments.seed, division=opened.division)
-    names = {clips.place(index)[0] for index in range(len(clips))} if not clips.endless else set()
+    names = {clips.place(index)[0] for index in range(len(clips))}
     if len(names) != 1:
-        found = f"{len(names)} videos" if names else "clips without end"
-        raise ValueError(f"--out writes the future of one video, found {found}: name its file, --data-dir FILE")
+        raise ValueError(
+            f"--out writes the future of one video, found {len(names)} videos: name its file, --data-dir FILE"
+        )
     last = clips.__getitems__([len(clips) - 1]).to(opened.device)  # ends with the video
     future = model.predict(last, arguments.future_frames)
     read, coming = (frames[0].permute(0, 2, 3, 1).cpu().numpy() for frames in (last, future))  # (T, H, W, C)

@@ -40,8 +40,10 @@ def run(opened: Opened, arguments: argparse.Namespace) -> None:
     out = free_place(arguments.out, ".csv")
     sheet = free_place(out.with_suffix(".png"), ".png")
     frames = opened.model.config.input_frames
+    query = _query(opened.data, arguments.query).open("all", frames)  # before a large collection is decoded
+    if others := {query.place(index)[0] for index in range(1, len(query))} - {query.place(0)[0]}:
+        raise ValueError(f"--query {arguments.query}: found {len(others) + 1} videos, expected one; name its file")
     clips, count = opened.clips("all", arguments, frames, shortest=None)
-    query = _query(opened.data, arguments.query).open("all", frames)
     codes = _codes(opened, clips, count, arguments.batch_size)
     asked = _codes(opened, query, len(query), arguments.batch_size)
     mean = codes.mean(axis=0)
@@ -76,6 +78,8 @@ def _query(data: DataConfig, path: Path) -> DataConfig:
     """One video, read as `data` are."""
     if "image_size" not in data.fields and "percepts" not in data.fields:
         raise ValueError(f"--query is for videos, not for --dataset {data.dataset}")
+    if not path.exists():
+        raise FileNotFoundError(f"--query {path}: no such file")
     return data.changed_by({"dataset": "video-folder", "data_dir": str(path)})
 
 
