@@ -38,7 +38,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> None:
     if arguments.query is None:
         raise ValueError("say which video to look for: --query FILE")
     out = free_place(arguments.out, ".csv")
-    sheet = free_place(out.with_suffix(".png"), ".png")
+    sheet = None if opened.model.config.features else free_place(out.with_suffix(".png"), ".png")
     frames = opened.model.config.input_frames
     query = _query(opened.data, arguments.query).open("all", frames)  # before a large collection is decoded
     if others := {query.place(index)[0] for index in range(1, len(query))} - {query.place(0)[0]}:
@@ -65,7 +65,7 @@ def run(opened: Opened, arguments: argparse.Namespace) -> None:
             if rank <= 5:
                 print(f"{rank}  {similarity}  {name}, frames {start} to {last}")
     print(f"clips    {out}")
-    if not opened.model.config.features:
+    if sheet is not None:
         rows = [
             _pictures(query, len(query) // 2, "query"),
             *(_pictures(clips, i, clips.name(i)) for i in found.tolist()),
