@@ -290,6 +290,35 @@ def _decimal_comma(cell: str) -> str:
     return ', decimal=","' if re.search(r"\d,\d", cell) else ""
 
 
+class Arrived(NamedTuple):
+    """A row of a table: the sequence that it is of, "" where there is one alone, what it says of its time, and (F,)."""
+
+    id: str
+    time: str
+    values: Numbers
+
+
+def rows_as_they_arrive(path: Path, lines: Iterator[str], choice: Choice) -> Iterator[Arrived]:
+    """The rows of a `.csv` table one by one, in the order in which they come, without waiting for its end.
+
+    path: what messages call it. Raises ValueError with the place where a row is something else.
+    """
+    first = next(lines, "")
+    semicolons = ";" in first and "," not in first
+    rows = _rows(path, chain([first], lines), ";" if semicolons else ",")
+    columns = _find_columns(path, next(rows, (1, []))[1], choice)
+    for line, row in rows:
+        if len(row) != len(columns.header):
+            raise ValueError(
+                f"{path}: found {len(row)} cells in line {line}, expected {len(columns.header)} as in the header"
+            )
+        cells = [row[column].strip() for column in columns.features]
+        cells = columns.marks.to_points(path, line, cells) if semicolons else cells
+        values = np.array(_numbers(path, line, cells, columns, first=False))
+        name = "" if columns.sequence is None else row[columns.sequence]
+        yield Arrived(name, " ".join(row[column].strip() for column in columns.time), values)
+
+
 # Which column is what.
 
 

@@ -447,6 +447,7 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         return TrainConfig(
             steps=passes * steps_of_a_pass,
             checkpoint_every=steps_of_a_pass,
+            amp="off",  # a choice by timing would not repeat exactly
             batch_size=batch_size,
             lr=self.learning_rate,
             clip_grad=float(model.input_frames * model.vector_size),  # the loss is a sum over the features

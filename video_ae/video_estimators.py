@@ -97,7 +97,11 @@ class VideoAutoencoder(TransformerMixin, BaseEstimator):
         with random_numbers_of(seed, _CPU):
             self.model_ = LSTMAutoencoder(self._model_config(clips))
         training = TrainConfig(
-            steps=self.steps, batch_size=min(self.batch_size, len(clips)), lr=self.learning_rate, seed=seed
+            steps=self.steps,
+            batch_size=min(self.batch_size, len(clips)),
+            lr=self.learning_rate,
+            seed=seed,
+            amp="auto" if self.random_state is None else "off",  # a choice by timing would not repeat exactly
         )
         self.history_ = fit(self.model_, clips, training, device=self.device, verbose=self.verbose)
         self.model_.eval()

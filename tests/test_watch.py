@@ -1,0 +1,135 @@
+"""Scores as rows and frames arrive: those of the whole, of every series apart, before the file has an end."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from video_ae import LSTMAutoencoder
+from video_ae.anomaly import step_errors
+from video_ae.commands import train, watch
+
+TRAINING = ["-b", "4", "--steps", "3", "--hidden-size", "6", "--device", "cpu", "--input-frames", "5"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> tuple[Path, pd.DataFrame]:
+    """A run on two series whose rows alternate, one feature far from zero, and new rows of both."""
+    folder, random = tmp_path_factory.mktemp("watch"), np.random.default_rng(0)
+    table = pd.DataFrame({"id": ["a", "b"] * 200, "time": np.arange(400) // 2, "x": random.normal(size=400)})
+    table["y"] = 1e8 + 3 * random.normal(size=400)
+    table.to_csv(folder / "series.csv", index=False)
+    source = ["--dataset", "sequences", "--data-dir", str(folder / "series.csv"), "--future-frames", "2"]
+    assert train.command([*TRAINING, *source, "--composite", "--output-dir", str(folder / "run")]) == 0
+    return folder / "run", table.tail(24)
+
+
+def expected(run: Path, rows: pd.DataFrame) -> dict[str, list[float]]:
+    """The scores of the batch computation, of each series by itself."""
+    model = LSTMAutoencoder.from_pretrained(run)
+    scores = {}
+    for name, part in rows.groupby("id"):
+        values = part[["x", "y"]].to_numpy() - offsets_of(run)
+        clips = torch.from_numpy(values.astype(np.float32))[None, :, :, None, None]
+        steps = range(2, len(part) + 1)
+        scores[str(name)] = [float(step_errors(model, clips[:, :t], future_frames=1)["future"]) for t in steps]
+    return scores
+
+
+def offsets_of(run: Path) -> np.ndarray:
+
+    return np.array(json.loads((run / "config.json").read_text())["data"]["offsets"])
+
+
+def check(said: str, run: Path, rows: pd.DataFrame) -> None:
+    found = list(csv.DictReader(io.StringIO(said)))
+    assert [row["id"] for row in found] == rows["id"].tolist()
+    assert [row["time"] for row in found] == rows["time"].astype(str).tolist()
+    for name, scores in expected(run, rows).items():
+        own = [row["score"] for row in found if row["id"] == name]
+        assert own[0] == ""
+        np.testing.assert_allclose([float(score) for score in own[1:]], scores, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_of_a_table_in_any_order_of_columns(run, tmp_path, capsys):
+    folder, rows = run
+    rows[["y", "time", "x", "id"]].to_csv(tmp_path / "new.csv", index=False)
+    assert watch.command([str(tmp_path / "new.csv"), "--run", str(folder)]) == 0
+    check(capsys.readouterr().out, folder, rows)
+
+
+def test_scores_are_there_before_the_pipe_is_closed(run):
+    """What buffers its output, or waits for the end, is of no use to whoever watches: this would wait for ever."""
+    folder, rows = run
+    command = [sys.executable, "-m", "video_ae", "watch", "-", "--run", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        head, *lines = rows.to_csv(index=False).splitlines(keepends=True)
+        process.stdin.write(head)
+        said = ""
+        for number, line in enumerate(lines):
+            process.stdin.write(line)
+            process.stdin.flush()
+            said += "".join(process.stdout.readline() for _ in range(2 if number == 0 else 1))
+        process.stdin.close()
+        assert process.wait() == 0
+    check(said, folder, rows)
+
+
+def test_a_growing_file_is_read_by_whole_lines(tmp_path):
+    """Half of a number is another number."""
+    path = tmp_path / "growing.csv"
+    path.write_text("x\n1\n2")
+    lines = watch.lines_of(path, follow=True)
+    assert [next(lines), next(lines)] == ["x\n", "1\n"]
+    with path.open("a") as file:
+        file.write("34\n")
+    assert next(lines) == "234\n"
+    path.write_text("x\n")
+    with pytest.raises(ValueError, match="became shorter"):
+        next(lines)
+    assert list(watch.lines_of(path, follow=False)) == ["x\n"]
+
+
+def test_frames_of_a_video(tmp_path, capsys):
+    folder = tmp_path / "videos"
+    for number in range(4):
+        frames = np.random.default_rng(number).integers(0, 256, (12, 32, 32), dtype=np.uint8)
+        (folder / "kind").mkdir(parents=True, exist_ok=True)
+        writer = cv2.VideoWriter(str(folder / "kind" / f"{number}.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (32, 32))
+        for frame in frames:
+            writer.write(np.repeat(frame[..., None], 3, axis=2))
+        writer.release()
+    run = tmp_path / "run"
+    source = ["--dataset", "video-folder", "--data-dir", str(folder), "--image-size", "16", "--grey", "--group", ".+"]
+    words = [*TRAINING, *source, "--future-frames", "2", "--composite", "--cell", "lstm", "--output-dir", str(run)]
+    assert train.command(words) == 0
+    capsys.readouterr()
+    video = folder / "kind" / "0.avi"
+    assert watch.command([str(video), "--run", str(run)]) == 0
+    found = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    from video_ae.datasets.videos import read_video
+
+    clip = torch.from_numpy(read_video(video, image_size=16, grey=True)).permute(0, 3, 1, 2)[None]
+    model = LSTMAutoencoder.from_pretrained(run)
+    scores = [float(step_errors(model, clip[:, :t], future_frames=1)["future"]) for t in range(2, 13)]
+    np.testing.assert_allclose([float(row["score"]) for row in found[1:]], scores, rtol=1e-4, atol=1e-6)
+    assert watch.command([str(video), "--run", str(run), "--follow"]) == 1
+    assert "cannot be followed" in capsys.readouterr().err
+
+
+def test_what_cannot_be_watched_is_said(run, tmp_path, capsys):
+    folder, rows = run
+    (tmp_path / "bad.csv").write_text(rows.to_csv(index=False) + "a,300,,1\n")
+    for file, message in (("bad.csv", "an empty cell in column x, line 26"), ("none.csv", "no such file")):
+        assert watch.command([str(tmp_path / file), "--run", str(folder)]) == 1
+        assert message in capsys.readouterr().err
