@@ -28,7 +28,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from video_ae import LSTMAutoencoder, ModelConfig, SequenceAutoencoder, TrainConfig
-from video_ae.anomaly import Scorer, detection
+from video_ae.anomaly import Scorer
+from video_ae.thresholds import detection
 from video_ae.training import fit
 
 Floats = npt.NDArray[np.float64]

@@ -35,7 +35,8 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import NearestNeighbors
 
 from video_ae import SequenceAutoencoder
-from video_ae.anomaly import average_windows, detection, spread_scores
+from video_ae.anomaly import average_windows, spread_scores
+from video_ae.thresholds import detection
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -24,7 +24,8 @@ from .notes import note, some
 from .offsets import Floats, centred, find_offsets, rounding
 from .parts import Part
 from .source import FILM, Source, register
-from .tables import SUFFIXES, Choice, Table, flag, is_table, read_table, stem
+from .table_files import SUFFIXES, is_table, stem
+from .tables import Choice, Table, flag, read_table
 from .times import Clock
 from .video_arrays import Cut, VideoArrays, VideoRecord, cut_arrays
 from .video_clips import VideoClips

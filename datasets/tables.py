@@ -5,30 +5,24 @@ Tables are `.csv` files, `.csv.gz` ones, with commas or with semicolons and deci
 What is not what it should be is named with its line and column, and with the flag that helps.
 """
 
-import csv
-import gzip
 import math
 import re
 import shlex
-import zlib
 from array import array
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .notes import note
+from .table_files import open_rows, rows_of, stem
 from .times import Times, find_holes, in_words, is_date
 
-CSV, CSV_GZ, PARQUET = ".csv", ".csv.gz", ".parquet"
-SUFFIXES = (CSV, CSV_GZ, PARQUET)
 _ID, _DATE, _TIME = "id", "date", "time"
 _TIMES = (_TIME, "timestamp", _DATE, "datetime", "ds", "ts", "time_stamp", "date_time")
 _LARGEST = float(np.finfo(np.float32).max)
-_MAX_LINE = 2**20  # characters of a line
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "|", " ": "spaces"}
 _NO_NUMBERS = {
     "",
@@ -132,14 +126,10 @@ def read_table(path: Path, choice: Choice, limit: int) -> Table:
     """
     sequences: dict[str, _Rows] = {}
     size = count = 0
-    semicolons, rows = _open_rows(path)
+    semicolons, rows = open_rows(path)
     columns = _find_columns(path, next(rows, (1, []))[1], choice)
     for count, (line, row) in enumerate(rows, 1):
-        if len(row) != len(columns.header):
-            raise ValueError(
-                f"{path}: found {len(row)} cells in line {line}, expected {len(columns.header)} as in the header"
-                + (_other_delimiter(columns, ",".join(row)) or "; is line 1 the header?" * (count == 1))
-            )
+        cells = _cells(path, line, row, columns, semicolons, first=count == 1)
         if columns.counts_rows and row[0].strip() != str(count - 1):
             name_it = "index_label='time'" if is_date(row[0]) else "index=False"
             raise ValueError(
@@ -151,8 +141,6 @@ def read_table(path: Path, choice: Choice, limit: int) -> Table:
         if not name.strip():
             raise ValueError(f"{path}: found no id in line {line}, expected the name of a sequence")
         sequence = sequences.setdefault(name, _Rows())
-        cells = [row[column].strip() for column in columns.features]
-        cells = columns.marks.to_points(path, line, cells) if semicolons else cells
         sequence.values.extend(_numbers(path, line, cells, columns, first=count == 1))
         sequence.lines.append(line)
         if columns.time:
@@ -168,93 +156,6 @@ def read_table(path: Path, choice: Choice, limit: int) -> Table:
     table = _in_order(path, columns, sequences)
     _hint(path, columns, sequences)
     return table
-
-
-def is_table(path: Path) -> bool:
-    """Whether a file is a table by its name."""
-    return path.name.endswith(SUFFIXES)
-
-
-def stem(path: Path) -> str:
-    """The name of a table without its suffix."""
-    return path.name.removesuffix(next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), path.suffix))
-
-
-def _open_rows(path: Path) -> tuple[bool, Iterator[tuple[int, list[str]]]]:
-    """Whether semicolons part the cells, and the rows that are not blank, with the numbers of their lines."""
-    if path.name.endswith(PARQUET):
-        return False, _rows_of_parquet(path)
-    lines = _lines_of(path)
-    blank: list[str] = []
-    for first in lines:
-        if first.strip():
-            semicolons = ";" in first and "," not in first
-            return semicolons, _rows(path, chain(blank, [first], lines), ";" if semicolons else ",")
-        blank.append(first)
-    return False, iter(())
-
-
-def _rows(path: Path, lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(lines, strict=True, delimiter=delimiter)
-    try:
-        for row in reader:
-            if row:
-                yield reader.line_num, row
-    except csv.Error as error:
-        raise _no_table(path, reader.line_num, error) from error
-
-
-def _no_table(path: Path, line: int, error: Exception) -> ValueError:
-    return ValueError(f"{path}: not a table with commas in UTF-8 after line {line} ({error}); save it as CSV UTF-8")
-
-
-def _lines_of(path: Path) -> Iterator[str]:
-    """The lines of a `.csv` file, packed or not."""
-    line = 0
-    try:
-        with (
-            gzip.open(path, "rt", newline="", encoding="utf-8-sig")
-            if path.name.endswith(CSV_GZ)
-            else path.open(newline="", encoding="utf-8-sig") as file
-        ):
-            for text in _lines(file):
-                line += 1
-                yield text
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path}: not a whole gzip file ({error}); it is damaged, or was not copied to its end"
-        ) from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise _no_table(path, line, error) from error
-
-
-def _rows_of_parquet(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows as text that reads back exactly, missing cells empty. Raises ImportError without pyarrow."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ModuleNotFoundError as error:
-        raise ImportError('pyarrow is not installed; pip install "video-ae[tables]"') from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            yield 1, list(file.schema_arrow.names)
-            line = 1
-            for batch in file.iter_batches():
-                cells = [
-                    ["" if value is None else str(value) for value in column.to_pylist()] for column in batch.columns
-                ]
-                for row in zip(*cells, strict=True):
-                    line += 1
-                    yield line, list(row)
-    except pyarrow.ArrowException as error:
-        raise ValueError(f"{path}: not a whole parquet file ({error}); it is damaged or of another kind") from error
-
-
-def _lines(file: TextIO) -> Iterator[str]:
-    while line := file.readline(_MAX_LINE):
-        if len(line) == _MAX_LINE:
-            raise csv.Error(f"a line of {_MAX_LINE:,} characters or more")
-        yield line
 
 
 def flag(name: str, *values: str) -> str:
@@ -303,20 +204,26 @@ def rows_as_they_arrive(path: Path, lines: Iterator[str], choice: Choice) -> Ite
 
     path: what messages call it. Raises ValueError with the place where a row is something else.
     """
-    first = next(lines, "")
-    semicolons = ";" in first and "," not in first
-    rows = _rows(path, chain([first], lines), ";" if semicolons else ",")
+    semicolons, rows = rows_of(path, lines)
     columns = _find_columns(path, next(rows, (1, []))[1], choice)
     for line, row in rows:
-        if len(row) != len(columns.header):
-            raise ValueError(
-                f"{path}: found {len(row)} cells in line {line}, expected {len(columns.header)} as in the header"
-            )
-        cells = [row[column].strip() for column in columns.features]
-        cells = columns.marks.to_points(path, line, cells) if semicolons else cells
+        cells = _cells(path, line, row, columns, semicolons)
         values = np.array(_numbers(path, line, cells, columns, first=False))
         name = "" if columns.sequence is None else row[columns.sequence]
         yield Arrived(name, " ".join(row[column].strip() for column in columns.time), values)
+
+
+def _cells(
+    path: Path, line: int, row: list[str], columns: _Columns, semicolons: bool, *, first: bool = False
+) -> list[str]:
+    """The features of a row as text, with points. Raises ValueError where it is not as long as the header."""
+    if len(row) != len(columns.header):
+        raise ValueError(
+            f"{path}: found {len(row)} cells in line {line}, expected {len(columns.header)} as in the header"
+            + (_other_delimiter(columns, ",".join(row)) or "; is line 1 the header?" * first)
+        )
+    cells = [row[column].strip() for column in columns.features]
+    return columns.marks.to_points(path, line, cells) if semicolons else cells
 
 
 # Which column is what.

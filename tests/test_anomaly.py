@@ -15,18 +15,14 @@ from hypothesis import strategies as st
 from video_ae import LSTMAutoencoder, ModelConfig
 from video_ae.anomaly import (
     Scorer,
-    Thresholds,
     average_windows,
     choose_source,
     constant_channels,
-    detection,
     join_scores,
     moved_constants,
     normal_levels,
-    peaks_over_threshold,
     present,
     relative_errors,
-    rolling_thresholds,
     sequence_scores,
     spread_scores,
     step_errors,
@@ -35,6 +31,7 @@ from video_ae.anomaly import (
 )
 from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
+from video_ae.thresholds import Thresholds, detection, peaks_over_threshold, rolling_thresholds
 
 NAN = float("nan")
 

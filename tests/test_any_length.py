@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video_ae import LSTMAutoencoder, ModelConfig
-from video_ae.anomaly import Scorer, Thresholds, detection
+from video_ae.anomaly import Scorer
 from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
+from video_ae.thresholds import Thresholds, detection
 
 FOLLOW = 2  # steps that are predicted
 TRAINED = [8 + n for n in range(20)]  # steps of the sequences of the training; the ninth of every ten validates

@@ -39,7 +39,7 @@ from PIL import Image
 from benchmarks.torture.outcome import Outcome
 from benchmarks.torture.outcome import count as outcome_of
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig, SequenceAutoencoder
-from video_ae.anomaly import Scorer, Thresholds
+from video_ae.anomaly import Scorer
 from video_ae.classifier import ClassifierConfig
 from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS
@@ -55,6 +55,7 @@ from video_ae.evaluation import predict_clips
 from video_ae.onnx.export import run_onnx
 from video_ae.run_folder import RunFolder
 from video_ae.shell import shell_path
+from video_ae.thresholds import Thresholds
 
 READ, REFUSED = "read", "refused"
 SMALL = ("--hidden-size", 4, "-b", 4, "--steps", 2, "--composite")

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from video_ae import SequenceAutoencoder
-from video_ae.anomaly import Thresholds, detection
+from video_ae.thresholds import Thresholds, detection
 
 EPOCHS = 20
 

@@ -1,0 +1,194 @@
+"""The tables of the task `anomaly`: labels that come in, and scores of steps, clips and incidents that go out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...anomaly import Scores
+from ...datasets.times import Clock
+from ...thresholds import detection
+
+_CONTRIBUTE = 3  # features that are named
+
+Labels = dict[tuple[str, int | None], int]  # of a sequence, or of one of its steps
+
+
+class Place(NamedTuple):
+    """What a clip is of: a sequence, the clip's first step in it, and how many it has."""
+
+    id: str
+    start: int
+    steps: int
+
+
+class Series(NamedTuple):
+    """The scored steps of one sequence, of which each has the mean over the windows that cover it, spread over its
+    surroundings where sequences are cut into windows."""
+
+    id: str
+    steps: npt.NDArray[np.int64]  # (N,), from 0
+    scores: npt.NDArray[np.float64]  # (N,)
+    features: npt.NDArray[np.float64]  # (N, F), scores of the features alone; F is 0 of pictures
+
+
+class Incident(NamedTuple):
+    """Steps of a sequence, one after another, that are above their threshold: places in the arrays of its `Series`."""
+
+    series: Series
+    first: int
+    last: int
+
+    @property
+    def peak(self) -> int:
+        return self.first + int(self.series.scores[self.first : self.last + 1].argmax())
+
+    @property
+    def features(self) -> npt.NDArray[np.float64]:
+        """(F,): of the scores of the features, the mean over the steps."""
+        mean: npt.NDArray[np.float64] = self.series.features[self.first : self.last + 1].mean(axis=0)
+        return mean
+
+
+def find_incidents(series: Sequence[Series], thresholds: npt.NDArray[np.float64]) -> list[Incident]:
+    """All of them, in order of the series and of time. A step without a score ends one."""
+    incidents = []
+    for one, threshold in zip(series, thresholds.tolist(), strict=True):
+        above = np.flatnonzero(one.scores > threshold)
+        runs = np.split(above, np.flatnonzero(np.diff(one.steps[above]) > 1) + 1)
+        incidents += [Incident(one, int(run[0]), int(run[-1])) for run in runs if len(run)]
+    return incidents
+
+
+def _contributions(features: npt.NDArray[np.float64], names: Sequence[str]) -> str:
+    """The features (F,) that contribute most, with their shares of all, as JSON."""
+    shares = features / (features.sum() or 1.0)
+    most = np.argsort(-shares)[:_CONTRIBUTE].tolist()
+    return json.dumps({names[index]: round(float(shares[index]), 3) for index in most}, ensure_ascii=False)
+
+
+def time_of(times: Mapping[str, Clock], name: str, step: int) -> str:
+    """What the file says of the time of a step; empty where it has no times."""
+    return times[name][step].decode() if name in times else ""
+
+
+def read_labels(path: Path) -> Labels:
+    """The labels of a `.csv` file: columns `id`, `label` (0 normal, 1 anomalous) and, for those of steps, `step`.
+
+    Raises FileNotFoundError, or ValueError that names the line where something else is found.
+    """
+    labels: Labels = {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        found = reader.fieldnames or []
+        if not {"id", "label"} <= set(found):
+            raise ValueError(f"{path}: found the columns {', '.join(found)}, expected id, label and perhaps step")
+        for row in reader:
+            where, text = f"{path}: line {reader.line_num}", row.get("step")
+            if row["label"] not in ("0", "1"):
+                raise ValueError(f"{where}: found the label {row['label']!r}, expected 0 or 1 (anomalous)")
+            if "step" in found and not (text or "").isdecimal():
+                raise ValueError(f"{where}: found the step {text!r}, expected a whole number from 0")
+            key = row["id"], int(text) if text else None
+            if labels.setdefault(key, int(row["label"])) != int(row["label"]):
+                by_step = "" if "step" in found else "; a column step says which step each is of"
+                raise ValueError(f"{where}: found the labels 0 and 1 for one thing, expected one of them{by_step}")
+    return labels
+
+
+def detection_curves(
+    labels: Labels, series: Sequence[Series], places: Sequence[Place], scores: Scores
+) -> dict[str, Any]:
+    """`detection` of clips and, where steps have labels, of steps. A clip with an anomalous step is anomalous.
+
+    Raises ValueError for what has no label, and where neither has both kinds.
+    """
+    truth: dict[str, tuple[list[int], npt.NDArray[np.float64]]] = {}
+    if all(step is None for _, step in labels):
+        of_clips = [_label(labels, place.id, None) for place in places]
+    else:
+        of_steps = [_label(labels, one.id, step) for one in series for step in one.steps.tolist()]
+        truth["steps"] = of_steps, np.concatenate([one.scores for one in series])
+        of_clips = [
+            int(any(labels.get((place.id, place.start + step)) for step in range(place.steps))) for place in places
+        ]
+    truth["clips"] = of_clips, scores.sequences.double().numpy()
+    curves = {level: detection(*pair) for level, pair in truth.items() if len(set(pair[0])) == 2}
+    if not curves:
+        raise ValueError(f"found only the label {of_clips[0]}, expected both 0 and 1 among what is scored")
+    return curves
+
+
+def _label(labels: Labels, name: str, step: int | None) -> int:
+    if (name, step) not in labels:
+        at = "" if step is None else f", step {step}"
+        raise ValueError(f"found no label for {name!r}{at}, expected one for everything that is scored")
+    return labels[name, step]
+
+
+def write_steps(
+    path: Path,
+    series: Sequence[Series],
+    thresholds: npt.NDArray[np.float64],
+    times: Mapping[str, Clock],
+    names: Sequence[str],
+) -> int:
+    """A row per step, with its time where the data have times; returns how many are above their threshold."""
+    flagged = 0
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        head = ("id", "step", *(["time"] if times else []), "score", "threshold", "flagged")
+        writer.writerow((*head, *(["features"] if names else [])))
+        for one, threshold in zip(series, thresholds.tolist(), strict=True):
+            for step, score, features in zip(one.steps.tolist(), one.scores.tolist(), one.features, strict=True):
+                place = (one.id, step, *([time_of(times, one.id, step)] if times else []))
+                contribute = [_contributions(features, names)] if names else []
+                writer.writerow((*place, f"{score:.6g}", f"{threshold:.6g}", int(score > threshold), *contribute))
+                flagged += score > threshold
+    return flagged
+
+
+def write_incidents(
+    path: Path, incidents: Sequence[Incident], times: Mapping[str, Clock], names: Sequence[str]
+) -> None:
+    """A row per incident; start, end and peak are times where the data have some, or else steps."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "start", "end", "peak", "score", *(["features"] if names else [])))
+        for incident in incidents:
+            one = incident.series
+            steps = one.steps[[incident.first, incident.last, incident.peak]].tolist()
+            when = [time_of(times, one.id, step) if times else step for step in steps]
+            contribute = [_contributions(incident.features, names)] if names else []
+            writer.writerow((one.id, *when, f"{one.scores[incident.peak]:.6g}", *contribute))
+
+
+def write_clips(
+    path: Path,
+    places: Sequence[Place],
+    scores: Scores,
+    thresholds: npt.NDArray[np.float64] | None,
+    times: Mapping[str, Clock],
+) -> int:
+    """A row per clip, the most anomalous first, named by its sequence and its first step there.
+
+    Returns how many are above their threshold. Without one, cells are empty.
+    """
+    flagged = 0
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "step", *(["time"] if times else []), "score", "threshold", "flagged"))
+        for row in scores.sequences.argsort(descending=True).tolist():
+            score, threshold = float(scores.sequences[row]), None if thresholds is None else float(thresholds[row])
+            name, start, _ = places[row]
+            place = (name, start, *([time_of(times, name, start)] if times else []))
+            cells = ("", "") if threshold is None else (f"{threshold:.6g}", int(score > threshold))
+            writer.writerow((*place, f"{score:.6g}", *cells))
+            flagged += threshold is not None and score > threshold
+    return flagged
