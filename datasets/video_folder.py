@@ -1,6 +1,7 @@
 """A folder of videos per class: which files there are, who was filmed, which part they belong to, clips of them."""
 
 import re
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
@@ -294,7 +295,7 @@ def _own_videos(config: DataFields, place: Path) -> list[Video]:
     return [video._replace(official=part) for video, part in zip(videos, parts, strict=True) if part]
 
 
-class WholeVideos(Filmed):
+class WholeVideos(Filmed, ABC):
     """Videos, which `videos` lists, read as pixels or as percepts."""
 
     fields: ClassVar[Sequence[str]] = (*VIDEO_FIELDS, "random_crop", "percepts")
@@ -312,9 +313,9 @@ class WholeVideos(Filmed):
     def model_for(self, config: DataFields) -> Mapping[str, Any]:
         return self.model if config.percepts == NO_PERCEPTS else PERCEPT_CLIPS
 
+    @abstractmethod
     def videos(self, config: DataFields) -> list[Video]:
         """The videos to read, with their classes, groups and official parts."""
-        raise NotImplementedError
 
     def times(self, config: DataFields) -> Mapping[str, Clock]:
         return VideoTimes(self.videos(config), config.frame_stride, config.fps)

@@ -372,3 +372,36 @@ def test_tensorboard_reads_what_the_callback_wrote(tmp_path):
     for event, row in zip(events.Scalars("validation/future/mse"), validated, strict=True):
         assert event.step == row["step"]
         assert event.value == pytest.approx(row["validation"]["future"]["mse"])
+
+
+def test_a_run_of_the_command_line_is_not_taken_for_one_of_python(tmp_path):
+    """Catches a config whose data were written over by those of Python, which no flag names."""
+    tiny = "--composite --cell lstm --hidden-size 4 --steps 2 -b 2 --validation-clips 2 --device cpu --amp off"
+    run = tmp_path / "run"
+    assert train_command.command([*tiny.split(), "--output-dir", str(run)]) == 0
+    before = (run / "config.json").read_bytes()
+    model = LSTMAutoencoder.from_pretrained(run)
+    clips = np.zeros((4, 20, 1, 64, 64), np.uint8)
+    recipe = TrainConfig(steps=4, batch_size=2, validation_clips=2, amp="off")
+    with pytest.raises(ValueError, match="learns from moving-mnist that a command names; go on"):
+        fit(model, clips, recipe, output_dir=run, resume=True, verbose=False)
+    assert (run / "config.json").read_bytes() == before
+
+
+def test_what_is_no_class_is_no_label():
+    """Catches classes called nan and None."""
+    clips, labels = labelled(4, 0)
+    for wrong in (float("nan"), None, 1.5):
+        with pytest.raises(ValueError, match="expected names or whole numbers"):
+            label_clips(COLOUR, clips, [*labels[:3], wrong])
+    assert label_clips(COLOUR, clips, np.array([7, 8, 7, 8])).class_names == ("7", "8")
+
+
+def test_a_summary_wants_clips_of_every_class():
+    """Catches scikit-learn's regression of the classes that occur, in the rows of others."""
+    config = ModelConfig(frame_shape=(3, 1, 1), input_frames=4, future_frames=2, hidden_size=4, output="linear")
+    model = LSTMAutoencoder(config)
+    classifier = LSTMClassifier.from_encoder(model.encoder, ["a", "b", "c"], summary=True)
+    clips = np.random.default_rng(0).normal(size=(6, 4, 3)).astype(np.float32)
+    with pytest.raises(ValueError, match=r"no labelled clips of the classes \[1\], expected some of every class"):
+        fine_tune(classifier, clips, ["a", "c"] * 3, FineTuning(steps=1, amp="off"))

@@ -81,7 +81,12 @@ class Summary(nn.Module):
 
     @torch.no_grad()
     def fit(self, vectors: Tensor, labels: Tensor) -> None:
-        """Learn from clips as for `forward`, and the class of each, (B,) from 0 to classes - 1, all of which occur."""
+        """Learn from clips as for `forward`, and the class of each, (B,) from 0 to classes - 1.
+
+        Raises ValueError unless every class occurs.
+        """
+        if lacking := sorted(set(range(len(self.weight))) - set(labels.tolist())):
+            raise ValueError(f"found no labelled clips of the classes {lacking}, expected some of every class")
         features = _over_time(vectors)
         model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=1000)
         model.fit(((features - self.mean) / self.std).cpu().numpy(), labels.cpu().numpy())

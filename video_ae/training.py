@@ -42,9 +42,10 @@ _LOG_EVERY = 10  # steps between two rows of metrics.jsonl
 _ENDED = 1  # by a callback: no signal that is caught has this number
 _STEPS = 1000  # in a budget of minutes, as far as is known before the first one
 START_CLIPS = 200  # training clips that set the scale of the first weights
-_GO_ON = "the last checkpoint is intact: go on with --resume"
+_RESUME = "go on with --resume (in Python, resume=True)"
 _WAY_OUT = (
     "the last checkpoint is intact: begin a new run with a smaller --lr, from the best weights so far with --init-from"
+    " (in Python, lr and from_pretrained)"
 )
 
 
@@ -153,6 +154,11 @@ def _open(run: RunFolder, model: ModelConfig, config: TrainConfig, resume: bool)
         run.create(wanted)
         return None
     stored = run.config()
+    if stored["data"] is not None:
+        raise ValueError(
+            f"{run.path}: the run learns from {stored['data'].get('dataset', 'data')} that a command names; go on with"
+            " train.py --resume, or choose another output_dir"
+        )
     for part in ("model", "training"):
         for name, value in json.loads(json.dumps(wanted[part])).items():
             before = stored[part].get(name)
@@ -259,7 +265,7 @@ def train(
         record.save_unjudged()
     if stop > _ENDED:
         assert run is not None
-        raise Interrupted(stop, f"step {progress.step} is saved in {run.path}; go on with --resume")
+        raise Interrupted(stop, f"step {progress.step} is saved in {run.path}; {_RESUME}")
     return record
 
 
@@ -351,8 +357,10 @@ def _way_out(run: RunFolder | None) -> Iterator[None]:
         if not str(error).startswith("DataLoader"):  # torch's word for the processes that read data
             raise
         cause = "was silent for too long" if "timed out" in str(error) else "was killed, perhaps for want of memory"
-        raise ChildProcessError(f"a process that reads data {cause}; {_GO_ON}, perhaps with fewer --workers") from error
+        raise ChildProcessError(
+            f"a process that reads data {cause}; the last checkpoint is intact: {_RESUME}, perhaps with fewer --workers"
+        ) from error
     except FloatingPointError as error:
         raise FloatingPointError(f"{error}; {_WAY_OUT}") from error
     except OSError as error:
-        raise OSError(f"{describe(error)}; the last checkpoint is intact; mend it and go on with --resume") from error
+        raise OSError(f"{describe(error)}; the last checkpoint is intact; mend it and {_RESUME}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -35,21 +36,23 @@ def label_clips(
     """Clips of your own with their classes, for encoders and classifiers of `config`.
 
     clips:       an array or tensor (N, T, C, H, W), or a data set of clips, see `fit`; T is `config.input_frames`.
-    labels:      (N,) the name of the class of each.
+    labels:      (N,) the class of each, its name or a whole number.
     class_names: in the order of the scores (default: those that occur, sorted).
 
-    Raises ValueError for labels of other classes, or another number of them than of clips.
+    Raises ValueError for other labels, labels of other classes, or another number of them than of clips.
     """
     frames = config.input_frames
     own = as_clips(clips, frames, frames, config.frame_shape, finite=True)
+    if wrong := [label for label in labels if not isinstance(label, (str, numbers.Integral))]:
+        raise ValueError(f"found the label {wrong[0]!r}, expected names or whole numbers")
     found = [str(label) for label in labels]
     names = tuple(class_names) or tuple(sorted(set(found)))
     if len(found) != len(own):
         raise ValueError(f"found {len(found)} labels of {len(own)} clips, expected one for each")
     if unknown := sorted(set(found) - set(names)):
         raise ValueError(f"found labels {', '.join(unknown)}, expected some of {', '.join(names)}")
-    numbers = np.array([names.index(label) for label in found], np.int64)
-    return LabelledVideos(own, np.arange(len(own)), numbers, names, tuple(map(own.name, range(len(own)))), {})
+    classes = np.array([names.index(label) for label in found], np.int64)
+    return LabelledVideos(own, np.arange(len(own)), classes, names, tuple(map(own.name, range(len(own)))), {})
 
 
 def fine_tune(
@@ -62,11 +65,14 @@ def fine_tune(
     and clips (paper, section 4.4).
     """
     data = label_clips(classifier.encoder.config, clips, labels, classifier.config.class_names)
-    with torch.no_grad():
-        sample = data.clips.sample(_SCALE_CLIPS)
-        classifier.start_from(sample.__getitems__(range(len(sample))).to(classifier.encoder.mean.device))
+    fit_scale(classifier, data, seed)
     recipe = FineTuning() if recipe is None else recipe
     return fine_tune_videos(classifier, data, np.arange(len(data.labels)), recipe, seed=seed)
+
+
+def fit_scale(classifier: LSTMClassifier, data: LabelledVideos, seed: int) -> None:
+    """Fit what is new in `classifier` to the scale of some of the clips, whatever their labels are."""
+    classifier.start_from(_any_clips(data, seed).to(classifier.encoder.mean.device))
 
 
 def fine_tune_videos(

@@ -26,11 +26,10 @@ from .datasets.videos import Video
 from .models import LSTMAutoencoder
 from .restored import random_numbers_of
 from .training import fit
-from .transfer import fine_tune_videos, video_scores
+from .transfer import fine_tune_videos, fit_scale, video_scores
 
 Floats = npt.NDArray[np.float32]
 _CPU = torch.device("cpu")
-_SCALE_CLIPS = 200  # that set the scale of what the head reads
 
 
 class VideoAutoencoder(TransformerMixin, BaseEstimator):
@@ -210,8 +209,7 @@ class VideoClassifier(ClassifierMixin, BaseEstimator):
         data = data._replace(labels=numbers.astype(np.int64), class_names=tuple(names))
         classifier = LSTMClassifier.from_encoder(model.encoder, names, dropout=self.dropout, summary=True)
         classifier.to(model.encoder.mean.device)
-        sample = data.clips.sample(_SCALE_CLIPS)
-        classifier.start_from(sample.__getitems__(range(len(sample))).to(model.encoder.mean.device))
+        fit_scale(classifier, data, seed)
         recipe = FineTuning(
             steps=self.steps, lr=self.learning_rate, encoder_lr=self.encoder_lr, dropout=self.dropout, amp="off"
         )

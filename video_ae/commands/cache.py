@@ -13,16 +13,11 @@ import argparse
 import shutil
 from typing import Any
 
-from ..shell import as_typed
 from . import cli
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=as_typed("python -m video_ae cache"),
-        description=as_typed(__doc__),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.command_parser("python -m video_ae cache", __doc__)
     parser.add_argument("--clear", nargs="*", metavar="ENTRY", help="remove these entries, or all")
     return parser.parse_args(words)
 

@@ -12,11 +12,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import Interrupted, describe
+from ..shell import as_typed
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
+
+
+def command_parser(call: str, about: str, **how: Any) -> argparse.ArgumentParser:
+    """The parser of a command: how it is called, its docstring, and what else `ArgumentParser` is told."""
+    return argparse.ArgumentParser(
+        prog=as_typed(call), description=as_typed(about), formatter_class=argparse.RawDescriptionHelpFormatter, **how
+    )
 
 
 def run(main: Callable[[], None], *, debug: bool) -> int:

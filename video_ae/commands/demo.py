@@ -22,11 +22,7 @@ _CLASSIFY = "--tasks classify --labels direction --labels-per-class 5 50 --steps
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=as_typed("python -m video_ae demo"),
-        description=as_typed(__doc__),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.command_parser("python -m video_ae demo", __doc__)
     parser.add_argument(
         "--max-minutes", type=float, default=_MINUTES, metavar="M", help=f"of training (default: {_MINUTES:g})"
     )

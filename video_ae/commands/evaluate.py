@@ -137,11 +137,7 @@ def _add_task_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=as_typed("evaluate.py"),
-        description=as_typed(__doc__),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.command_parser("evaluate.py", __doc__)
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help=as_typed("folder that train.py wrote"))
     parser.add_argument(
         "--compare", type=Path, nargs="+", metavar="RUN", help="predict and classify with each, in one table"

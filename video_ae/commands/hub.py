@@ -83,11 +83,7 @@ def push_to_hub(
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=as_typed("python -m video_ae hub"),
-        description=as_typed(__doc__),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.command_parser("python -m video_ae hub", __doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help=as_typed("folder that train.py wrote, or a saved model"))
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write a new folder")
     parser.add_argument("--push", metavar="USER/NAME", help="upload it to this repository")

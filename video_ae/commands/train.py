@@ -47,12 +47,7 @@ if TYPE_CHECKING:
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Flags that are not given are absent, so that presets and resumed runs are inherited, not overridden."""
-    parser = argparse.ArgumentParser(
-        prog=as_typed("train.py"),
-        description=as_typed(__doc__),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-    )
+    parser = cli.command_parser("train.py", __doc__, argument_default=argparse.SUPPRESS)
     add_model_flags(parser)
     add_data_flags(parser)
     add_training_flags(parser)

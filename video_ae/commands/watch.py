@@ -33,11 +33,7 @@ _PIPE = "-"
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=as_typed("python -m video_ae watch"),
-        description=as_typed(__doc__),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.command_parser("python -m video_ae watch", __doc__)
     parser.add_argument("file", metavar="FILE", help="a .csv table, a video, or - for rows from a pipe")
     parser.add_argument("--run", type=Path, required=True, metavar="RUN", help=as_typed("folder that train.py wrote"))
     parser.add_argument("--follow", action="store_true", help="of a table: wait for more rows")
