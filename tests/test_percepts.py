@@ -10,6 +10,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from video_ae.commands.percepts import command as main
 from video_ae.datasets.config import DataConfig
 from video_ae.datasets.division import pieces_of
 from video_ae.datasets.groups import divide
@@ -23,7 +24,6 @@ from video_ae.datasets.image_networks import (
     optical_flow,
 )
 from video_ae.datasets.names import NO_PERCEPTS, PERCEPTS
-from video_ae.datasets.percept_command import main
 from video_ae.datasets.percept_files import open_percepts, with_official
 from video_ae.datasets.video_clips import VideoClips
 

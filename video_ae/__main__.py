@@ -11,7 +11,7 @@ _COMMANDS = {  # where each is, imported when it is called, and what it does
     "train": ("video_ae.commands.train:command", "learn a representation of videos, features or series"),
     "evaluate": ("video_ae.commands.evaluate:command", "judge a trained model, and use it"),
     "watch": ("video_ae.commands.watch:command", "print scores as rows or frames arrive"),
-    "percepts": ("video_ae.datasets.percept_command:main", "write down what is seen or moves in each frame of videos"),
+    "percepts": ("video_ae.commands.percepts:command", "write down what is seen or moves in each frame of videos"),
     "cache": ("video_ae.commands.cache:command", "list or clear what is kept of videos that were read"),
     "hub": ("video_ae.commands.hub:command", "make a folder for the Hugging Face Hub, and upload it"),
 }

@@ -92,6 +92,8 @@ def watch_video(model: LSTMAutoencoder, data: DataConfig, path: Path, out: TextI
 
     from ..datasets.videos import video_frames
 
+    if data.random_crop:
+        raise ValueError("the run reads crops of larger frames, which are not watched: train one without --random-crop")
     channels, height, width = model.config.frame_shape
     size = height if isinstance(data.image_size, int) else (height, width)
     stream, writer = model.stream(), csv.writer(out)

@@ -14,24 +14,25 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .names import DOWNLOADED, EFFICIENTNET, MOTION, NO_PERCEPTS, PERCEPTS, STREAMS, VGG16
+from ..datasets.names import DOWNLOADED, EFFICIENTNET, MOTION, NO_PERCEPTS, PERCEPTS, STREAMS, VGG16
+from ..errors import Interrupted
+from . import cli
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from .percepts import Percepts
-    from .videos import Video
+    from ..datasets.percepts import Percepts
+    from ..datasets.videos import Video
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m video_ae percepts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.command_parser("python -m video_ae percepts", __doc__)
     parser.add_argument("videos", type=Path, metavar="VIDEOS", help="folder with a folder of videos per class")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the features go")
     kinds = [name for name in PERCEPTS if name != NO_PERCEPTS]
@@ -44,13 +45,14 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--stream", choices=STREAMS, default="rgb", help="of vgg16 and resnet50 (default: rgb)")
     parser.add_argument(
-        "--stride", type=_positive, default=1, metavar="N", help="features of every Nth frame (default: 1)"
+        "--stride", type=cli.positive, default=1, metavar="N", help="features of every Nth frame (default: 1)"
     )
     parser.add_argument("--group", default="", metavar="REGEX", help="what in a file's name says who was filmed")
     parser.add_argument("--follow-links", action="store_true", help="follow links out of VIDEOS, too")
-    parser.add_argument("-b", "--batch-size", type=_positive, default=32, metavar="N", help="frames (default: 32)")
+    parser.add_argument("-b", "--batch-size", type=cli.positive, default=32, metavar="N", help="frames (default: 32)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
     parser.add_argument("--skip-unreadable", action="store_true", help="list broken videos instead of stopping")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
     arguments = parser.parse_args(words)
     named = arguments.weights or arguments.download or arguments.random_weights
     if arguments.network in DOWNLOADED and not named:
@@ -67,8 +69,8 @@ def extract_folder(arguments: argparse.Namespace) -> None:
     import torch
     import torchvision
 
-    from .video_arrays import fingerprint, write_arrays
-    from .video_folder import find_videos
+    from ..datasets.video_arrays import fingerprint, write_arrays
+    from ..datasets.video_folder import find_videos
 
     rank, world_size = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
     videos = find_videos(arguments.videos, group=arguments.group, follow_links=arguments.follow_links)
@@ -105,23 +107,17 @@ def extract_folder(arguments: argparse.Namespace) -> None:
     print(f"percepts {arguments.out}: {share - len(unreadable)} of {share} videos (process {rank} of {world_size})")
 
 
-def main(words: list[str] | None = None) -> int:
-    """The command: 0, 1 after an error, 130 after Ctrl-C; 2, as SystemExit, for usage."""
-    arguments = parse_arguments(words)
+def main(arguments: argparse.Namespace) -> None:
+    """`extract_folder`. Raises `Interrupted` after Ctrl-C: what is written stays."""
     try:
         extract_folder(arguments)
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except (OSError, ValueError, RuntimeError) as error:  # a RuntimeError of torch, such as no memory on the GPU
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(signal.SIGINT, "the same command goes on from here") from interrupt
 
 
 def _asked_for(arguments: argparse.Namespace) -> Percepts:
-    from .image_networks import NetworkPercepts, choose_device, standard_weights
-    from .motion_percepts import MotionPercepts
+    from ..datasets.image_networks import NetworkPercepts, choose_device, standard_weights
+    from ..datasets.motion_percepts import MotionPercepts
 
     if arguments.network == MOTION:
         return MotionPercepts()
@@ -132,11 +128,6 @@ def _asked_for(arguments: argparse.Namespace) -> Percepts:
     return NetworkPercepts(arguments.network, weights, arguments.stream, arguments.batch_size, device)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of at least 1")
-    return int(text)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def command(words: list[str] | None = None) -> int:
+    arguments = parse_arguments(words)
+    return cli.run(lambda: main(arguments), debug=arguments.debug)
