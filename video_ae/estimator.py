@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +19,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
-from .anomaly import choose_source, present, spread_scores, step_errors, step_scores
 from .callbacks import EarlyStopping
 from .centring import find_offsets, to_float32
 from .clips import SequenceClips, hold_out_ends, hold_out_sequences, warn_of_holes, whole, windows
@@ -30,7 +29,6 @@ from .missing import (
     MASK,
     REFUSE,
     beside_mask,
-    errors_of_present,
     fill,
     masked_squared_error,
     means_of_present,
@@ -41,6 +39,7 @@ from .outliers import clip_outliers
 from .periods import AUTO, choose_window
 from .pretrained import differences
 from .restored import random_numbers_of
+from .series_errors import errors_of_clips, errors_of_steps
 from .series_input import ROWS, Labels, Sequences, named, read_sequences, sign_of_one_series
 from .series_stream import SeriesStream
 from .training import train
@@ -305,7 +304,8 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         """
         given = self._read(X)
         clips = self._clips(given, with_future=True)
-        judged = self._errors(clips, per_feature=self.missing == MASK)  # every value that is there counts alike
+        masked = self.missing == MASK
+        judged = errors_of_clips(self.model_, clips, per_feature=masked, masked=masked)  # every value counts alike
         scores = [-torch.cat(list(errors.values()), dim=1).flatten(1).nanmean(dim=1).numpy() for errors, _ in judged]
         return self._per_sequence(given, clips, np.concatenate(scores))
 
@@ -483,40 +483,13 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         self.validation_curve_ += [row["validation_loss"] for row in record.rows if "validation" in row]
         self.n_iter_ = len(self.loss_curve_)
 
-    def _errors(self, clips: SequenceClips, *, per_feature: bool = False) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Batch by batch the `step_errors` of clips, and which of their steps are there, (B, T)."""
-        follow = self.model_.config.future_frames if FUTURE in self.model_.decoders else 0
-        masked = self.missing == MASK
-        for batch in clips.batches():
-            errors = step_errors(self.model_, batch, future_frames=follow, per_feature=per_feature or masked)
-            if masked:
-                errors = errors_of_present(errors, batch, follow)
-                errors = errors if per_feature else {name: values.nanmean(dim=2) for name, values in errors.items()}
-            yield errors, present(batch)
-
     def _of_steps(self, X: Any, *, spread: bool, per_feature: bool) -> tuple[Floats, Sequences]:  # noqa: N803
-        """The errors of every step of `X`, (S, 1), or (S, F) of every feature, float32; and the sequences in `X`."""
+        """The errors of every step of `X`, (S, 1), or (S, F) of every feature; and the sequences in `X`."""
         given = self._read(X)
         clips = self._clips(given, with_future=True)
-        source = choose_source(None, self.model_.config.decoders)
-        total = np.zeros((len(given.steps), given.steps.shape[1] if per_feature else 1))
-        count = np.zeros(total.shape, np.int64)
-        for chosen, judged in zip(clips.slices(), self._errors(clips, per_feature=per_feature), strict=True):
-            scores = step_scores(*judged, source).numpy()
-            scores = scores.reshape(*scores.shape[:2], -1)  # (B, T, F or 1)
-            there = ~np.isnan(scores)
-            places = clips.starts[chosen, None] + np.arange(clips.longest)  # (B, T)
-            cells = np.broadcast_to(places[:, :, None], scores.shape)[there], there.nonzero()[2]
-            np.add.at(total, cells, scores[there])
-            np.add.at(count, cells, 1)
-        errors = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-        if spread and self.window_ is not None:
-            begins = [start + first for index, start in enumerate(given.starts) for first, _ in given.stretches(index)]
-            nothing = _missing_beside(given, errors)
-            errors[nothing] = 0  # which is never the largest: windows go on across it
-            errors = np.concatenate([spread_scores(part, clips.longest) for part in np.split(errors, begins[1:])])
-            errors[nothing] = np.nan
-        return errors.astype(np.float32), given
+        masked, spread = self.missing == MASK, spread and self.window_ is not None
+        errors = errors_of_steps(self.model_, given, clips, per_feature=per_feature, masked=masked, spread=spread)
+        return errors, given
 
     def _of_clips(self, X: Any, function: Callable[[Tensor, Tensor], Floats]) -> Any:  # noqa: N803
         """What `function` makes of frames (B, T, F, 1, 1) and their lengths (B,), for all sequences of `X`."""
@@ -638,11 +611,3 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
 
 def _reordered(labels: Labels | None, expected: Labels | None) -> bool:
     return labels is not None and expected is not None and labels != expected and set(labels) == set(expected)
-
-
-def _missing_beside(given: Sequences, errors: Floats) -> npt.NDArray[np.bool_]:
-    """Where errors (S, 1) of steps, or (S, F) of features, are none because the values are missing."""
-    if given.missing is None:
-        return np.zeros(errors.shape, bool)
-    missing = given.missing if errors.shape == given.missing.shape else given.missing.all(axis=1, keepdims=True)
-    return missing & np.isnan(errors)
