@@ -41,7 +41,7 @@ ARMS = {  # of the label-efficiency curve: their names and styles
     "scratch": ("from scratch", FUTURE),
     "frozen": ("encoder frozen", "third"),
     "single_frame": ("single frames", "copy"),
-    "linear": ("linear, mean frame", "mean"),
+    "linear": ("linear, mean and spread", "mean"),
 }
 _DOTS = 40  # more of them in one line are a thick line
 _POINTS = 300  # of a training curve: more are narrower than a pixel
