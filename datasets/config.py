@@ -14,9 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .fields import DataFields
-from .flags import add_flags
-from .names import DATASETS, PATHS
+from .fields import PATHS, DataFields
+from .flags import add_flags, as_flag
+from .names import DATASETS
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +80,7 @@ class DataConfig(DataFields):
             config = dataclasses.replace(config, data_dir=str(Path("data").resolve()))
         idle = [name for name in chosen if name not in ("dataset", *config.fields) and name in given]
         if idle:
-            flag, case = "--" + idle[0].replace("_", "-"), config.source.unless(config, idle[0])
+            flag, case = as_flag(idle[0]), config.source.unless(config, idle[0])
             raise ValueError(f"{flag} changes nothing for --dataset {config.dataset}{case}; leave it out")
         return config
 

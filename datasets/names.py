@@ -23,4 +23,3 @@ STREAMS = {  # what an image network reads
 }
 DIGITS = ("optical", "mnist", "fashion-mnist", "kmnist")
 DIGIT_LABELS = ("identity", "direction")
-PATHS = ("data_dir", "annotation_path", "split_file")  # fields that say where something lies

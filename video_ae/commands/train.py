@@ -35,9 +35,10 @@ from ..config import (
     from_json,
 )
 from ..datasets.config import DataConfig, add_data_flags
-from ..datasets.names import PATHS
+from ..datasets.fields import PATHS
 from ..shell import as_typed, shell_path
 from . import cli
+from .tasks.task import TASKS
 
 if TYPE_CHECKING:
     from ..datasets.division import Division
@@ -312,7 +313,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, arguments: argparse.Namesp
     if not model_config.features:
         print(f"samples  {run.samples}")
     if ranks.is_main:
-        try_to_write(lambda: write_run(run))
+        try_to_write(lambda: write_run(run, TASKS))
     print(f"next     {as_typed('python evaluate.py')} {shell_path(run.path)}")
 
 
