@@ -14,9 +14,9 @@ from PIL import Image
 
 from video_ae.charts import Chart, Line
 from video_ae.commands import evaluate, train
+from video_ae.commands.tasks.task import TASKS
 from video_ae.report.charts import line_chart
 from video_ae.report.markup import element, join
-from video_ae.commands.tasks.task import TASKS
 from video_ae.report.run import try_to_write, write_run
 from video_ae.run_folder import RunFolder
 from video_ae.visualize import Clip, save_sheet
