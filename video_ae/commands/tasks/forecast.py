@@ -180,7 +180,7 @@ def _seasonal(opened: Opened, tested: Forecasts, period: int, frames: int) -> Fl
     """The values of a period before, of the same time in it, (N, F, D); None where some are not in the data."""
     import numpy as np
 
-    arrays = opened.data.source.arrays(opened.data, frames)
+    arrays = opened.data.arrays(frames)
     known = {name: dict(parts) for name, parts in _by_name(arrays)}
     steps = tested.truth.shape[1]
     back = [step % period - period + 1 for step in range(steps)]  # from the last step that was read
