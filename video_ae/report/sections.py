@@ -63,7 +63,7 @@ def section_of(folder: Path, known: Section, changes: str) -> Markup:
     pictures = [
         picture
         for picture in sorted((*folder.glob("*.png"), *folder.glob("*.gif")))
-        if (picture.name in own if own is not None else task_of(picture) == known.name)
+        if (picture.name in own if own else task_of(picture) == known.name)
     ]
     sheets = [sheet for picture in pictures if picture.suffix == ".png" and (sheet := read_sheet(picture))]
     others = [picture for picture in pictures if all(picture != sheet.path for sheet in sheets)]
