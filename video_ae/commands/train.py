@@ -194,14 +194,12 @@ def main(arguments: argparse.Namespace) -> None:
 
 def run_training(arguments: argparse.Namespace, ranks: Ranks) -> None:
     from ..memory import keep_freed_memory
-    from ..recurrent import compile_steps
+    from ..recurrent import compiled_steps
     from ..run_folder import RunFolder
 
     keep_freed_memory()
-    if arguments.compile:
-        compile_steps()
     chosen = ranks.on_first(lambda: choose(arguments, ranks))
-    with closing(RunFolder(chosen["run"])) as run:
+    with closing(RunFolder(chosen["run"])) as run, compiled_steps(arguments.compile):
         carry_out(chosen, run, arguments, ranks)
 
 
