@@ -19,8 +19,8 @@ from .times import Clock
 from .video_arrays import VideoArrays
 from .video_clips import VideoClips
 
-FILM: Mapping[str, Any] = {"output": "linear"}  # what suits models of real videos and features,
-PAPER_CLIPS = {**FILM, "input_frames": 16, "future_frames": 13}  # and the paper's clips of these, its section 4
+VIDEO_MODEL: Mapping[str, Any] = {"output": "linear"}  # what suits models of real videos and features,
+PAPER_CLIPS = {**VIDEO_MODEL, "input_frames": 16, "future_frames": 13}  # and the paper's clips of these, its section 4
 PERCEPT_CLIPS = {**PAPER_CLIPS, "residual": True}
 
 
@@ -129,7 +129,7 @@ class StoredSource(Source, ABC):
         return place
 
 
-class Filmed(StoredSource):
+class VideoSource(StoredSource):
     """Videos, or what was made of them: no one who was filmed is in two parts."""
 
     def cuts(self, config: DataFields, arrays: VideoArrays) -> Cuts:

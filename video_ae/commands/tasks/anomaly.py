@@ -450,9 +450,9 @@ def _draw(
     """Scores over the steps of the sequences with the most anomalous clips."""
     from ...visualize import ScoredSeries, save_scored_series
 
-    by_oddness = dict.fromkeys(clips[row].id for row in scores.sequences.argsort(descending=True).tolist())
+    by_score = dict.fromkeys(clips[row].id for row in scores.sequences.argsort(descending=True).tolist())
     places = {one.id: place for place, one in enumerate(series)}
-    chosen = [places[name] for name in list(by_oddness)[:_DRAWN]]
+    chosen = [places[name] for name in list(by_score)[:_DRAWN]]
     drawn = [ScoredSeries(*series[place][:3], float(thresholds[place])) for place in chosen]
     save_scored_series(place / "anomaly.png", drawn)
     print(f"plot     {opened.folder / 'anomaly.png'}")

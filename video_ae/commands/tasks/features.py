@@ -67,9 +67,13 @@ class Features(Task):
         painted = {name: weights[orders[name]] for name, weights in outputs.items()}
         shapes = {"input": _words(inputs["input"]), "output": _words(next(iter(outputs.values())))}
         results: dict[str, Any] = {
-            "encoder": {"units": order.tolist(), "norms": {gate: _norms(weights) for gate, weights in ordered.items()}},
+            "encoder": {
+                "units": order.tolist(),
+                "norms": {gate: _norms(weights).tolist() for gate, weights in ordered.items()},
+            },
             "decoders": {
-                name: {"units": orders[name].tolist(), "norms": _norms(weights)} for name, weights in painted.items()
+                name: {"units": orders[name].tolist(), "norms": _norms(weights).tolist()}
+                for name, weights in painted.items()
             },
             "pictures": shapes,
         }
@@ -128,17 +132,13 @@ def _pictures(weights: Tensor, config: ModelConfig) -> Weights:
 
 
 def _strongest_first(weights: Weights) -> npt.NDArray[np.int64]:
-    import numpy as np
-
-    return np.argsort(-np.linalg.norm(weights.reshape(len(weights), -1), axis=1), kind="stable")
+    return (-_norms(weights)).argsort(kind="stable")
 
 
-def _norms(weights: Weights) -> list[float]:
+def _norms(weights: Weights) -> npt.NDArray[np.float64]:
     """The L2 norm of each unit's weights."""
-    import numpy as np
-
-    norms: list[float] = np.linalg.norm(weights.reshape(len(weights), -1), axis=1).astype(float).tolist()
-    return norms
+    squares: npt.NDArray[np.float64] = weights.reshape(len(weights), -1).astype(float) ** 2
+    return squares.sum(axis=1) ** 0.5
 
 
 def _words(weights: Weights) -> str:

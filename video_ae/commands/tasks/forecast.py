@@ -6,7 +6,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ...config import FUTURE
 from ...files import free_place, write_json
@@ -95,13 +95,10 @@ class Forecast(Task):
 
 def _own(opened: Opened, arguments: argparse.Namespace, split: str, steps: int) -> VideoClips:
     """Clips of the data that the model was trained on."""
-    from ...datasets.video_clips import VideoClips
-
     data = opened.own_data
     frames = opened.whole_frames(data, opened.model.config.input_frames, steps)
     clips = data.open(split, frames, seed=arguments.seed, shortest=steps + 1, division=opened.division)
-    assert isinstance(clips, VideoClips)
-    return clips
+    return cast("VideoClips", clips)
 
 
 def _overlapping(clips: VideoClips) -> Clips:
@@ -116,9 +113,7 @@ def _overlapping(clips: VideoClips) -> Clips:
 
 
 def _training_series(clips: VideoClips) -> list[Floats]:
-    import numpy as np
-
-    return [np.asarray(clips.arrays.array(index), np.float64) for index in clips.chosen]
+    return [clips.arrays.array(index).astype(float) for index in clips.chosen]
 
 
 def _vectors(frames: torch.Tensor) -> Floats:

@@ -6,7 +6,7 @@ import argparse
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ...datasets.config import DataConfig
 from ...datasets.flags import flag
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ...datasets.clips import Clips
+    from ...datasets.video_clips import VideoClips
 
     Codes = npt.NDArray[np.float32]
 
@@ -104,10 +105,8 @@ def _query(data: DataConfig, path: Path) -> DataConfig:
 
 def _content(clips: Clips, index: int) -> str:
     """The checksum of the file that a clip is of."""
-    from ...datasets.video_clips import VideoClips
-
-    assert isinstance(clips, VideoClips)
-    return clips.arrays.videos[clips.chosen[clips.videos[index]]].fingerprint
+    videos = cast("VideoClips", clips)
+    return videos.arrays.videos[videos.chosen[videos.videos[index]]].fingerprint
 
 
 def _codes(opened: Opened, clips: Clips, count: int, batch_size: int) -> Codes:
@@ -123,9 +122,7 @@ def _codes(opened: Opened, clips: Clips, count: int, batch_size: int) -> Codes:
 
 
 def _cosine(one: Codes, other: Codes) -> float:
-    import numpy as np
-
-    return float(one @ other / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-12))
+    return float(one @ other / max(float((one @ one) * (other @ other)) ** 0.5, 1e-12))
 
 
 def _pictures(clips: Clips, index: int, name: str) -> list[tuple[npt.NDArray[np.float32], str, bool]]:

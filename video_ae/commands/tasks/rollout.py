@@ -163,16 +163,12 @@ def _untrained(model: LSTMAutoencoder, clips: Clips, count: int) -> LSTMAutoenco
 
 def _changes(traces: npt.NDArray[np.float32]) -> list[float]:
     """How far the units move from each step (from the second on) to the one before: mean absolute difference."""
-    import numpy as np
-
-    return np.abs(np.diff(traces, axis=0)).mean(axis=1).astype(float).tolist()
+    return abs(traces[1:] - traces[:-1]).mean(axis=1).astype(float).tolist()
 
 
 def _most_active(traces: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Of traces (steps, units) those of the units that vary the most over the steps, the most active first."""
-    import numpy as np
-
-    order = np.argsort(-traces.std(axis=0), kind="stable")
+    order = (-traces.std(axis=0)).argsort(kind="stable")
     return traces[:, order[:_UNITS]]
 
 
