@@ -48,7 +48,7 @@ best: setup  ## the sharpest predictions that half an hour of a GPU gives (DATA=
 robustness: setup  ## train 200 random configurations: finite, or stopped with a named cause (20 minutes)
 	$(BIN)/python benchmarks/robustness.py
 
-torture: setup  ## kills, damage, faults and a soak of two hours: writes docs/reliability.md (hours; FLAGS="--share 0.1")
+torture: setup  ## kills, damage, faults and a soak of two hours: writes docs/reliability.json and .md (hours; FLAGS="--share 0.1")
 	$(BIN)/python -m benchmarks.torture $(FLAGS)
 
 anomaly: setup  ## faults in made series: LSTM autoencoder, PCA and IsolationForest (8 minutes)

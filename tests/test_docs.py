@@ -1,5 +1,6 @@
 """What people read first: the site builds, the notebooks run, and the API reference has every public name."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import video_ae
+from benchmarks.torture import __main__ as torture
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.py"))
@@ -53,6 +55,13 @@ def test_the_api_reference_has_every_public_name():
     pages = "\n".join(path.read_text() for path in (ROOT / "docs" / "api").glob("*.md"))
     documented = re.findall(r"^::: video_ae\.(\w+)$", pages, flags=re.M)
     assert sorted(name for name in documented if name in video_ae.__all__) == sorted(video_ae.__all__)
+
+
+def test_the_page_of_reliability_is_what_was_measured():
+    """Catches a cell that was changed by hand, and a campaign that the page does not have."""
+    rows = json.loads((ROOT / "docs" / "reliability.json").read_text())
+    assert [row["name"] for row in rows] == [campaign.__name__ for campaign, _ in torture.CAMPAIGNS]
+    assert (ROOT / "docs" / "reliability.md").read_text() == torture.page(rows)
 
 
 class Page(HTMLParser):
