@@ -305,7 +305,8 @@ class _Recurrence(torch.autograd.Function):
             now, before, after = gates[t, :n], cells[t, :n], cells[t + 1, :n]
             _step_back(now, before, peephole, after, grad_hidden[:n], grad_cell[:n], grad_gates[t, :n])
             grad_hidden[:n] = ctx.product.back(grad_gates[t, :n], weight)
-            grad_gates[t, n:] = 0
+            if n < len(grad_hidden):
+                grad_gates[t, n:] = 0
         grad_inputs = grad_weight_input = grad_peephole = None
         if weight_input is not None:
             grad_weight_input = ctx.product.weight_gradient(grad_gates, inputs, weight_input)
