@@ -93,14 +93,16 @@ notebooks: setup  ## examples/notebooks/*.py as .ipynb files, in build/notebooks
 	for SCRIPT in examples/notebooks/*.py; do \
 		$(BIN)/python -m jupytext --to ipynb --output build/notebooks/$$(basename $$SCRIPT .py).ipynb $$SCRIPT || exit 1; done
 
-release: setup  ## sdist and wheel in dist/, checked, and the wheel tried in an empty environment
+release: setup  ## sdist and wheel in dist/, checked, and both tried in an empty environment
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".[release]"
 	rm -rf dist build/release
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
 	$(PYTHON) -m venv build/release
 	build/release/bin/python -m pip install --disable-pip-version-check --quiet dist/*.whl
-	cd build/release && bin/video-ae demo --pretrained --output-dir demo
+	cd build/release && bin/video-ae demo --pretrained --output-dir wheel
+	build/release/bin/python -m pip install --disable-pip-version-check --quiet --force-reinstall --no-deps dist/*.tar.gz
+	cd build/release && bin/video-ae demo --pretrained --output-dir sdist
 
 clean:  ## remove the environment and caches, not the runs
 	rm -rf .venv .venv-floor .venv-lowest .pytest_cache .mypy_cache .ruff_cache build *.egg-info
