@@ -179,7 +179,7 @@ class ModelConfig:
         return 1 + (self.future_frames if FUTURE in self.decoders else 0)
 
 
-# Unless a preset is asked for, pictures get `conv` and features `dense`, both chosen in docs/results.md; the others are
+# Unless a preset is asked for, pictures get `conv` and features `dense`, both chosen in docs/history.md; the others are
 # the paper's sizes (its section 4.1).
 PRESETS: dict[str, dict[str, Any]] = {
     "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "hidden_size": 64, "layers": 1},
@@ -273,7 +273,7 @@ def _check_amp(amp: str) -> None:
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How to fine-tune. Nothing is selected in a run: the defaults were chosen on validation data, docs/results.md.
+    """How to fine-tune. Nothing is selected in a run: the defaults were chosen on validation data, docs/history.md.
 
     steps:      at least; enough for every clip to be seen once.
     encoder_lr: of a learned encoder, as a share of `lr`, which the head and a fresh encoder have.

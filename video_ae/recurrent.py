@@ -54,7 +54,7 @@ class LSTMLayer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Every product starts with the variance of its input, forget bias 1: measured, see docs/results.md."""
+        """Every product starts with the variance of its input, forget bias 1: measured, see docs/history.md."""
         for weight in (self.weight_hidden, self.weight_input):
             if weight is not None:
                 nn.init.normal_(weight, std=1 / math.sqrt(weight[0].numel()))
