@@ -42,14 +42,14 @@ class Encode(Task):
         frames = data.longest(1) if data.whole else config.input_frames
         split = "test" if data.generated else "all"
         clips, count = opened.clips(split, arguments, frames, shortest=1)
-        _write_npz(path, _codes(opened, clips, count, arguments.batch_size), clips, count)
+        _write_npz(path, encoded(opened, clips, count, arguments.batch_size), clips, count)
         what = "every part of it" if count == clips.available else f"{count} {split} clips"
         where = data.dataset if data.data_dir is None else f"{data.dataset}, {data.data_dir}"
         print(f"{count} codes of {where} ({what})\ncodes    {path}")
 
 
-def _codes(opened: Opened, clips: Clips, count: int, batch_size: int) -> Iterator[npt.NDArray[np.float32]]:
-    """The codes of the first `count` clips, (B, code_size) at a time."""
+def encoded(opened: Opened, clips: Clips, count: int, batch_size: int) -> Iterator[npt.NDArray[np.float32]]:
+    """The codes of the first `count` clips, (B, code_size) at a time; shorter clips end in NaN."""
     import torch
 
     from ...lengths import split_clips
