@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +16,19 @@ from ...config import FUTURE
 from ...datasets.config import DataConfig
 from ...datasets.flags import flag
 from ...files import write_json
+from ...report.charts import Bar, Lane, time_line
 from ...report.markup import element, join
-from ...report.page import data_table
+from ...report.page import data_table, guarded
 from ...report.sections import where
 from ...report.tables import Cells
 from ...results import replace_results
 from .anomaly_tables import (
     Place,
     Series,
+    Told,
     detection_curves,
     find_incidents,
+    read_extents,
     read_labels,
     time_of,
     write_clips,
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from ...thresholds import Thresholds
 
 _DRAWN = 4
+_LANES, _BARS, _ROWS = 20, 100, 20  # of a time line, of each of its lanes, and of the table beside it
 _FEW = 30  # normal clips, whose steps go up and down together
 _NORMAL = "normal/"  # before the ids of clips of the training data that stand beside anomalous ones
 _NAMED = 9  # series in a message
@@ -198,7 +203,46 @@ class Anomaly(Task):
             element("p", f"Constant in training, and not here: {one['feature']}, in {one['steps']:,} steps.")
             for one in results.get("moved_constants", [])
         ]
-        return join([element("p", about), data_table(cells), *moved])
+        return join([element("p", about), data_table(cells), *moved, guarded(_show_incidents, folder)])
+
+
+def _show_incidents(folder: Path) -> Markup:
+    """The worst sequences' incidents on a time line, and the worst incidents of all in a table."""
+    found = [one for one in read_extents(folder) if one.incidents]
+    if not found:
+        return element("p", "No incidents.")
+    worst = sorted(found, key=lambda one: -max(told.score for told in one.incidents))[:_LANES]
+    lanes = [
+        Lane(
+            one.id,
+            *one.ends,
+            f"{one.when[0]} to {one.when[1]}",
+            [
+                Bar(told.first, told.last, f"{told.score:.3g}", _say(told), told.score)
+                for told in sorted(one.incidents, key=lambda told: -told.score)[:_BARS]
+            ],
+        )
+        for one in worst
+    ]
+    count = sum(len(one.incidents) for one in found)
+    about = f"{count:,} incidents in {len(found):,} sequences, with their largest scores"
+    shown = sum(len(lane.bars) for lane in lanes)
+    about += "." if shown == count else f": the worst {shown:,}."
+    told = sorted((told for one in found for told in one.incidents), key=lambda told: -told.score)[:_ROWS]
+    columns = list(told[0].row)
+    rows = [[_features_text(text) if name == "features" else text for name, text in one.row.items()] for one in told]
+    table = element("details", element("summary", "The worst incidents"), data_table([columns, *rows]))
+    return join([element("h3", "When"), element("p", about), time_line(lanes), table])
+
+
+def _say(told: Told) -> str:
+    row = told.row
+    text = f"{row['start']} to {row['end']}, score {told.score:.3g} at {row['peak']}"
+    return text + (f": {_features_text(row['features'])}" if row.get("features") else "")
+
+
+def _features_text(shares: str) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in json.loads(shares).items())
 
 
 def _open_clips(opened: Opened, arguments: argparse.Namespace) -> tuple[Clips, int]:

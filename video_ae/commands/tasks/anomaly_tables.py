@@ -198,3 +198,48 @@ def write_clips(
             writer.writerow((*place, f"{score:.6g}", *cells))
             flagged += threshold is not None and score > threshold
     return flagged
+
+
+class Told(NamedTuple):
+    """A row of `incidents.csv`, with the numbers of its first and last step."""
+
+    first: int
+    last: int
+    row: dict[str, str]
+
+    @property
+    def score(self) -> float:
+        return float(self.row["score"])
+
+
+class Extent(NamedTuple):
+    """What the tables say of a sequence: its first and last scored step, when these are, and its incidents."""
+
+    id: str
+    ends: tuple[int, int]
+    when: tuple[str, str]
+    incidents: list[Told]
+
+
+def read_extents(folder: Path) -> list[Extent]:
+    """The sequences in the tables that are in `folder`, in their order."""
+    ends: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+    steps: dict[tuple[str, str], int] = {}
+    incidents: dict[str, list[Told]] = {}
+    with (folder / "anomaly.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            ends[row["id"]] = ends.get(row["id"], (row,))[0], row
+            if row["flagged"] == "1":
+                steps[row["id"], _when(row)] = int(row["step"])
+    with (folder / "incidents.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            told = Told(steps[row["id"], row["start"]], steps[row["id"], row["end"]], row)
+            incidents.setdefault(row["id"], []).append(told)
+    return [
+        Extent(name, (int(first["step"]), int(last["step"])), (_when(first), _when(last)), incidents.get(name, []))
+        for name, (first, last) in ends.items()
+    ]
+
+
+def _when(row: Mapping[str, str]) -> str:
+    return row.get("time") or row["step"]
