@@ -166,6 +166,15 @@ class DataConfig(DataFields):
         part = choose(everything, split, division, partial(source.cuts, self), self.data_dir)
         return source.clips(self, part, split, frames, shortest=shortest, seed=seed)
 
+    def has_classes(self, frames: int) -> bool:
+        """Whether `open_labelled` has something to open, clips of `frames` frames."""
+        from .source import GeneratedSource
+
+        source = self.source
+        if isinstance(source, GeneratedSource):
+            return True
+        return source.labelled and self.arrays(frames).class_names != [""]
+
     def open_labelled(
         self,
         split: str,
