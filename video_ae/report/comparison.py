@@ -57,7 +57,7 @@ def _compared_clips(given: tuple[Path, Mapping[str, Any]]) -> Markup:
     sheets = [sheet for name, path in paths.items() if path.is_file() and (sheet := read_sheet(path, name))]
     parts = [player(sheets)] if sheets else []
     parts += [
-        embed_picture(path / "predict-series.png", f"{name}: sequences over time, their reconstructions and predictions")
+        embed_picture(path / "predict-series.png", f"{name}: sequences, their reconstructions and predictions")
         for name, path in folders.items()
         if (path / "predict-series.png").is_file()
     ]
