@@ -35,7 +35,7 @@ class Section:
 
     name:  what its files are named after: `predict.json`, `predict-strip.png`.
     title: of the section; "" for the name.
-    alt:   what is in its pictures, by their stems.
+    alt:   what is in its pictures, by their stems, or patterns of such.
     drawn: stems of pictures, or patterns of such, that `show` shows itself or draws again.
     """
 
@@ -73,16 +73,20 @@ def section_of(folder: Path, known: Section, changes: str) -> Markup:
     if path.is_file():
         parts.append(guarded(lambda: known.show(folder, read_json(path))))
     for embed, shown in ((embed_animation, animations[:_GIFS]), (embed_picture, still)):
-        parts += [
-            guarded(embed, picture, known.alt.get(picture.stem) or spaced(picture.stem).removeprefix(f"{known.name} "))
-            for picture in shown
-        ]
+        parts += [guarded(embed, picture, _alt(picture, known)) for picture in shown]
     return section(known.title or spaced(known.name), *parts, under=spaced(changes))
 
 
 def task_of(path: Path) -> str:
     """Files are named after their task: `predict.json`, `predict-strip.png`."""
     return path.stem.partition("-")[0]
+
+
+def _alt(picture: Path, known: Section) -> str:
+    """What is in a picture; of those that share a pattern, or have no text, its name says which one it is."""
+    name = spaced(picture.stem).removeprefix(f"{known.name} ")
+    shared = (f"{name}: {text}" for stems, text in known.alt.items() if fnmatch(picture.stem, stems))
+    return known.alt.get(picture.stem) or next(shared, name)
 
 
 def _is_drawn(picture: Path, known: Section) -> bool:
