@@ -26,7 +26,7 @@ from video_ae.losses import bernoulli_nats
 from video_ae.memory import peak_memory
 from video_ae.optimizer import Optimizer
 from video_ae.patches import frames_to_vectors, unit_range
-from video_ae.recurrent import compile_steps
+from video_ae.recurrent import compiled_steps
 from video_ae.training_step import train_step
 
 _MODELS = [  # name, fields, batch sizes
@@ -90,13 +90,23 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=[name for name, *_ in _MODELS])
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    on_gpu = device.type == "cuda"
-    if arguments.compile:
-        compile_steps()
-    print("on", torch.cuda.get_device_name(device) if on_gpu else "CPU", "torch", torch.__version__, flush=True)
+    print(
+        "on",
+        torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "torch",
+        torch.__version__,
+        flush=True,
+    )
     print(
         "model, units, layers, clips, precision: ms by kernels, by graph, plain; graph's clips/s; peak GB; painting ms"
     )
+    with compiled_steps(arguments.compile):
+        measure(arguments, device)
+
+
+def measure(arguments: argparse.Namespace, device: torch.device) -> None:
+    """A line for each model, batch size and precision."""
+    on_gpu = device.type == "cuda"
     for name, fields, sizes in _MODELS:
         if name not in arguments.models:
             continue

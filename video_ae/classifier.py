@@ -190,9 +190,15 @@ class LSTMClassifier(nn.Module):
         save_model(self, Path(folder))
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str) -> LSTMClassifier:
-        """The classifier that `save_pretrained` wrote. Raises FileNotFoundError or ValueError, as for autoencoders."""
-        return load_model(lambda stored, source: cls(_config_from_json(stored, source)), Path(folder))
+    def from_pretrained(
+        cls, folder: Path | str, *, download: bool = False, revision: str | None = None, token: str | None = None
+    ) -> LSTMClassifier:
+        """The classifier that `save_pretrained` wrote, here or on the Hub; all as of `LSTMAutoencoder`."""
+
+        def build(stored: Any, source: str) -> LSTMClassifier:
+            return cls(_config_from_json(stored, source))
+
+        return load_model(build, folder, download=download, revision=revision, token=token)
 
 
 def _config_from_json(stored: Any, source: str) -> ClassifierConfig:

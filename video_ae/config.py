@@ -387,8 +387,3 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of `TrainConfig`, absent from the namespace where they are not given."""
     add_flags(parser.add_argument_group("training", argument_default=argparse.SUPPRESS), TrainConfig)
-
-
-def add_fine_tuning_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of `FineTuning`, absent from the namespace where they are not given."""
-    add_flags(parser.add_argument_group("fine-tuning", argument_default=argparse.SUPPRESS), FineTuning)

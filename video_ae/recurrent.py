@@ -188,10 +188,17 @@ def segmented(model: nn.Module, *, recompute: int | None, truncate: int | None) 
             lstm.recompute, lstm.truncate = own
 
 
-def compile_steps() -> None:
-    """From now on, compile what is done to the gates in a step into one kernel forward and one back."""
+@contextmanager
+def compiled_steps(wanted: bool) -> Iterator[None]:
+    """Within it, if `wanted`, what is done to the gates in a step is compiled, one kernel forward and one back."""
     global _step, _step_back
-    _step, _step_back = torch.compile(_step, dynamic=True), torch.compile(_step_back, dynamic=True)
+    before = _step, _step_back
+    if wanted:
+        _step, _step_back = torch.compile(_step, dynamic=True), torch.compile(_step_back, dynamic=True)
+    try:
+        yield
+    finally:
+        _step, _step_back = before
 
 
 class _Dense:
