@@ -287,6 +287,21 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         rebuilt = self._gathered(clips, rebuild)
         return given.as_given(rebuilt[np.arange(rebuilt.shape[1]) < clips.lengths[:, None]])
 
+    @available_if(_has(RECONSTRUCTION))
+    @torch.no_grad()
+    def reconstruct_steps(self, X: Any) -> Any:  # noqa: N803
+        """The sequences as rebuilt, in the form of `X`: with `window`, every step is the mean over the windows that
+        cover it, so that each series comes back in its own length, (T, F). NaN where no window fits between two holes
+        in the times."""
+        if self.window_ is None:
+            return self.reconstruct(X)
+        given = self._read(X)
+        clips = self._clips(given)
+        features = len(self.offsets_)
+        windows = (self.model_.reconstruct(batch.to(self.device)).flatten(2) for batch in clips.batches())
+        centred = clips.mean_of_steps(values[..., :features].cpu().numpy() for values in windows)
+        return given.as_given(self._in_units_of_fit(centred.astype(np.float32)))
+
     @available_if(_has(FUTURE))
     def predict(self, X: Any, steps: int | None = None) -> Any:  # noqa: N803
         """What follows the last step of every sequence, (N, steps, F); `future_steps` unless said otherwise.
@@ -526,10 +541,12 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
 
     def _as_in_fit(self, frames: Tensor) -> Floats:
         """Frames (N, T, F, 1, 1) as the sequences that `fit` had: (N, T, F), or rows (N, T), in the units of X."""
-        sequences: Floats = frames.flatten(2)[..., : len(self.offsets_)].cpu().numpy()
-        if self.offsets_.any():
-            sequences = sequences + self.offsets_  # float64, which can hold them
+        sequences = self._in_units_of_fit(frames.flatten(2)[..., : len(self.offsets_)].cpu().numpy())
         return sequences[:, :, 0] if self._rows else sequences
+
+    def _in_units_of_fit(self, centred: Floats) -> Floats:
+        """Values (..., F) of the model in the units of X: float64 where float32 would not hold them."""
+        return centred + self.offsets_ if self.offsets_.any() else centred
 
     def _read(self, X: Any, *, reset: bool = False) -> Sequences:  # noqa: N803
         """The sequences in `X`. In `fit` their names and numbers are kept, and elsewhere compared to these."""

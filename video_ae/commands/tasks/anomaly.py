@@ -132,7 +132,9 @@ def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
         results |= {"normal_steps": sum(len(one.steps) for one in normal_series)}
         results |= {"normal_days": _days(normal_series, opened.own_data.times())}
         results |= {"detection": {level: {name: curve[name] for name in _NUMBERS} for level, curve in curves.items()}}
-        results |= {"levels": {name: level.tolist() for name, level in normal.scorer.levels.items()}}
+        levels = normal.scorer.levels.items()
+        results |= {"levels": {name: level.steps.tolist() for name, level in levels}}
+        results |= {"feature_levels": {name: level.features.tolist() for name, level in levels}}
         results |= {"moved_constants": _moved(opened, constants, moved, places, times)}
         write_json(place / "anomaly.json", results)
         _print(opened, results, lacking)
