@@ -189,7 +189,9 @@ def find_sensors(seeds: list[int]) -> None:
             of_seed.append([right[part].mean() for part in parts])
         found.append(of_seed)
         print(f"seed {seed}: {flagged.mean():.2f} flagged,", np.round(of_seed, 3).tolist(), file=sys.stderr, flush=True)
-    print("| faulty sensor first | " + " | ".join([*kinds, "all", "flagged"]) + " |\n" + "|---" * (len(kinds) + 3) + "|")
+    print(
+        "| faulty sensor first | " + " | ".join([*kinds, "all", "flagged"]) + " |\n" + "|---" * (len(kinds) + 3) + "|"
+    )
     for name, mean, std in zip(rankings, np.mean(found, 0), np.std(found, 0), strict=True):
         print(f"| {name} | " + " | ".join(f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, std, strict=True)) + " |")
 
@@ -283,11 +285,16 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.sensors:
-        return find_sensors(arguments.seeds)
-    methods = METHODS if arguments.missing is None else with_gaps(arguments.missing)
+        find_sensors(arguments.seeds)
+    else:
+        compare(METHODS if arguments.missing is None else with_gaps(arguments.missing), arguments.seeds)
+
+
+def compare(methods: dict[str, Method], seeds: list[int]) -> None:
+    """Print the areas of all methods."""
     found: dict[str, list[list[float]]] = {name: [] for name in methods}
     seconds = dict.fromkeys(methods, 0.0)
-    for seed in arguments.seeds:
+    for seed in seeds:
         train, validation, test, faults, _ = make(seed)
         for name, method in methods.items():
             started = time.perf_counter()

@@ -107,7 +107,7 @@ class Levels(NamedTuple):
     """What errors of one decoder are normal: `steps` (T,), in decoding order, times `features` (D,), of mean 1.
 
     Errors grow with the steps that a decoder has made, so each of these has its own level: `reconstruction` counts back
-    from a sequence's last input step, `future` on from the first predicted. Some features are always harder than others.
+    from a sequence's last input step, `future` on from the first predicted. And some features are always harder.
     """
 
     steps: Tensor

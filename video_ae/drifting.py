@@ -1,8 +1,8 @@
 """A threshold that follows scores as they arrive, for machines whose normal level drifts.
 
-    threshold = DriftingThreshold(quantile=0.9999)
-    for reading in plant:
-        limit, anomalous = threshold.push(float(stream.push(reading).score))
+threshold = DriftingThreshold(quantile=0.9999)
+for reading in plant:
+    limit, anomalous = threshold.push(float(stream.push(reading).score))
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class DriftingThreshold:
     differences give the level above which one is a peak, their .98 quantile; the peaks so far are fitted by a
     generalised Pareto distribution, whose `quantile` is the threshold. Anomalous scores do not change the mean.
 
-    Beyond the paper, only the last 1,000 peaks are kept, and an alarm, of one or many scores, counts as one peak that is
-    higher than its threshold, nobody knows how much: leaving alarms out cuts off the tail that is to be fitted, so that
-    the threshold stays too low for ever.
+    Beyond the paper, only the last 1,000 peaks are kept, and an alarm, of one or many scores, counts as one peak of
+    which it is known that it is above the threshold, not how far: leaving alarms out cuts off the tail that is to be
+    fitted, and the threshold stays too low for ever.
 
     Nothing is flagged during the first `depth` + `calibration` scores, which have to be normal. A level that changes
     at once, by more than the threshold, stays anomalous: begin anew after a change that is meant.

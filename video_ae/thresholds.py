@@ -51,18 +51,21 @@ def peaks_over_threshold(scores: npt.ArrayLike, quantile: float) -> float:
     return float(start + tail_quantile(excesses, len(values), quantile))
 
 
-def tail_quantile(excesses: Floats, count: int, quantile: float, censored: npt.NDArray[np.bool_] | None = None) -> float:
+def tail_quantile(
+    excesses: Floats, count: int, quantile: float, censored: npt.NDArray[np.bool_] | None = None
+) -> float:
     """How far a quantile of `count` scores is above the level that some of them exceed by `excesses` (N,), by the
     generalised Pareto distribution that fits these; of those that are `censored` (N,) it is only known that they are
     higher."""
     share = (1 - quantile) * count / len(excesses)
-    shape, scale = _fit_tail(excesses, np.zeros(len(excesses), bool) if censored is None else censored)
-    return float(scale / shape * (share**-shape - 1))
+    unit = excesses.mean()
+    shape, scale = _fit_tail(excesses / unit, np.zeros(len(excesses), bool) if censored is None else censored)
+    return float(unit * scale / shape * (share**-shape - 1))
 
 
 def _fit_tail(excesses: Floats, censored: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Shape (at least -1, below which the likelihood has no maximum) and scale of the generalised Pareto distribution of
-    greatest likelihood.
+    """Shape (at least -1, below which the likelihood has no maximum) and scale of the generalised Pareto distribution
+    under which excesses (N,) of mean 1 are most likely.
 
     For a given ratio r of the two, the best shape is the sum of log(1 + r x) over all, divided by how many are not
     censored, so that one number is to be searched (Grimshaw, Technometrics 1993).
@@ -78,11 +81,12 @@ def _fit_tail(excesses: Floats, censored: npt.NDArray[np.bool_]) -> tuple[float,
         loss = exact * np.log(shape / ratio) + logs[..., ~censored].sum(axis=-1)
         return shape, np.where(shape < -1, np.inf, loss)
 
-    large = np.geomspace(1e-4, 1e3, 100)
-    grid = np.concatenate([np.geomspace(-0.9999, -1e-4, 100) / excesses.max(), large / excesses.mean()])
+    grid = np.concatenate([np.geomspace(-0.9999, -1e-4, 100) / excesses.max(), np.geomspace(1e-4, 1e3, 100)])
     best = int(of_ratio(grid)[1].argmin())
     around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-    ratio = minimize_scalar(lambda at: float(of_ratio(np.float64(at))[1]), bounds=around, method="bounded").x
+    ratio = minimize_scalar(
+        lambda at: float(of_ratio(np.float64(at))[1]), bounds=around, method="bounded", options={"xatol": 1e-8}
+    ).x
     shape = float(of_ratio(np.float64(ratio))[0])
     return shape, shape / float(ratio)
 
