@@ -277,19 +277,6 @@ def areas(scores: Floats, faults: npt.NDArray[np.str_]) -> list[float]:
     return [detection(faults[kind] != "", scores[kind])["roc_auc"] for kind in kinds]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
-    parser.add_argument("--missing", type=float, metavar="SHARE")
-    parser.add_argument("--sensors", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if arguments.sensors:
-        find_sensors(arguments.seeds)
-    else:
-        compare(METHODS if arguments.missing is None else with_gaps(arguments.missing), arguments.seeds)
-
-
 def compare(methods: dict[str, Method], seeds: list[int]) -> None:
     """Print the areas of all methods."""
     found: dict[str, list[list[float]]] = {name: [] for name in methods}
@@ -305,6 +292,19 @@ def compare(methods: dict[str, Method], seeds: list[int]) -> None:
     for name, rows in found.items():
         cells = [f"{mean:.3f} ± {std:.3f}" for mean, std in zip(np.mean(rows, 0), np.std(rows, 0), strict=True)]
         print(f"| {name} | " + " | ".join(cells) + f" | {seconds[name] / len(rows):.0f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--missing", type=float, metavar="SHARE")
+    parser.add_argument("--sensors", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.sensors:
+        find_sensors(arguments.seeds)
+    else:
+        compare(METHODS if arguments.missing is None else with_gaps(arguments.missing), arguments.seeds)
 
 
 if __name__ == "__main__":
