@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from .capture import silent
 from .decoders import Frame
-from .videos import MAX_PIXELS_PER_FRAME, Size, at_rate, prepare
+from .containers import MAX_PIXELS_PER_FRAME
+from .videos import Size, at_rate, prepare
 
 _ADDRESS = re.compile(r"(https?|rtsps?|rtmps?)://.+")  # of FFmpeg's protocols those that read no local file
 _WAIT = 10_000  # milliseconds, for an address to answer

@@ -19,6 +19,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
+from .anomaly import Scorer
 from .callbacks import EarlyStopping
 from .centring import find_offsets, to_float32
 from .clips import SequenceClips, hold_out_ends, hold_out_sequences, warn_of_holes, whole, windows
@@ -344,6 +345,22 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         """
         errors, given = self._of_steps(X, spread=spread, per_feature=True)
         return given.as_given(-errors)
+
+    def attribute(self, X: Any, normal: Any) -> Any:  # noqa: N803
+        """Which features make sequences anomalous, (N, F); with `window`, of every window of each series.
+
+        By how much the error of a sequence falls if one feature is replaced by what the model makes of the others, in
+        units of what is usual in `normal`, data that `fit` has not seen: see `Scorer.attribute`. Ask it of the few
+        sequences, or of the part of a series, that are anomalous: each is judged up to 60 times. Raises ValueError
+        where values may be missing.
+        """
+        if self.missing == MASK:
+            raise ValueError("attribute does not know what is missing: see score_features, or set missing='refuse'")
+        usual, given = self._clips(self._read(normal), with_future=True), self._read(X)
+        clips = self._clips(given, with_future=True)
+        scorer, _ = Scorer.fit(self.model_, usual.batches(), future_frames=self._follow())
+        explained = np.concatenate([scorer.attribute(batch).numpy() for batch in clips.batches()])
+        return self._per_sequence(given, clips, explained)
 
     def stream(self, steps: int | None = None) -> SeriesStream:
         """Series as they arrive: `push(step)` gives the code, the next `steps` and the score of this one.

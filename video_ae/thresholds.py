@@ -85,9 +85,9 @@ def _fit_tail(excesses: Floats, censored: npt.NDArray[np.bool_]) -> tuple[float,
     best = int(of_ratio(grid)[1].argmin())
     around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     ratio = minimize_scalar(
-        lambda at: float(of_ratio(np.float64(at))[1]), bounds=around, method="bounded", options={"xatol": 1e-8}
+        lambda at: float(of_ratio(np.array(at))[1]), bounds=around, method="bounded", options={"xatol": 1e-8}
     ).x
-    shape = float(of_ratio(np.float64(ratio))[0])
+    shape = float(of_ratio(np.array(ratio))[0])
     return shape, shape / float(ratio)
 
 
