@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .capture import silent
-from .decoders import Frame
 from .containers import MAX_PIXELS_PER_FRAME
+from .decoders import Frame
 from .videos import Size, at_rate, prepare
 
 _ADDRESS = re.compile(r"(https?|rtsps?|rtmps?)://.+")  # of FFmpeg's protocols those that read no local file

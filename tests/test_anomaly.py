@@ -33,7 +33,7 @@ from video_ae.anomaly import (
 )
 from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
-from video_ae.thresholds import Thresholds, detection, peaks_over_threshold, rolling_thresholds
+from video_ae.thresholds import Thresholds, detection, detection_by_video, peaks_over_threshold, rolling_thresholds
 
 NAN = float("nan")
 
@@ -322,6 +322,35 @@ def test_rolling_thresholds_know_only_what_came_before():
     assert np.isnan(rolling_thresholds(scores[:20], 0.9, steps=50)).all()
     with pytest.raises(ValueError, match=r"steps 9: expected at least 10 for the quantile 0\.9"):
         rolling_thresholds(scores, 0.9, steps=9)
+
+
+def test_areas_of_videos_are_those_of_pairs():
+    """All pairs of frames by loops: together, in each video, and after each was scaled; a video without anomaly counts
+    in the first and last alone. Scaling hides here that all of one video is anomalous."""
+    rng = np.random.default_rng(0)
+    scores = {"a": rng.normal(size=30), "b": 5 + rng.normal(size=20), "c": rng.normal(size=10)}
+    labels = {name: (rng.random(len(values)) < 0.3).astype(int) for name, values in scores.items()}
+    labels |= {"b": np.ones(20, int), "c": np.array([0, 1] * 5)}
+    scores["a"][3] = NAN
+
+    def area(truth: list, values: list) -> float:
+        pairs = [
+            (x > y) + 0.5 * (x == y)
+            for x, t in zip(values, truth, strict=True)
+            if t
+            for y, u in zip(values, truth, strict=True)
+            if not u and not np.isnan(x) and not np.isnan(y)
+        ]
+        return float(np.mean(pairs))
+
+    found = detection_by_video(labels, scores)
+    together = [np.concatenate([part[name] for name in "abc"]) for part in (labels, scores)]
+    assert found["micro_roc_auc"] == pytest.approx(area(*together))
+    assert found["macro_roc_auc"] == pytest.approx(np.mean([area(labels[name], scores[name]) for name in "ac"]))
+    assert found["judged"] == 2
+    scaled = {name: (row - np.nanmin(row)) / (np.nanmax(row) - np.nanmin(row)) for name, row in scores.items()}
+    assert found["micro_roc_auc_normalised"] == pytest.approx(area(together[0], np.concatenate(list(scaled.values()))))
+    assert found["micro_roc_auc"] > found["micro_roc_auc_normalised"] + 0.1
 
 
 @pytest.mark.parametrize("quantile", [0.5, 0.9, 0.99])

@@ -458,7 +458,7 @@ def test_the_faulty_sensor_explains_the_windows_that_it_spoils():
 def test_windows_are_put_together_to_the_series_that_they_are_of():
     """Every step the mean over a loop of windows, also far from zero, where float32 would not hold it; NaN in what is
     too short between two holes; without windows what `reconstruct` gives."""
-    values = np.random.default_rng(0).normal(size=(43, 2)).cumsum(axis=0) + [1e8, 0]
+    values = np.array([1e8, 0]) + np.random.default_rng(0).normal(size=(43, 2)).cumsum(axis=0)
     index = [*range(20), *range(100, 103), *range(200, 220)]
     model = SequenceAutoencoder(**SMALL, window=8, stride=3).fit(values)
     frame = pd.DataFrame(values, index=index)

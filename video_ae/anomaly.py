@@ -309,8 +309,8 @@ def _of_others(errors: Mapping[str, Tensor], sums: Mapping[str, tuple[Tensor, Te
 
 @torch.inference_mode()
 def rebuild(model: LSTMAutoencoder, clips: Tensor, future_frames: int | None = None) -> Tensor:
-    """Clips (B, T, C, H, W) as the decoders make them, on the CPU, NaN where none does; see `step_errors`."""
-    clips = clips.to(model.encoder.mean.device)
+    """Clips (B, T, C, H, W) as the decoders make them, floats on the CPU, NaN where none does; see `step_errors`."""
+    clips = unit_range(clips.to(model.encoder.mean.device))
     steps = clips.shape[1] - _predicted(model, clips, future_frames)
     inputs, _, lengths = split_clips(clips, steps)
     made = {}

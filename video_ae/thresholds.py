@@ -218,6 +218,30 @@ def detection(labels: SomeScores, scores: SomeScores) -> dict[str, Any]:
     }
 
 
+def detection_by_video(labels: Mapping[Any, npt.ArrayLike], scores: Mapping[Any, npt.ArrayLike]) -> dict[str, Any]:
+    """The frame-level areas of papers on anomalies in videos, of labels and scores (T_i,) of each video or series.
+
+    `micro_roc_auc`: all frames together, scores as they are. `macro_roc_auc`: the mean over the `judged` videos that
+    have both kinds of frames; NaN of none. `micro_roc_auc_normalised`: all frames together after the scores of every
+    video were scaled to 0 to 1, as many papers do it: that needs all of a video, and shows in each a frame as anomalous
+    as any can be, even where nothing happens.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    known = {name: ~np.isnan(np.asarray(values, np.float64)) for name, values in scores.items()}
+    rows = {name: np.asarray(scores[name], np.float64)[there] for name, there in known.items() if there.any()}
+    truth = {name: np.asarray(labels[name])[known[name]] for name in rows}
+    areas = [roc_auc_score(truth[name], row) for name, row in rows.items() if len(np.unique(truth[name])) == 2]
+    scaled = [(row - row.min()) / (np.ptp(row) or 1.0) for row in rows.values()]
+    together = np.concatenate(list(truth.values()))
+    return {
+        "micro_roc_auc": float(roc_auc_score(together, np.concatenate(list(rows.values())))),
+        "macro_roc_auc": float(np.mean(areas)) if areas else math.nan,
+        "judged": len(areas),
+        "micro_roc_auc_normalised": float(roc_auc_score(together, np.concatenate(scaled))),
+    }
+
+
 def _rows(scores: SomeScores) -> Floats | list[Floats]:
     """Scores as one array, or as a list of arrays where that is what they are, or in a dictionary."""
     if isinstance(scores, Mapping):

@@ -126,7 +126,10 @@ def _add_task_flags(parser: argparse.ArgumentParser) -> None:
         "--no-spread", action="store_true", default=None, help="each step's own error, not the surroundings' as well"
     )
     group.add_argument(
-        "--labels-file", type=Path, metavar="FILE.csv", help="id, label (1: anomalous), perhaps step: curves"
+        "--labels-file",
+        type=Path,
+        metavar="PATH",
+        help="id, label (1: anomalous), perhaps step: curves; or a folder of ID.npy",
     )
     group.add_argument(
         "--all-anomalous",
