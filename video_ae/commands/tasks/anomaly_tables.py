@@ -6,15 +6,14 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-from ...anomaly import Scores
-from ...datasets.arrays import open_npy
-from ...datasets.times import Clock
-from ...thresholds import detection, detection_by_video
+    from ...anomaly import Scores
+    from ...datasets.times import Clock
 
 _CONTRIBUTE = 3  # features that are named
 
@@ -59,6 +58,8 @@ class Incident(NamedTuple):
 
 def find_incidents(series: Sequence[Series], thresholds: npt.NDArray[np.float64]) -> list[Incident]:
     """All of them, in order of the series and of time. A step without a score ends one."""
+    import numpy as np
+
     incidents = []
     for one, threshold in zip(series, thresholds.tolist(), strict=True):
         above = np.flatnonzero(one.scores > threshold)
@@ -69,7 +70,7 @@ def find_incidents(series: Sequence[Series], thresholds: npt.NDArray[np.float64]
 
 def most_contributing(features: npt.NDArray[np.float64]) -> list[int]:
     """Which few of (F,) contribute most, the largest first."""
-    return np.argsort(-features, kind="stable")[:_CONTRIBUTE].tolist()
+    return (-features).argsort(kind="stable")[:_CONTRIBUTE].tolist()
 
 
 def _contributions(features: npt.NDArray[np.float64], names: Sequence[str]) -> str:
@@ -116,6 +117,10 @@ def read_frame_labels(folder: Path, series: Sequence[Series], stride: int) -> La
     A file may be called like the video's id, the id without suffix, or its last part. stride: the run reads every so
     many frames. Raises FileNotFoundError or ValueError for what is not there or does not fit.
     """
+    import numpy as np
+
+    from ...datasets.arrays import open_npy
+
     labels: Labels = {}
     for one in series:
         name = PurePosixPath(one.id)
@@ -143,6 +148,10 @@ def detection_curves(
 
     Raises ValueError for what has no label, and where neither has both kinds.
     """
+    import numpy as np
+
+    from ...thresholds import detection, detection_by_video
+
     truth: dict[str, tuple[list[int], npt.NDArray[np.float64]]] = {}
     if all(step is None for _, step in labels):
         of_clips = [_label(labels, place.id, None) for place in places]
