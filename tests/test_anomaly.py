@@ -5,6 +5,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ import torch
 from conftest import padded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from video_ae import LSTMAutoencoder, ModelConfig
 from video_ae.anomaly import (
@@ -34,6 +36,7 @@ from video_ae.anomaly import (
 from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
 from video_ae.thresholds import Thresholds, detection, detection_by_video, peaks_over_threshold, rolling_thresholds
+from video_ae.visualize import patch_errors
 
 NAN = float("nan")
 
@@ -738,6 +741,66 @@ def test_values_beyond_float32_are_centred_and_shown_as_they_are(hosts, tmp_path
     np.save(tmp_path / "new.npy", np.ones((48, 2)))
     assert evaluate.command([str(hosts), "--data-dir", str(tmp_path / "new.npy"), *words]) == 1
     assert "found 2 features, expected 3, as in training" in capsys.readouterr().err
+
+
+def test_frames_of_videos_with_labels_in_a_folder(tmp_path, capsys):
+    """Every frame has the label of its place in `ID.npy`, the areas are those of the table that is written, and a GIF
+    shows where; a file that is too short, or not there, is one line."""
+    for number in range(5):
+        frames = np.full((20, 16, 16), 60, np.uint8)
+        frames[np.arange(20), np.arange(20) % 12] = 250  # a line moves down
+        if number == 4:
+            frames[8:14, 4:8, 4:8] = 160
+        path = tmp_path / ("judged" if number == 4 else "normal") / f"v{number}.avi"
+        path.parent.mkdir(exist_ok=True)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 10, (16, 16))
+        for frame in frames:
+            writer.write(np.repeat(frame[..., None], 3, axis=2))
+        writer.release()
+    run, out, labels = tmp_path / "run", tmp_path / "out", tmp_path / "labels"
+    source = ["--dataset", "video-folder", "--data-dir", str(tmp_path / "normal"), "--image-size", "16", "--grey"]
+    words = [
+        *source,
+        "--group",
+        ".+",
+        "--future-frames",
+        "2",
+        "--composite",
+        "--cell",
+        "lstm",
+        "--output-dir",
+        str(run),
+    ]
+    assert train.command([*TRAINING, "--input-frames", "4", *words]) == 0
+    words = [str(run), "--tasks", "anomaly", "--data-dir", str(tmp_path / "judged"), "--quantile", "0.8"]
+    words += ["--labels-file", str(labels), "--output-dir", str(out), "--device", "cpu"]
+    labels.mkdir()
+    capsys.readouterr()
+    assert evaluate.command(words) == 1
+    assert "labels: no v4.npy, expected 0 or 1 for each frame of 'v4" in capsys.readouterr().err
+    truth = (np.arange(20) // 6 == 1).astype(np.uint8)
+    np.save(labels / "v4.npy", truth[:19])
+    assert evaluate.command(words) == 1
+    assert "v4.npy: found an array (19,), expected 0 or 1 (anomalous) for each of 20 frames" in capsys.readouterr().err
+    np.save(labels / "v4.npy", truth)
+    assert evaluate.command(words) == 0
+    steps = table(out / "anomaly.csv")
+    expected = detection(truth[[int(row["step"]) for row in steps]], [float(row["score"]) for row in steps])
+    found = json.loads((out / "anomaly.json").read_text())["detection"]["steps"]
+    assert found["micro_roc_auc"] == found["roc_auc"] == pytest.approx(expected["roc_auc"])
+    assert found["macro_roc_auc"] == found["micro_roc_auc_normalised"] == found["roc_auc"], "of one video"
+    with Image.open(out / "anomaly-where.gif") as gif:
+        assert 1 <= gif.n_frames <= 20
+
+
+def test_errors_of_patches_are_those_by_hand():
+    truth, made = np.random.default_rng(0).random((2, 3, 6, 8)).astype(np.float32)
+    found = patch_errors(truth, made, 2)
+    assert found.shape == (3, 4)
+    for row in range(3):
+        for column in range(4):
+            part = slice(2 * row, 2 * row + 2), slice(2 * column, 2 * column + 2)
+            assert found[row, column] == pytest.approx(np.square(truth - made)[:, *part].mean(), rel=1e-5)
 
 
 def test_what_is_constant():

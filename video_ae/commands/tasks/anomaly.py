@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ...datasets.clips import Clips
     from ...datasets.times import Clock
     from ...thresholds import Thresholds
+    from ...visualize import IncidentSeries
 
 _DRAWN = 4
 _INCIDENTS = 6  # that are drawn
@@ -534,7 +535,7 @@ def _draw_incidents(
 
     worst = sorted(range(len(incidents)), key=lambda row: -incidents[row].series.scores[incidents[row].peak])
     offsets = np.array(opened.trained_on.offsets or 0.0)
-    drawn = []
+    drawn: list[IncidentSeries] = []
     for incident, of_features in ((incidents[row], explained[row]) for row in worst):
         rows = _overlapping(incident, places, beside=2 * max(place.steps for place in places))
         if not rows or len(drawn) == _INCIDENTS:

@@ -44,9 +44,7 @@ class Export(Task):
             for name in PARTS:
                 path = place / f"export-{name}.onnx"
                 export_onnx(model, path, name)
-                rows_of = slice(
-                    None, None, 2 if name == STEP else 1
-                )  # every other clip is shorter, a stream has no end
+                rows_of = slice(None, None, 2 if name == STEP else 1)  # every other clip is shorter
                 if name == STEP:
                     streamed = stream_onnx(path, frames[rows_of], model.config.future_frames)
                     found = {output: values[-1] for output, values in streamed.items()}
