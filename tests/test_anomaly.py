@@ -748,7 +748,7 @@ def test_frames_of_videos_with_labels_in_a_folder(tmp_path, capsys):
     shows where; a file that is too short, or not there, is one line."""
     for number in range(5):
         frames = np.full((20, 16, 16), 60, np.uint8)
-        frames[np.arange(20), np.arange(20) % 12] = 250  # a line moves down
+        frames[np.arange(20), (np.arange(20) + number) % 12] = 250  # a line moves down
         if number == 4:
             frames[8:14, 4:8, 4:8] = 160
         path = tmp_path / ("judged" if number == 4 else "normal") / f"v{number}.avi"
@@ -777,7 +777,7 @@ def test_frames_of_videos_with_labels_in_a_folder(tmp_path, capsys):
     labels.mkdir()
     capsys.readouterr()
     assert evaluate.command(words) == 1
-    assert "labels: no v4.npy, expected 0 or 1 for each frame of 'v4" in capsys.readouterr().err
+    assert "labels: found no labels of 'v4', expected v4.npy with 0 or 1 per frame" in capsys.readouterr().err
     truth = (np.arange(20) // 6 == 1).astype(np.uint8)
     np.save(labels / "v4.npy", truth[:19])
     assert evaluate.command(words) == 1
