@@ -692,6 +692,27 @@ def test_ids_and_times_stay_as_they_are(hosts, tmp_path, capsys):
     assert results["moved_constants"] == []
 
 
+def test_scores_are_not_spread_across_a_hole_in_the_time(hosts, tmp_path):
+    """Steps on both sides of a hole are next to each other in the table; catches a peak before a night that raises the
+    scores of the morning after. Own scores spread by hand, apart before and behind the hole."""
+    write_hosts(tmp_path / "new.csv", 48)
+    words = [str(hosts), "--tasks", "anomaly", "--data-dir", str(tmp_path / "new.csv"), "--device", "cpu"]
+    found = []
+    for name, more in (("own", ["--no-spread"]), ("spread", [])):
+        out = ["--quantile", "0.9", "--output-dir", str(tmp_path / name)]
+        assert evaluate.command([*words, *more, *out]) == 0
+        rows = pd.read_csv(tmp_path / name / "anomaly.csv", dtype={"id": str})
+        found.append({host: rows[rows["id"] == host] for host in HOSTS})
+    for host in HOSTS:
+        own, spread = (rows[host]["score"].to_numpy() for rows in found)
+        times = pd.to_datetime(found[0][host]["time"]).to_numpy()
+        hole = int(np.diff(times).argmax()) + 1
+        assert 8 < hole < len(own) - 8
+        expected = np.concatenate([spread_scores(part, 8) for part in np.split(own, [hole])])
+        np.testing.assert_allclose(spread, expected, rtol=1e-4)
+        assert not np.allclose(spread, spread_scores(own, 8), rtol=1e-3)
+
+
 def test_a_constant_sensor_that_moves_is_named(hosts, tmp_path, capsys):
     valve = np.where(np.arange(48) < 30, 5, 5.01)
     table_of = write_hosts(tmp_path / "new.csv", 48, valve)

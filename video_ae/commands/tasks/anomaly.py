@@ -264,7 +264,9 @@ def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
     loaded = batches(held_out, indices, arguments.batch_size, "normal clips")
     scorer, scores = Scorer.fit(opened.model, loaded, source, future_frames=_predicted(opened))
     features = torch.cat([_features(scorer, batch) for batch in batches(held_out, indices, arguments.batch_size, "")])
-    return Normal(scorer, scores, [Place(*held_out.place(index), 0) for index in indices], features)
+    return Normal(
+        scorer, scores, [Place(*held_out.place(index), 0, held_out.stretch(index)) for index in indices], features
+    )
 
 
 def _features(scorer: Scorer, batch: torch.Tensor) -> torch.Tensor:
@@ -352,7 +354,8 @@ def _score(scorer: Scorer, clips: Clips, count: int, batch_size: int, what: str,
         parts.append(scorer(batch))
         features.append(_features(scorer, batch))
         lengths = present(batch).sum(dim=1).tolist()
-        places += [Place(*clips.place(len(places) + row), length) for row, length in enumerate(lengths)]
+        rows = range(len(places), len(places) + len(lengths))
+        places += [Place(*clips.place(row), n, clips.stretch(row)) for row, n in zip(rows, lengths, strict=True)]
     return Scored(join_scores(parts), places, torch.cat(features), np.concatenate(moved))
 
 
@@ -363,7 +366,7 @@ def _groups(of: Sequence[Place] | Sequence[Series], per_series: bool) -> list[st
 
 def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tensor, width: int) -> list[Series]:
     """Scores of clips (B, T), and of their features (B, T, F), to those of the steps of the sequences that the clips
-    were cut from, spread by `spread_scores`."""
+    were cut from, spread by `spread_scores` between holes in their times."""
     import numpy as np
     import torch
 
@@ -379,7 +382,9 @@ def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tens
         length = int(starts.max() - first) + scores.shape[1]
         columns = torch.cat([scores[chosen, :, None], features[chosen]], dim=2).unbind(dim=2)
         laid = np.stack([average_windows(column, starts - first, length) for column in columns], axis=1)
-        laid = spread_scores(laid, width)
+        begins = sorted({places[row].stretch for row in chosen})
+        parts = np.split(laid, np.array(begins[1:], int) - first)
+        laid = np.concatenate([spread_scores(part, width) for part in parts])
         steps = np.flatnonzero(~np.isnan(laid[:, 0]))
         series.append(Series(name, first + steps, laid[steps, 0], laid[steps, 1:]))
     return series

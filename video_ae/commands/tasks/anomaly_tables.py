@@ -21,11 +21,13 @@ Labels = dict[tuple[str, int | None], int]  # of a sequence, or of one of its st
 
 
 class Place(NamedTuple):
-    """What a clip is of: a sequence, the clip's first step in it, and how many it has."""
+    """What a clip is of: a sequence, the clip's first step in it, how many it has, and the first step of the part
+    between holes in the times."""
 
     id: str
     start: int
     steps: int
+    stretch: int
 
 
 class Series(NamedTuple):
@@ -239,7 +241,7 @@ def write_clips(
         writer.writerow(("id", "step", *(["time"] if times else []), "score", "threshold", "flagged"))
         for row in scores.sequences.argsort(descending=True).tolist():
             score, threshold = float(scores.sequences[row]), None if thresholds is None else float(thresholds[row])
-            name, start, _ = places[row]
+            name, start = places[row][:2]
             place = (name, start, *([time_of(times, name, start)] if times else []))
             cells = ("", "") if threshold is None else (f"{threshold:.6g}", int(score > threshold))
             writer.writerow((*place, f"{score:.6g}", *cells))
