@@ -218,10 +218,23 @@ class Scorer:
         """
         source = choose_source(source, model.config.decoders)
         judged = [(step_errors(model, clips, future_frames=future_frames), present(clips)) for clips in batches]
-        scorer = cls(model, normal_levels(errors for errors, _ in judged), source, future_frames)
-        counts = normal_counts(errors for errors, _ in judged)
+        errors, there = [errors for errors, _ in judged], [there for _, there in judged]
+        return cls.of_errors(model, errors, there, source, future_frames)
+
+    @classmethod
+    def of_errors(
+        cls,
+        model: LSTMAutoencoder,
+        errors_of_batches: Sequence[Mapping[str, Tensor]],
+        present_in_batches: Sequence[Tensor],
+        source: str,
+        future_frames: int | None,
+    ) -> tuple[Scorer, Scores]:
+        """What `fit` returns, of the `step_errors` of each batch and the steps `present` in it."""
+        scorer = cls(model, normal_levels(errors_of_batches), source, future_frames)
+        counts = normal_counts(errors_of_batches)
         scores = []
-        for errors, there in judged:
+        for errors, there in zip(errors_of_batches, present_in_batches, strict=True):
             relative = relative_errors(errors, scorer.levels)
             for name, ratios in relative.items():  # x / mean to x / mean of the others: (n - 1) r / (n - r)
                 n = _at_steps(name, ratios, counts[name])

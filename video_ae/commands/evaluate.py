@@ -14,7 +14,7 @@ python evaluate.py runs/videos --tasks retrieve --data-dir COLLECTION --query mi
 python evaluate.py runs/videos --data-dir mine.mp4 --out future.gif  # what follows the end of this one
 python evaluate.py runs/one_digit --tasks anomaly --num-digits 2 --all-anomalous  # what is anomalous, and when
 python evaluate.py --compare runs/one runs/other                     # which pretraining
-torchrun --nproc-per-node 8 evaluate.py runs/demo                    # predict alone, on eight GPUs, docs/scale.md
+torchrun --nproc-per-node 8 evaluate.py runs/demo                    # on eight GPUs, docs/scale.md
 python evaluate.py runs/mnist --dataset moving-mnist-file --data-dir mnist_test_seq.npy
 """
 
@@ -65,6 +65,7 @@ _OUT = {  # tasks that need `--out`, and such files
     "forecast": "forecasts.csv",
     "retrieve": "found.csv",
 }
+_SHARED = ("predict", "anomaly", "encode", "label")  # tasks that several processes can share
 _OF_WEIGHTS = {"features", "architecture"}  # tasks that open no data
 _RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
 _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
@@ -288,10 +289,13 @@ def main(arguments: argparse.Namespace) -> None:
 
 def refuse_sharing(arguments: argparse.Namespace) -> None:
     """Raises ValueError for what several processes cannot share."""
-    if arguments.compare or arguments.tasks != ["predict"] or arguments.out:
+    future = arguments.tasks == ["predict"] and arguments.out
+    if arguments.compare or len(arguments.tasks) > 1 or arguments.tasks[0] not in _SHARED or future:
         found = "--compare" if arguments.compare else f"--tasks {' '.join(arguments.tasks)}"
-        found += " with --out" * bool(arguments.out)
-        raise ValueError(f"{found} under torchrun: its processes share --tasks predict alone; run it without torchrun")
+        found += " with --out" * bool(future)
+        raise ValueError(
+            f"{found} under torchrun: its processes share one task of {', '.join(_SHARED)}; run it without torchrun"
+        )
 
 
 def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:

@@ -16,7 +16,7 @@ from ...classifier import LSTMClassifier
 from ...datasets.clips import Clips
 from ...datasets.times import Clock
 from ...files import free_place
-from .opened import Opened, batches
+from .opened import Opened, share_batches
 
 UNKNOWN = "unknown"
 _CLASSIFIER = "classifier"  # the folder that `classify` writes
@@ -39,7 +39,9 @@ def run(opened: Opened, arguments: argparse.Namespace) -> None:
     names = classifier.config.class_names
     split = "test" if opened.data.generated else "all"
     clips, count = opened.clips(split, arguments, opened.model.config.input_frames, shortest=None)
-    scores = _scores(opened, classifier, clips, count, arguments.batch_size)
+    scores = _scores(opened, classifier, out, clips, count, arguments.batch_size)
+    if not opened.ranks.is_main:
+        return
     places = [clips.place(index) for index in range(count)]
     videos, numbers = np.unique([name for name, _ in places], return_inverse=True)
     means = np.stack([scores[numbers == video].mean(axis=0) for video in range(len(videos))])
@@ -78,13 +80,14 @@ def _classifier(evaluation: Path) -> LSTMClassifier:
 
 
 @torch.no_grad()
-def _scores(opened: Opened, classifier: LSTMClassifier, clips: Clips, count: int, batch_size: int) -> Scores:
+def _scores(opened: Opened, classifier: LSTMClassifier, out: Path, clips: Clips, count: int, batch_size: int) -> Scores:
     """(N, classes) of the first `count` clips."""
-    parts = [
-        classifier.scores(batch.to(opened.device)).float().cpu().numpy()
-        for batch in batches(clips, range(count), batch_size, "labelling")
-    ]
-    return np.concatenate(parts)
+
+    def label(batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"scores": classifier.scores(batch.to(opened.device)).float().cpu()}
+
+    parts = share_batches(opened.ranks, out, clips, count, batch_size, "labelling", label)
+    return np.concatenate([part["scores"].numpy() for part in parts])
 
 
 def _judged(scores: Scores, names: Sequence[str], least: float) -> tuple[Any, ...]:
