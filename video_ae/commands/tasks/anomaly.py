@@ -192,9 +192,10 @@ def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
             share_batches(opened.ranks, opened.folder, held_out, len(held_out), arguments.batch_size, what, judge)
         )
 
-    judged = [dict(found) for found in shared("normal clips", errors)]
-    there = [found.pop("present") for found in judged]
-    scorer, scores = Scorer.of_errors(model, judged, there, source, future_frames)
+    judged = shared("normal clips", errors)
+    errors_of_batches = [{name: found[name] for name in model.decoders if name in found} for found in judged]
+    there = [found["present"] for found in judged]
+    scorer, scores = Scorer.of_errors(model, errors_of_batches, there, source, future_frames)
     features = shared("features of normal clips", lambda batch: {"features": _features(scorer, batch)})
     places = [Place(*held_out.place(index), 0) for index in range(len(held_out))]
     return Normal(scorer, scores, places, torch.cat([part["features"] for part in features]))
