@@ -33,8 +33,7 @@ def share_work(ranks: Ranks, folder: Path, count: int, work: Callable[[int], Res
         return tqdm(pieces, what, count, leave=False, disable=None if ranks.is_main else True)
 
     if ranks.size == 1:
-        yield from map(work, progress(range(count)))
-        return
+        return map(work, progress(range(count)))
     ranks.on_first(lambda: _begin(folder))
     with Claims(folder) as claims:
         for piece in progress(claims.each(map(str, range(count)))):
@@ -42,6 +41,10 @@ def share_work(ranks: Ranks, folder: Path, count: int, work: Callable[[int], Res
                 partial = folder / f"{piece}.partial"  # of nobody else, who has no claim
                 write_tensors(partial, work(int(piece)))
                 partial.replace(_file(folder, piece))
+    return _results(ranks, folder, count)
+
+
+def _results(ranks: Ranks, folder: Path, count: int) -> Iterator[Results]:
     for number in range(count):
         yield read_tensors(_file(folder, str(number)))
     ranks.sums(0)  # all have read them

@@ -55,8 +55,8 @@ def _codes(opened: Opened, path: Path, clips: Clips, count: int, batch_size: int
         with torch.no_grad():
             return {"codes": opened.model.encode(inputs, lengths).float().cpu()}
 
-    for results in share_batches(opened.ranks, path, clips, count, batch_size, "encoding", encode):
-        yield results["codes"].numpy()
+    parts = share_batches(opened.ranks, path, clips, count, batch_size, "encoding", encode)
+    return (part["codes"].numpy() for part in parts)
 
 
 def _write_npz(path: Path, codes: Iterable[npt.NDArray[np.float32]], clips: Clips, count: int) -> None:
