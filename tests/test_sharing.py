@@ -185,7 +185,8 @@ def test_what_another_process_has_comes_last(tmp_path):
         [sys.executable, "-c", script, str(tmp_path)], env=environment(tmp_path),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as other, Claims(tmp_path) as claims:  # fmt: skip
-        assert other.stdout is not None and other.stdout.readline() == "True\n"
+        assert other.stdout is not None
+        assert other.stdout.readline() == "True\n"
         pieces = claims.each("abc")
         assert [next(pieces), next(pieces)] == ["a", "c"]
         with claims.claim("b") as mine:

@@ -85,7 +85,13 @@ _TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
 _STANDARD = {"labels": DIGIT_LABELS[0], "num_seeds": SEEDS, "seed": 0}  # these values change nothing
 _PATHS = ("_dir", "_path")  # ends of the names of flags that name files or folders
 _LONGEST_NAME = 100  # bytes; file systems take 143 or more
-_UNNAMED = ("download", "out", "two_stream", "labels_file")  # flags that folders of results are not named after
+_UNNAMED = (
+    "download",
+    "stream",
+    "out",
+    "two_stream",
+    "labels_file",
+)  # flags that folders of results are not named after
 
 
 def _add_task_flags(parser: argparse.ArgumentParser) -> None:
