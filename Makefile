@@ -6,8 +6,8 @@ DATA ?= data
 NAB ?= data/nab
 PAPER := --data-dir $(DATA) --preset paper -b 256 --steps 8867 --checkpoint-every 2000 --resume
 
-.PHONY: help setup demo curve benchmark paper best robustness torture anomaly nab test opencv-floor check format docs \
-	notebooks release clean
+.PHONY: help setup demo curve benchmark paper best robustness torture anomaly nab test opencv-floor lowest check format \
+	docs notebooks release clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,7 +48,7 @@ best: setup  ## the sharpest predictions that half an hour of a GPU gives (DATA=
 robustness: setup  ## train 200 random configurations: finite, or stopped with a named cause (20 minutes)
 	$(BIN)/python benchmarks/robustness.py
 
-torture: setup  ## kills, damage, faults and a soak of two hours: writes docs/reliability.md (hours; FLAGS="--share 0.1")
+torture: setup  ## kills, damage, faults and a soak of two hours: writes docs/reliability.json and .md (hours; FLAGS="--share 0.1")
 	$(BIN)/python -m benchmarks.torture $(FLAGS)
 
 anomaly: setup  ## faults in made series: LSTM autoencoder, PCA and IsolationForest (8 minutes)
@@ -67,6 +67,13 @@ opencv-floor:  ## the tests of decoding with the oldest OpenCV and PyAV that pyp
 	.venv-floor/bin/python -c 'import av, cv2; print("OpenCV", cv2.__version__, "PyAV", av.__version__)'
 	.venv-floor/bin/python -m pytest -q -c /dev/null --rootdir . -p no:cacheprovider --noconftest tests/test_decoders.py
 
+lowest:  ## the tests with the lowest versions that pyproject.toml allows (fetches an older PyTorch)
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install --disable-pip-version-check --quiet uv
+	.venv-lowest/bin/python -m uv pip install --quiet --python .venv-lowest/bin/python \
+		--resolution lowest-direct --editable ".[dev]"
+	.venv-lowest/bin/python -m pytest -o filterwarnings=default
+
 check: setup  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -76,8 +83,7 @@ format: setup  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup  ## the site build/site/index.html; warnings and broken links are errors
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".[docs]"
+docs: setup  ## the site build/site/index.html with its gallery; warnings and broken links are errors (a minute)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo "site     build/site/index.html"
 
@@ -87,14 +93,16 @@ notebooks: setup  ## examples/notebooks/*.py as .ipynb files, in build/notebooks
 	for SCRIPT in examples/notebooks/*.py; do \
 		$(BIN)/python -m jupytext --to ipynb --output build/notebooks/$$(basename $$SCRIPT .py).ipynb $$SCRIPT || exit 1; done
 
-release: setup  ## sdist and wheel in dist/, checked, and the wheel tried in an empty environment
+release: setup  ## sdist and wheel in dist/, checked, and both tried in an empty environment
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".[release]"
 	rm -rf dist build/release
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
 	$(PYTHON) -m venv build/release
 	build/release/bin/python -m pip install --disable-pip-version-check --quiet dist/*.whl
-	cd build/release && bin/video-ae demo --pretrained --output-dir demo
+	cd build/release && bin/video-ae demo --pretrained --output-dir wheel
+	build/release/bin/python -m pip install --disable-pip-version-check --quiet --force-reinstall --no-deps dist/*.tar.gz
+	cd build/release && bin/video-ae demo --pretrained --output-dir sdist
 
 clean:  ## remove the environment and caches, not the runs
-	rm -rf .venv .venv-floor .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-floor .venv-lowest .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -79,7 +79,7 @@ def many_entries(count: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         files = {f"/videos/{name}.mp4": (10**6, 1, content) for content, name in names.items()}
-        arrays = {content: ((250, 64, 64, 3), "uint8", 3072128) for content in names}
+        arrays = dict.fromkeys(names, ((250, 64, 64, 3), "uint8", 3072128))
         (folder / "index.json").write_text(json.dumps({"files": files, "arrays": arrays}))
         started, cpu = time.perf_counter(), time.process_time()
         _, stored = video_cache._read_index(folder)

@@ -60,10 +60,10 @@ def load_batches(dataset: Clips, indices: Iterable[list[int]], *, workers: int =
         worker_init_fn=_leave_signals_to_the_parent,
         generator=torch.Generator(),  # its own: the global one moves for nobody
     )
-    return _leaving_nobody(iter(loader)) if workers else iter(loader)
+    return _ending_workers(iter(loader)) if workers else iter(loader)
 
 
-def _leaving_nobody(batches: Any) -> Iterator[Tensor]:
+def _ending_workers(batches: Any) -> Iterator[Tensor]:
     """The same batches. torch asks workers to end, which one that hangs does not hear; and where that one has announced
     a batch and not handed it over, torch waits for ever, whatever its `timeout` is."""
     silent = threading.Event()

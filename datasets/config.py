@@ -14,9 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .fields import DataFields
-from .flags import add_flags
-from .names import DATASETS, PATHS
+from .fields import PATHS, DataFields
+from .flags import add_flags, as_flag
+from .names import DATASETS
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from .clips import Clips
     from .division import Division
     from .labelled import LabelledVideos
-    from .source import Source
+    from .source import GeneratedSource, StoredSource
     from .times import Clock
+    from .video_arrays import VideoArrays
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class DataConfig(DataFields):
             raise ValueError(f"--fps {self.fps:g} and --frame-stride {self.frame_stride}: expected one of them")
 
     @property
-    def source(self) -> Source:
+    def source(self) -> StoredSource | GeneratedSource:
         """What is known of this data set. Raises ValueError where there is none of its name."""
         return _source_named(self.dataset)
 
@@ -64,7 +65,9 @@ class DataConfig(DataFields):
     @property
     def generated(self) -> bool:
         """Whether clips are made when they are asked for, any number of them."""
-        return self.source.generated
+        from .source import GeneratedSource
+
+        return isinstance(self.source, GeneratedSource)
 
     def changed_by(self, given: dict[str, Any]) -> DataConfig:
         """This config with the flags that were given; other keys of `given` are ignored.
@@ -80,7 +83,7 @@ class DataConfig(DataFields):
             config = dataclasses.replace(config, data_dir=str(Path("data").resolve()))
         idle = [name for name in chosen if name not in ("dataset", *config.fields) and name in given]
         if idle:
-            flag, case = "--" + idle[0].replace("_", "-"), config.source.unless(config, idle[0])
+            flag, case = as_flag(idle[0]), config.source.unless(config, idle[0])
             raise ValueError(f"{flag} changes nothing for --dataset {config.dataset}{case}; leave it out")
         return config
 
@@ -98,7 +101,7 @@ class DataConfig(DataFields):
         """Steps of the longest sequence. Raises ValueError, naming it, where one has fewer than `shortest`."""
         from .sequences import longest
 
-        return longest(self.source.arrays(self, shortest), shortest)
+        return longest(self.arrays(shortest), shortest)
 
     def times(self) -> Mapping[str, Clock]:
         """By the names of the sequences, what the file says of the time of every step, in UTF-8; empty without that."""
@@ -109,18 +112,26 @@ class DataConfig(DataFields):
 
         `frames` is the length of clips. Real videos are decoded into the user's cache the first time. Raises as `open`.
         """
-        if self.generated:
-            return None
         from .division import Division
+        from .source import GeneratedSource
 
-        arrays = self.source.arrays(self, frames)
+        if isinstance(self.source, GeneratedSource):
+            return None
+        arrays = self.arrays(frames)
         return Division.of(arrays, self.source.cuts(self, arrays))
 
     def refuse_missing(self, frames: int, division: Division) -> None:
         """Raises ValueError where something that trains or validates is not there any more, or not what it was."""
         from .parts import refuse_missing
 
-        refuse_missing(self.source.arrays(self, frames, division), division, self.data_dir)
+        refuse_missing(self.arrays(frames, division), division, self.data_dir)
+
+    def arrays(self, frames: int, division: Division | None = None) -> VideoArrays:
+        """Everything that is stored, see `StoredSource.arrays`."""
+        from .source import StoredSource
+
+        assert isinstance(self.source, StoredSource)
+        return self.source.arrays(self, frames, division)
 
     def open(
         self,
@@ -143,13 +154,14 @@ class DataConfig(DataFields):
         The clips' `split` says what they are, `all` in the last case: then, as of `all`, they reach to the last frame.
         Raises FileNotFoundError or ValueError with the way out where the data cannot be used.
         """
+        from .parts import choose
+        from .source import GeneratedSource
+
         source = self.source
-        if source.generated:
+        if isinstance(source, GeneratedSource):
             return source.generate(self, split, frames, seed, device)
         if source.test_only and split in ("train", "validation"):
             raise ValueError(f"--dataset {source.name} is test data: train on moving-mnist, evaluate on this file")
-        from .parts import choose
-
         everything = source.arrays(self, frames, division)
         part = choose(everything, split, division, partial(source.cuts, self), self.data_dir)
         return source.clips(self, part, split, frames, shortest=shortest, seed=seed)
@@ -170,15 +182,16 @@ class DataConfig(DataFields):
         videos all, with their own classes. The `division` of a run on other data than these does not divide them.
         Raises ValueError for a data set without classes, and where the run of `division` trained on what would test.
         """
+        from .labelled import label_videos
+        from .parts import choose_labelled
+        from .source import GeneratedSource
+
         source = self.source
-        if source.generated:
+        if isinstance(source, GeneratedSource):
             split = "train" if split == "development" else split
             return source.generate_labelled(self, split, frames, seed, task=task, clips=clips)
         if not source.labelled:
             raise ValueError(f"--dataset {source.name} has no classes; evaluate on another data set of the same frames")
-        from .labelled import label_videos
-        from .parts import choose_labelled
-
         everything = source.arrays(self, frames, division)
         if everything.class_names == [""]:
             raise ValueError(f"{self.data_dir}: videos without classes, expected a folder of them for each: CLASS/NAME")
@@ -187,7 +200,7 @@ class DataConfig(DataFields):
         return label_videos(arrays, range(len(arrays.videos)), frames, crop=crop)
 
 
-def _source_named(name: str) -> Source:
+def _source_named(name: str) -> StoredSource | GeneratedSource:
     from .source import SOURCES
 
     if name in DATASETS and name not in SOURCES:

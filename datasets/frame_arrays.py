@@ -9,7 +9,7 @@ import numpy.typing as npt
 from .arrays import open_npy
 from .division import Cuts, Division
 from .fields import DataFields
-from .source import Source, register
+from .source import StoredSource, register
 from .video_arrays import VideoArrays, VideoRecord
 
 _CHANNELS = (1, 3)
@@ -139,7 +139,7 @@ def open_moving_mnist_file(data_dir: Path | str, *, download: bool = False) -> V
 
 
 @register
-class Array(Source):
+class Array(StoredSource):
     name = "array"
     fields = ("layout",)
     file = "FILE.npy"
@@ -150,7 +150,7 @@ class Array(Source):
 
 
 @register
-class MovingMNISTFile(Source):
+class MovingMNISTFile(StoredSource):
     name = "moving-mnist-file"
     fields = ("download",)
     test_only = True

@@ -21,7 +21,7 @@ from .digits import DIGIT_SIZE, SPLITS, Digits, load_digits
 from .fields import DataFields
 from .labelled import LabelledVideos
 from .names import DIGIT_LABELS, MOVING_MNIST
-from .source import Source, register
+from .source import GeneratedSource, register
 
 _SECTORS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")  # y grows downwards
 _RANDOM_NUMBERS_PER_DIGIT = 8  # five are used; a multiple of four keeps every clip on a Philox counter of its own
@@ -203,10 +203,10 @@ def label_digits(clips: MovingMNIST, task: str, count: int) -> LabelledVideos:
 
 
 @register
-class MovingDigits(Source):
+class MovingDigits(GeneratedSource):
     name = MOVING_MNIST
     fields = ("digits", "num_digits", "image_size", "speed", "download")
-    square = generated = True
+    square = True
     convolutional: ClassVar[Mapping[str, Any]] = {"matching": True}
 
     def fields_read(self, config: DataFields) -> set[str]:

@@ -14,7 +14,7 @@ DATASETS = {  # and the modules that register them
 }
 NO_PERCEPTS, MOTION = "none", "motion"
 EFFICIENTNET, VGG16, RESNET50 = "efficientnet-lite0", "vgg16", "resnet50"
-PERCEPTS = (NO_PERCEPTS, MOTION, EFFICIENTNET, VGG16, RESNET50)  # what a model reads instead of pixels
+PERCEPTS = [NO_PERCEPTS, MOTION, EFFICIENTNET, VGG16, RESNET50]  # instead of pixels; others register
 DOWNLOADED = (VGG16, RESNET50)  # those whose weights torchvision fetches
 STREAMS = {  # what an image network reads
     "rgb": "frames, standardised as the network was trained",
@@ -23,4 +23,3 @@ STREAMS = {  # what an image network reads
 }
 DIGITS = ("optical", "mnist", "fashion-mnist", "kmnist")
 DIGIT_LABELS = ("identity", "direction")
-PATHS = ("data_dir", "annotation_path", "split_file")  # fields that say where something lies

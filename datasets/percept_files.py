@@ -13,7 +13,7 @@ from .division import Division
 from .fields import DataFields
 from .groups import below_class, groups_of
 from .hmdb51 import official_parts
-from .source import PERCEPT_CLIPS, Filmed, register
+from .source import PERCEPT_CLIPS, VideoSource, register
 from .split_file import parts_by_file
 from .video_arrays import MappedFiles, VideoArrays, VideoRecord, open_arrays
 from .video_files import refuse_links_out
@@ -119,7 +119,7 @@ def _with_groups(videos: list[VideoRecord], group: str) -> list[VideoRecord]:
 
 
 @register
-class Percepts(Filmed):
+class Percepts(VideoSource):
     name = "percepts"
     fields = ("annotation_path", "fold", "group", "split_file", "follow_links")
     model = PERCEPT_CLIPS

@@ -23,7 +23,7 @@ from .fields import DataFields
 from .notes import note, some
 from .offsets import Floats, centred, find_offsets, rounding
 from .parts import Part
-from .source import FILM, Source, register
+from .source import VIDEO_MODEL, StoredSource, register
 from .table_files import SUFFIXES, is_table, stem
 from .tables import Choice, Table, flag, read_table
 from .times import Clock
@@ -341,12 +341,12 @@ def _steps(path: Path, name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 @register
-class Sequences(Source):
+class Sequences(StoredSource):
     name = "sequences"
     fields = (*sorted(_OF_TABLES), "offsets", "whole")
     file = "FILE.npy, .npz, .csv, .csv.gz, .parquet or a folder of tables"
     labelled = False
-    model = FILM
+    model = VIDEO_MODEL
     start: ClassVar[Mapping[str, Any]] = {"least_std": 0.0}  # features may be of scales far from each other
 
     def fields_read(self, config: DataFields) -> set[str]:

@@ -1,5 +1,6 @@
 """What a data set says of itself: what it is called, what it reads, how it is opened, what it asks of a model."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -18,22 +19,18 @@ from .times import Clock
 from .video_arrays import VideoArrays
 from .video_clips import VideoClips
 
-FILM: Mapping[str, Any] = {"output": "linear"}  # what suits models of real videos and features,
-PAPER_CLIPS = {**FILM, "input_frames": 16, "future_frames": 13}  # and the paper's clips of these, its section 4
+VIDEO_MODEL: Mapping[str, Any] = {"output": "linear"}  # what suits models of real videos and features,
+PAPER_CLIPS = {**VIDEO_MODEL, "input_frames": 16, "future_frames": 13}  # and the paper's clips of these, its section 4
 PERCEPT_CLIPS = {**PAPER_CLIPS, "residual": True}
 
 
 class Source:
-    """A data set of arrays, which `arrays` opens; a generated one makes clips with `generate` instead.
+    """What any data set says of itself: one that is stored, or one that is generated.
 
     name:      what `--dataset` calls it.
     fields:    the `DataFields` that it reads beside `data_dir`; the flags of all others are refused.
     defaults:  of fields, where they are not those of `DataFields`.
-    file:      how the file that `data_dir` has to name is called; "" for a folder.
     square:    whether `image_size` is one number.
-    generated: whether clips are made when they are asked for, any number of them.
-    test_only: whether nothing of it may train.
-    labelled:  whether its videos have classes.
     model:     fields of the model that suit it, where no preset or flag says otherwise.
     convolutional: further ones of a convolutional model.
     start:     how a new model is fitted to its scale.
@@ -42,11 +39,7 @@ class Source:
     name: ClassVar[str]
     fields: ClassVar[Sequence[str]] = ()
     defaults: ClassVar[Mapping[str, Any]] = {}
-    file = ""
     square = False
-    generated = False
-    test_only = False
-    labelled = True
     model: ClassVar[Mapping[str, Any]] = {}
     convolutional: ClassVar[Mapping[str, Any]] = {}
     start: ClassVar[Mapping[str, Any]] = {}
@@ -71,12 +64,39 @@ class Source:
         """See `DataConfig.times`."""
         return {}
 
+
+class GeneratedSource(Source, ABC):
+    """A data set whose clips are made when they are asked for, any number of them."""
+
+    @abstractmethod
+    def generate(self, config: DataFields, split: str, frames: int, seed: int, device: torch.device | str) -> Clips:
+        """Clips without end."""
+
+    @abstractmethod
+    def generate_labelled(
+        self, config: DataFields, split: str, frames: int, seed: int, *, task: str, clips: int
+    ) -> LabelledVideos:
+        """See `DataConfig.open_labelled`."""
+
+
+class StoredSource(Source, ABC):
+    """A data set of arrays, which `arrays` opens.
+
+    file:      how the file that `data_dir` has to name is called; "" for a folder.
+    test_only: whether nothing of it may train.
+    labelled:  whether its videos have classes.
+    """
+
+    file = ""
+    test_only = False
+    labelled = True
+
+    @abstractmethod
     def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
         """Everything that is there, of all parts, with what says which part it is of: classes, groups, official parts.
 
         `frames` is the length of clips, `division` the parts of the run that this is for.
         """
-        raise NotImplementedError
 
     def cuts(self, config: DataFields, arrays: VideoArrays) -> Cuts:
         """Which of `arrays` train, validate and test, by the rule of this data set."""
@@ -98,16 +118,6 @@ class Source:
             split=part.split,
         )
 
-    def generate(self, config: DataFields, split: str, frames: int, seed: int, device: torch.device | str) -> Clips:
-        """Clips without end, of data sets that are `generated`; the others have `arrays`."""
-        raise NotImplementedError
-
-    def generate_labelled(
-        self, config: DataFields, split: str, frames: int, seed: int, *, task: str, clips: int
-    ) -> LabelledVideos:
-        """See `DataConfig.open_labelled`."""
-        raise NotImplementedError
-
     def place(self, config: DataFields) -> Path:
         """The file or folder. Raises ValueError where none is named, FileNotFoundError where it is not there."""
         kind = "file" if self.file else "folder"
@@ -119,7 +129,7 @@ class Source:
         return place
 
 
-class Filmed(Source):
+class VideoSource(StoredSource):
     """Videos, or what was made of them: no one who was filmed is in two parts."""
 
     def cuts(self, config: DataFields, arrays: VideoArrays) -> Cuts:
@@ -129,8 +139,8 @@ class Filmed(Source):
         return cuts
 
 
-Kind = TypeVar("Kind", bound=type[Source])
-SOURCES: dict[str, Source] = {}
+Kind = TypeVar("Kind", bound=type[StoredSource] | type[GeneratedSource])
+SOURCES: dict[str, StoredSource | GeneratedSource] = {}
 
 
 def register(kind: Kind) -> Kind:

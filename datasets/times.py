@@ -91,7 +91,7 @@ def is_date(text: str) -> bool:
     return False
 
 
-def find_holes(distances: Floats) -> npt.NDArray[np.int64]:
+def find_holes(distances: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """After which rows nothing comes for longer than is usual: of (rows - 1,) distances those that are too large.
 
     Where sampling is regular, one and a half of its distances; where it is not, as of business days or of arrivals by

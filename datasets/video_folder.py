@@ -19,7 +19,7 @@ from .fields import VIDEO_FIELDS, DataFields
 from .groups import OFFICIAL_SPLITS, PART_NAMES, doubtful_people, groups_of, split_videos
 from .names import DOWNLOADED, NO_PERCEPTS
 from .notes import note, some
-from .source import FILM, PAPER_CLIPS, PERCEPT_CLIPS, Filmed, register
+from .source import PAPER_CLIPS, PERCEPT_CLIPS, VIDEO_MODEL, VideoSource, register
 from .split_file import parts_by_file
 from .times import Clock
 from .video_arrays import VideoArrays
@@ -295,11 +295,11 @@ def _own_videos(config: DataFields, place: Path) -> list[Video]:
     return [video._replace(official=part) for video, part in zip(videos, parts, strict=True) if part]
 
 
-class WholeVideos(Filmed, ABC):
+class WholeVideos(VideoSource, ABC):
     """Videos, which `videos` lists, read as pixels or as percepts."""
 
     fields: ClassVar[Sequence[str]] = (*VIDEO_FIELDS, "random_crop", "percepts", "stream")
-    model = FILM
+    model = VIDEO_MODEL
 
     def fields_read(self, config: DataFields) -> set[str]:
         if config.percepts == NO_PERCEPTS:
@@ -335,7 +335,7 @@ class Folder(WholeVideos):
 
 
 @register
-class Patches(Filmed):
+class Patches(VideoSource):
     name = "video-patches"
     fields = (*VIDEO_FIELDS, "group", "split_file")
     defaults: ClassVar[Mapping[str, Any]] = {"image_size": 32}  # as in the paper, its section 4

@@ -7,6 +7,8 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch: there is a process of tests on every core already
 
+import cv2
+import numpy as np
 import torch
 
 
@@ -62,3 +64,18 @@ def padded(sequences: list[torch.Tensor], steps: int) -> torch.Tensor:
     for row, sequence in zip(batch, sequences, strict=True):
         row[: len(sequence)] = sequence
     return batch
+
+
+def write_videos(root: Path, people: str = "abcdefgh") -> Path:
+    """Two classes of 16x12 pixels, 9 frames: `left` and `right` brighten from one side."""
+    for label in ("left", "right"):
+        (root / label).mkdir(parents=True)
+        for number, person in enumerate(people):
+            path = root / label / f"{person}_{label}.avi"
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (16, 12))
+            for t in range(9):
+                frame = np.full((12, 16, 3), 10 * number, np.uint8)
+                frame[:, : t + 3] = 255
+                writer.write(np.ascontiguousarray(frame if label == "left" else frame[:, ::-1]))
+            writer.release()
+    return root

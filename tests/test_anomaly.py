@@ -640,7 +640,7 @@ def test_values_beyond_float32_are_centred_and_shown_as_they_are(hosts, tmp_path
     model = LSTMAutoencoder.from_pretrained(hosts)
     assert 15 < model.encoder.std[0] < 30
     drawn: list = []
-    monkeypatch.setattr("video_ae.commands.tasks.predict.save_series", lambda path, series, names: drawn.extend(series))
+    monkeypatch.setattr("video_ae.visualize.save_series", lambda path, series, names: drawn.extend(series))
     series = write_hosts(tmp_path / "new.csv", 48)
     np.save(tmp_path / "new.npy", series[series["id"] == "001"][["total", "valve", "noise"]].to_numpy())
     words = ["--output-dir", str(tmp_path / "out"), "--device", "cpu"]

@@ -4,11 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video_ae.centring import find_offsets, to_float32
-from video_ae.datasets import offsets
 from video_ae.series_input import read_sequences
 
 WAVE = np.sin(np.arange(400) / 7)
@@ -64,42 +63,6 @@ def test_only_what_float32_cannot_do_is_refused(X, message):  # noqa: N803
     else:
         with pytest.raises(ValueError, match=message):
             find_offsets(found)
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    level=st.floats(-1e12, 1e12) | st.sampled_from([0.0, 1e4, 1e8]),
-    size=st.floats(1e-3, 1e5),
-    kind=st.sampled_from(["wave", "noise", "counter", "levels", "peaks", "lost readings", "reset"]),
-    steps=st.integers(20, 200),
-    seed=st.integers(0, 99),
-)
-def test_files_and_arrays_are_centred_by_one_rule(level, size, kind, steps, seed):
-    """It is written twice, as neither package imports the other: what `train.py` reads, `fit` takes, and the reverse,
-    with the same offsets. Less than what float64 itself tells apart does not count."""
-    random, time = np.random.default_rng(seed), np.arange(steps)
-    rare = random.random(steps) < 0.05
-    changes = {
-        "wave": np.sin(time / 7),
-        "noise": random.normal(size=steps),
-        "counter": 1.0 * time,
-        "levels": random.integers(0, 3, steps),
-        "peaks": 1.0 * rare,
-        "lost readings": np.where(rare, -level / size, np.sin(time / 5)),
-        "reset": np.where(time < steps // 2, time, time - level / size),
-    }
-    X = (level + size * changes[kind])[:, None]
-    assume(X.std() > 1e-14 * np.abs(X).max())
-    of_files = offsets.find_offsets([X])
-    refused = offsets.rounding([X], of_files).too_much[0]
-    try:
-        of_arrays, _ = find_offsets(read_sequences(X, long=True))
-    except ValueError:
-        assert refused
-    else:
-        assert not refused
-        np.testing.assert_allclose(of_arrays, of_files, atol=1.01 * X.std())
-        assert (of_arrays == 0) == (of_files == 0)
 
 
 def test_steps_from_one_sequence_to_the_next_are_no_changes():

@@ -58,12 +58,14 @@ def test_a_sample_of_the_torture(campaign, count, tmp_path):
 def test_a_sample_of_the_torture_in_other_processes(campaign, count, tmp_path):
     """These fork, which this process cannot: it has OpenMP threads."""
     command = [sys.executable, "-m", "benchmarks.torture", "--only", campaign.__name__, "--count", str(count)]
-    command += ["--output-dir", str(tmp_path), "--page", str(tmp_path / "page.md")]
+    command += ["--results", str(tmp_path / "results.json")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if "needs root" in done.stderr or "does not let processes be traced" in done.stderr:
         pytest.skip(done.stderr.splitlines()[-1])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads((tmp_path / f"{campaign.__name__}.json").read_text())["tried"]
+    (row,) = json.loads((tmp_path / "results.json").read_text())
+    assert row["tried"]
+    assert f"`{campaign.__name__}`" in (tmp_path / "results.md").read_text()
 
 
 def test_the_campaigns_notice_what_is_wrong(tmp_path):

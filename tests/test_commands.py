@@ -94,6 +94,14 @@ def test_the_shipped_model_predicts_what_moves(tmp_path, monkeypatch, capsys):
     assert LSTMAutoencoder.from_pretrained("moving-digits").config.hidden_size == 3
 
 
+def test_a_demo_that_trains_nothing_takes_no_budget(capsys):
+    """`--pretrained --max-minutes 1` ignored the minutes."""
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--pretrained", "--max-minutes", "1"])
+    assert ended.value.code == 2
+    assert "not allowed with argument --pretrained" in capsys.readouterr().err
+
+
 def test_the_cache_is_listed_and_cleared(tmp_path, monkeypatch, capsys):
     """Catches sizes of the wrong entry, and a command that removes what it was not told to."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import write_videos
 
 from video_ae import LSTMAutoencoder, LSTMClassifier, ModelConfig
 from video_ae.commands import evaluate, train
@@ -160,21 +160,6 @@ def test_only_runs_of_the_same_data_and_loss_are_compared(flags, message, run, t
     assert train.command(["--composite", *small, *TRAINING, *flags, "--output-dir", other]) == 0
     assert evaluate.command(["--compare", str(run), other, *FEW]) == 1
     assert message in capsys.readouterr().err
-
-
-def write_videos(root: Path, people: str = "abcdefgh") -> Path:
-    """Two classes of 16x12 pixels, 9 frames: `left` and `right` brighten from one side."""
-    for label in ("left", "right"):
-        (root / label).mkdir(parents=True)
-        for number, person in enumerate(people):
-            path = root / label / f"{person}_{label}.avi"
-            writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (16, 12))
-            for t in range(9):
-                frame = np.full((12, 16, 3), 10 * number, np.uint8)
-                frame[:, : t + 3] = 255
-                writer.write(np.ascontiguousarray(frame if label == "left" else frame[:, ::-1]))
-            writer.release()
-    return root
 
 
 def test_from_video_files_to_a_curve(tmp_path, monkeypatch, capsys):

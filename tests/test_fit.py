@@ -354,7 +354,7 @@ def test_a_run_from_python_has_a_report_and_says_what_it_lacks(tmp_path, capsys)
     assert "trained from Python on clips that no flag names" in capsys.readouterr().err
     assert train_command.command(["--resume", "--output-dir", str(tmp_path / "run")]) == 1
     assert "trained from Python on clips that no flag names" in capsys.readouterr().err
-    page = write_run(RunFolder(tmp_path / "run")).read_text()
+    page = write_run(RunFolder(tmp_path / "run"), {}).read_text()
     assert "clips that were given in Python" in page
 
 

@@ -41,6 +41,12 @@ class Hub:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.private, self.calls = folder, {}, 0
+        self.branches, self.tokens = set(), []
+
+    def at(self, repo_id: str, revision: str | None) -> str:
+        """The folder of a branch."""
+        assert revision is None or (repo_id, revision) in self.branches
+        return repo_id if revision is None else f"{repo_id}@{revision}"
 
     def create_repo(self, repo_id: str, *, private: bool | None, exist_ok: bool) -> str:
         self.calls += 1
@@ -51,17 +57,27 @@ class Hub:
     def model_info(self, repo_id: str) -> SimpleNamespace:
         return SimpleNamespace(private=self.private[repo_id])
 
-    def upload_folder(self, *, repo_id: str, folder_path: Path, allow_patterns: list[str], commit_message: str) -> None:
+    def create_branch(self, repo_id: str, *, branch: str, exist_ok: bool) -> None:
+        assert exist_ok
+        self.branches.add((repo_id, branch))
+
+    def upload_folder(
+        self, *, repo_id: str, revision: str | None, folder_path: Path, allow_patterns: list[str], commit_message: str
+    ) -> None:
+        repo_id = self.at(repo_id, revision)
         for path in Path(folder_path).rglob("*"):
             name = path.relative_to(folder_path).as_posix()
             if path.is_file() and any(fnmatch.fnmatchcase(name, pattern) for pattern in allow_patterns):
                 (self.folder / repo_id / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, self.folder / repo_id / name)
 
-    def snapshot_download(self, repo_id: str, *, allow_patterns: list[str]) -> str:
+    def snapshot_download(
+        self, repo_id: str, *, revision: str | None, token: str | None, allow_patterns: list[str]
+    ) -> str:
         self.calls += 1
+        self.tokens.append(token)
         assert set(allow_patterns) == {"config.json", "model.safetensors"}
-        return str(self.folder / repo_id)
+        return str(self.folder / self.at(repo_id, revision))
 
 
 @pytest.fixture
@@ -123,6 +139,31 @@ def test_push_uploads_three_files_and_download_brings_them_back(run, network, tm
     assert network.calls == calls
     with pytest.raises(FileNotFoundError, match=r"no config.json with model.safetensors"):
         LSTMAutoencoder.from_pretrained("somebody/nothing", download=True)
+
+
+def test_a_revision_and_a_token_reach_the_hub(run, network, tmp_path, monkeypatch):
+    """Catches a model of the main branch in place of the one that was asked for."""
+    monkeypatch.chdir(tmp_path)
+    other = small()
+    other.save_pretrained(tmp_path / "other")
+    assert hub.command([str(run), "--push", "somebody/digits"]) == 0
+    assert hub.command([str(tmp_path / "other"), "--push", "somebody/digits", "--revision", "v2"]) == 0
+    fetched = LSTMAutoencoder.from_pretrained("somebody/digits", download=True, revision="v2", token="hf_mine")
+    assert fetched.config == other.config
+    assert LSTMAutoencoder.from_pretrained("somebody/digits", download=True).config.frame_shape == (1, 28, 28)
+    assert network.tokens == ["hf_mine", None]
+    for more, message in (({}, "give download=True"), ({"download": True}, "a folder of this name here")):
+        for asked in ({"revision": "v2"}, {"token": "hf_mine"}):
+            with pytest.raises(ValueError, match=message):
+                LSTMAutoencoder.from_pretrained(run, **more, **asked)
+
+
+def test_a_classifier_comes_from_the_hub_too(network):
+    classifier = LSTMClassifier.from_encoder(small().encoder, ["left", "right"])
+    network.branches.add(("somebody/classes", "v2"))
+    classifier.save_pretrained(network.folder / "somebody" / "classes@v2")
+    fetched = LSTMClassifier.from_pretrained("somebody/classes", download=True, revision="v2")
+    assert fetched.config.class_names == ("left", "right")
 
 
 def test_an_edited_card_is_pushed_as_it_is_and_other_files_stay(network, tmp_path):

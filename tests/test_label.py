@@ -151,7 +151,7 @@ def test_scores_are_in_0_to_1(folder, tmp_path, capsys):
     flags = ["--tasks", "label", "--out", str(tmp_path / "labels.csv"), "--unknown-below", "50"]
     with pytest.raises(SystemExit, match="2"):
         evaluate.command([str(folder / "run"), *flags])
-    assert "--unknown-below 50: expected 0 to 1" in capsys.readouterr().err
+    assert "--unknown-below: found 50, expected 0 to 1" in capsys.readouterr().err
 
 
 def test_what_is_like_a_video_is_found(folder, tmp_path, capsys):

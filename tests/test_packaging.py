@@ -88,7 +88,7 @@ PARTS = {  # of the package, and which others each may import
     "datasets": {"datasets"},
     "core": {"core", "datasets"},
     "onnx": {"onnx", "core", "datasets"},
-    "report": {"report", "core"},
+    "report": {"report", "core", "datasets"},
     "commands": {"commands", "report", "onnx", "core", "datasets"},
 }
 

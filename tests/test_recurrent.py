@@ -198,17 +198,16 @@ def test_truncated_gradients_stop_at_the_border():
     assert gradient[7:].count_nonzero() == gradient[7:].numel()
 
 
-def test_compiled_steps_are_the_steps(monkeypatch):
+def test_compiled_steps_are_the_steps():
     """Forward and back; catches a compiler that loses what is written in place. It takes its time."""
     if shutil.which("g++") is None:
         pytest.skip("torch.compile needs a C++ compiler, g++")
-    for name in ("_step", "_step_back"):
-        monkeypatch.setattr(recurrent, name, getattr(recurrent, name))  # so that they are put back
+    plain = recurrent._step, recurrent._step_back
     layer, inputs = LSTMLayer(3, 4, peephole=True), torch.randn(3, 2, 3)
     results = []
     for compiled in (False, True):
-        if compiled:
-            recurrent.compile_steps()
-        outputs, _ = layer(inputs, State(*torch.zeros(2, 2, 4)), 3)
-        results.append((outputs, *torch.autograd.grad(outputs.square().sum(), list(layer.parameters()))))
+        with recurrent.compiled_steps(compiled):
+            outputs, _ = layer(inputs, State(*torch.zeros(2, 2, 4)), 3)
+            results.append((outputs, *torch.autograd.grad(outputs.square().sum(), list(layer.parameters()))))
+    assert (recurrent._step, recurrent._step_back) == plain
     torch.testing.assert_close(*results)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from video_ae.charts import Chart, Line
 from video_ae.commands import evaluate, train
+from video_ae.commands.tasks.task import TASKS
 from video_ae.report.charts import line_chart
 from video_ae.report.markup import element, join
 from video_ae.report.run import try_to_write, write_run
@@ -124,7 +125,7 @@ def test_a_run_that_was_evaluated_has_everything_in_one_file(runs):
 
 def test_a_run_that_was_only_trained_has_a_report(runs):
     """Most parts are missing then, and a model with one decoder has no line for the other."""
-    text = write_run(RunFolder(runs / "future")).read_text()
+    text = write_run(RunFolder(runs / "future"), TASKS).read_text()
     assert "Not evaluated yet" in text
     assert "future, validation" in text
     assert "reconstruction, validation" not in text
@@ -151,7 +152,7 @@ def test_names_do_not_become_markup(run):
     (folder / "classify.json").write_text(json.dumps(results | {"dataset": HOSTILE}))
     (folder / "<u>.json").write_text(json.dumps({HOSTILE: HOSTILE, "rows": {HOSTILE: {HOSTILE: HOSTILE}}}))
     (folder / "broken.json").write_text(HOSTILE)
-    path = write_run(RunFolder(hostile))
+    path = write_run(RunFolder(hostile), TASKS)
     page = Page(path)
     assert not {"b", "u"} & {name for name, _ in page.tags}
     assert len(page.all("script")) == 1
@@ -163,11 +164,11 @@ def test_a_damaged_file_costs_its_own_part_only(run, capsys):
     """A report that stopped at what an older version wrote would fail an evaluation of an hour at its end."""
     (run / "evaluation" / "clips-12" / "predict.json").write_text("{}")
     (run / "evaluation" / "clips-12" / "odd.png").write_text("no picture")
-    text = write_run(RunFolder(run)).read_text()
+    text = write_run(RunFolder(run), TASKS).read_text()
     assert text.count("could not be shown") >= 2
     assert "How to repeat it" in text
     (run / "config.json").unlink()
-    try_to_write(lambda: write_run(RunFolder(run)))
+    try_to_write(lambda: write_run(RunFolder(run), TASKS))
     assert "no report: FileNotFoundError" in capsys.readouterr().err
 
 
@@ -182,7 +183,7 @@ def test_unknown_tasks_show_their_numbers_and_pictures(run):
     }
     (folder / "newtask.json").write_text(json.dumps(results))
     Image.new("RGB", (30, 20), "white").save(folder / "newtask-what-it-saw.png")
-    page = Page(write_run(RunFolder(run)))
+    page = Page(write_run(RunFolder(run), TASKS))
     for words in ("newtask", "0.1235", "left", "2,000", "right", "what it saw"):
         assert words in page.text, words
     assert any(image["alt"] == "what it saw" for image in page.all("img"))
@@ -193,7 +194,7 @@ def test_large_pictures_are_compressed(run):
     noise = np.random.default_rng(0).integers(0, 256, (900, 2000, 3), dtype=np.uint8)
     Image.fromarray(noise).save(run / "evaluation" / "newtask-noise.png")
     before = (run / "report.html").stat().st_size
-    path = write_run(RunFolder(run))
+    path = write_run(RunFolder(run), TASKS)
     assert (run / "evaluation" / "newtask-noise.png").stat().st_size > 5e6
     assert path.stat().st_size - before < 2e6
 
@@ -306,7 +307,7 @@ def test_a_browser_shows_runs_side_by_side(browser, comparison):
 
 def test_a_browser_runs_nothing_that_data_brought(browser, run):
     """Even markup that got through the escaping would be refused by the policy of the page."""
-    path = write_run(RunFolder(run))
+    path = write_run(RunFolder(run), TASKS)
     path.write_text(path.read_text().replace("<main>", f"<main>{HOSTILE}"))
     browser.get(path.as_uri())
     assert browser.title == "run"

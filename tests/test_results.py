@@ -98,76 +98,22 @@ def test_what_fails_leaves_the_last_results(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"predict.json", ".predict.sha256"}
 
 
-def test_results_of_a_version_without_lists_are_replaced_and_the_rest_of_them_told(run, capsys, tmp_path):
-    out = tmp_path / "out"
+def test_results_without_a_list_are_somebody_elses(run, capsys, tmp_path):
+    """Of a version that wrote none, or copied without hidden files: they are not replaced, and what to do is said."""
+    out = tmp_path / "evaluation"
     out.mkdir()
-    (out / "architecture.json").write_text(json.dumps({"parameters": {"all": 1}}))
-    (out / "architecture-old.png").write_text("stale")
-    assert evaluate.command([str(run), *ARCHITECTURE, "--output-dir", str(out)]) == 0
-    assert "left as they are, and not part of the new ones: architecture-old.png" in capsys.readouterr().err
-    assert json.loads((out / "architecture.json").read_text())["parameters"]["all"] > 1
-    assert (out / "architecture-old.png").read_text() == "stale"
-    assert "architecture-old" not in (out / "report.html").read_text()
-    assert evaluate.command([str(run), *ARCHITECTURE, "--output-dir", str(out)]) == 0
-    assert "left as they are" not in capsys.readouterr().err  # once
-
-
-def test_a_report_of_a_version_without_lists_is_replaced(run):
-    report = run / "report.html"
-    page = report.read_text()
-    (run / ".report.sha256").unlink()
-    report.write_text(page + "\n")  # of another version: not what would be written now
-    assert evaluate.command([str(run), *ARCHITECTURE]) == 0
-    assert "The model" in report.read_text()
-
-
-@pytest.mark.parametrize(
-    "name", ["../theirs", "/{there}/theirs", "link", "linked/theirs", "folder", ".", "a/../../theirs"]
-)
-def test_a_list_by_somebody_else_leads_nowhere(name, tmp_path):
-    """Names out of the folder, through links, and of what is no file, with the sums that are right for them."""
-    folder, there = tmp_path / "out", tmp_path
-    (folder / "folder").mkdir(parents=True)
-    (there / "theirs").write_text("theirs")
-    (folder / "link").symlink_to(there / "theirs")
-    (folder / "linked").symlink_to(there)
-    name = name.format(there=str(there).strip("/"))
-    sum_ = hashlib.sha256(b"theirs").hexdigest()
-    (folder / ".predict.sha256").write_text(f"{sum_}  {name}\n")
-    publish(folder, "predict", {"predict.json": "1"})
-    assert (there / "theirs").read_text() == "theirs"
-    assert (folder / "link").is_symlink()
-    assert (folder / "linked").is_symlink()
-    assert (folder / "folder").is_dir()
-
-
-@pytest.mark.parametrize("taken", ["file", "folder", "link", "link of its folder"])
-def test_nothing_is_written_over_or_through_what_is_not_ours(taken, tmp_path):
-    folder, there = tmp_path / "out", tmp_path / "there"
-    there.mkdir()
-    publish(folder, "predict", {"predict.json": "1"})
-    place = folder / "classifier"
-    if taken == "file":
-        place.write_text("mine")
-    elif taken == "folder":
-        (place / "config.json").mkdir(parents=True)
-    elif taken == "link":
-        place.mkdir()
-        (place / "config.json").symlink_to(there / "config.json")
-    else:
-        place.symlink_to(there)
-    with pytest.raises(FileExistsError, match="not a file that the last classify wrote there"):
-        publish(folder, "classify", {"classifier/config.json": "1", "classify.json": "1"})
-    assert not list(there.iterdir())
-    assert not (folder / "classify.json").exists()
+    publish(out, "predict", {"predict.json": "1"})
+    (out / "architecture.json").write_text("mine")
+    assert evaluate.command([str(run), *ARCHITECTURE, "--output-dir", str(out)]) == 1
+    assert "not a file that the last architecture wrote there; move it away and repeat" in capsys.readouterr().err
+    assert (out / "architecture.json").read_text() == "mine"
 
 
 class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("older", [False, True])
-def test_a_kill_at_any_moment_leaves_a_folder_that_the_next_result_can_be_written_into(older, tmp_path, monkeypatch):
+def test_a_kill_at_any_moment_leaves_a_folder_that_the_next_result_can_be_written_into(tmp_path, monkeypatch):
     """All calls by which files change are counted, and the process ends before each of them once."""
     counting = {"left": 0}
     first = {"predict.json": '{"baselines": 1}', "predict-00.gif": "1", "predict-01.gif": "1"}
@@ -185,8 +131,6 @@ def test_a_kill_at_any_moment_leaves_a_folder_that_the_next_result_can_be_writte
     for moment in range(1, 100):
         folder = tmp_path / str(moment)
         publish(folder, "predict", first)
-        if older:
-            (folder / ".predict.sha256").unlink()
         (folder / "predict-mine.gif").write_text("mine")
         counting["left"] = moment
         with monkeypatch.context() as patched:
@@ -205,8 +149,7 @@ def test_a_kill_at_any_moment_leaves_a_folder_that_the_next_result_can_be_writte
         refuse_foreign(folder)
         publish(folder, "predict", {"predict.json": "3"})
         assert content(folder)["predict.json"] == "3"
-        if not older:
-            assert content(folder).keys() == {"predict.json", "predict-mine.gif"}
+        assert content(folder).keys() == {"predict.json", "predict-mine.gif"}
         if counting["left"] > 0:
             break
     assert moments > 8

@@ -385,9 +385,7 @@ def test_from_a_table_of_different_lengths_to_codes_and_pictures(table, tmp_path
     assert train.command([*words, "--resume", "--steps", "4"]) == 0
 
     drawn = []
-    monkeypatch.setattr(
-        "video_ae.commands.tasks.predict.save_series", lambda path, series, names: drawn.extend([names, *series])
-    )
+    monkeypatch.setattr("video_ae.visualize.save_series", lambda path, series, names: drawn.extend([names, *series]))
     assert evaluate.command([str(run), "--device", "cpu"]) == 0
     results = json.loads((run / "evaluation" / "predict.json").read_text())
     assert (results["clips"], results["split"], results["whole"]) == (2, "test", True)

@@ -15,12 +15,12 @@ from video_ae.datasets.source import SOURCES
 
 MODULE = """
 import numpy as np
-from video_ae.datasets.source import Source, register
+from video_ae.datasets.source import StoredSource, register
 from video_ae.datasets.video_arrays import VideoArrays, VideoRecord
 
 
 @register
-class Waves(Source):
+class Waves(StoredSource):
     name = "waves"
     fields = ("image_size", "layout")
     defaults = {"image_size": 8}

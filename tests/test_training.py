@@ -141,7 +141,7 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(number, run, tmp_p
     assert train_tiny(tmp_path / "run", "--composite") == 128 + number
     assert "step 4 is saved" in capsys.readouterr().err
     assert last_checkpoint(tmp_path / "run").name == "step-000004"
-    assert train.command(["--resume", "--output-dir", str(tmp_path / "run")]) == 0
+    assert train.command(["--resume", "--device", "cpu", "--output-dir", str(tmp_path / "run")]) == 0
     for name in ("model.safetensors", "optimizer.safetensors"):
         assert same_weights(last_checkpoint(run) / name, last_checkpoint(tmp_path / "run") / name)
     assert same_weights(run / "model" / "model.safetensors", tmp_path / "run" / "model" / "model.safetensors")
@@ -156,7 +156,7 @@ def test_a_run_killed_before_its_first_checkpoint_goes_on_from_its_own_weights(r
     for place in (folder / "checkpoints").glob("step-000001"):
         shutil.rmtree(place)
     (folder / "checkpoints" / "last").unlink()
-    assert train.command(["--resume", "--output-dir", str(folder), "--steps", "1"]) == 0
+    assert train.command(["--resume", "--device", "cpu", "--output-dir", str(folder), "--steps", "1"]) == 0
     again = load_file(folder / "checkpoints" / "step-000000" / "model.safetensors")
     assert all(torch.equal(again[name], weight) for name, weight in begun.items())
 
@@ -186,7 +186,7 @@ def test_metrics_after_the_last_checkpoint_are_dropped_on_resume(run, tmp_path):
     before = (folder / "metrics.jsonl").read_text()
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 7, "loss": 1.0}\n{"step": 8, "lo')
-    assert train.command(["--resume", "--output-dir", str(folder)]) == 0
+    assert train.command(["--resume", "--device", "cpu", "--output-dir", str(folder)]) == 0
     assert (folder / "metrics.jsonl").read_text() == before
 
 
@@ -208,9 +208,11 @@ def test_a_second_run_into_the_folder_is_refused(run, capsys):
 
 
 def test_resuming_with_other_choices_is_refused(run, capsys):
-    assert train.command(["--resume", "--output-dir", str(run), "--hidden-size", "16"]) == 1
+    assert train.command(["--resume", "--device", "cpu", "--output-dir", str(run), "--hidden-size", "16"]) == 1
     assert "the run has hidden_size 8, not 16;" in capsys.readouterr().err
-    assert train.command(["--resume", "--output-dir", str(run), "--preset", "paper"]) == 1  # nobody typed the size
+    assert (
+        train.command(["--resume", "--device", "cpu", "--output-dir", str(run), "--preset", "paper"]) == 1
+    )  # nobody typed the size
     assert "the run has hidden_size 8, not 2048 as --preset paper has;" in capsys.readouterr().err
 
 
@@ -228,7 +230,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(damage, run, tmp_
         path.write_bytes(content)
     else:
         path.unlink()
-    assert train.command(["--resume", "--output-dir", str(folder)]) == 0
+    assert train.command(["--resume", "--device", "cpu", "--output-dir", str(folder)]) == 0
     warning, *_ = capsys.readouterr().err.splitlines()
     cause = "No such file or directory" if damage == "remove" else "its SHA-256 is not the one in SHA256SUMS"
     assert cause in warning

@@ -9,12 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .datasets.offsets import find_offsets as offsets_of
+from .datasets.offsets import rounding
 from .series_input import Floats, Sequences
 
-_FAR = 100  # standard deviations from zero: there the offset goes
 _ROUNDING = 1e-15  # of a feature's level: less is no variation
-_EXACT = 2.0**53  # up to which float64 holds all whole numbers
-_LARGEST_LOSS = 0.01  # by rounding, of how a feature changes from step to step
 _LARGEST = float(np.finfo(np.float32).max)
 _LARGEST_STD = 1e18  # its square and that of its inverse are float32 numbers
 
@@ -22,20 +21,17 @@ _LARGEST_STD = 1e18  # its square and that of its inverse are float32 numbers
 def find_offsets(given: Sequences) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """What to take away from every feature before it becomes float32, (F,), and which features are constant, (F,).
 
-    Offsets are zero unless a feature is far from zero beside its standard deviation, or changes too little for float32
-    beside its level. Raises ValueError for what float32 cannot hold after that: values and deviations beyond its range,
-    and features of which it loses how they change. `video_ae.datasets.offsets` has the same rule for files.
+    Offsets are those of files, see `video_ae.datasets.offsets`, and of constant features their value. Raises ValueError
+    for what float32 cannot hold after that: values and deviations beyond its range, and features of which it loses how
+    they change.
     """
     steps = given.steps
     if np.abs(steps).max() > _LARGEST:
         raise ValueError("found values beyond the range of float32, expected at most 3e38; scale the data")
-    mean, deviation = steps.mean(axis=0), steps.std(axis=0)
     constant = np.ptp(steps, axis=0) <= _ROUNDING * np.abs(steps[0])
-    inside = np.ones(len(steps) - 1, bool)
-    inside[given.starts[1:] - 1] = False  # from one sequence to the next
-    changes = _changes(steps, inside, deviation)
-    far = (np.abs(mean) > _FAR * deviation) | (_lost(steps, 0.0) > _LARGEST_LOSS * changes)
-    offsets = np.where(constant, steps[0], np.where(far, _rounded(mean, deviation), 0.0))
+    arrays = np.split(steps, given.starts[1:])
+    offsets = np.where(constant, steps[0], offsets_of(arrays))
+    deviation = steps.std(axis=0)
     of_any_size = (deviation < _LARGEST_STD) & (deviation > 1 / _LARGEST_STD)
     if not (constant | of_any_size).all():
         worst = int((constant | of_any_size).argmin())
@@ -43,7 +39,8 @@ def find_offsets(given: Sequences) -> tuple[Floats, npt.NDArray[np.bool_]]:
             f"{given.feature(worst)} has a standard deviation of {deviation[worst]:.3g}, expected"
             f" {1 / _LARGEST_STD:g} to {_LARGEST_STD:g}; scale the data"
         )
-    unclear = ~constant & (_lost(steps, offsets) > _LARGEST_LOSS * changes)
+    _, changes, too_much = rounding(arrays, offsets)
+    unclear = ~constant & too_much
     if unclear.any():
         worst = int(unclear.argmax())
         raise ValueError(
@@ -83,24 +80,3 @@ def centre(steps: Floats, offsets: Floats, constant: npt.NDArray[np.bool_]) -> t
     if np.abs(centred).max() > _LARGEST:
         raise ValueError("found values beyond the range of float32, expected at most 3e38; scale the data")
     return centred.astype(np.float32), moves
-
-
-def _rounded(mean: Floats, deviation: Floats) -> Floats:
-    """The mean to a power of two near the deviation, so that whole numbers stay whole."""
-    unit = np.exp2(np.floor(np.log2(np.where(deviation > 0, deviation, 1.0))))
-    return np.round(mean / unit) * unit
-
-
-def _lost(steps: Floats, offsets: Floats | float) -> Floats:
-    """By rounding, what nine of ten values of every feature lose at most, (F,)."""
-    centred = steps - offsets
-    lost = np.quantile(np.abs(centred.astype(np.float32) - centred), 0.9, axis=0)
-    largest = np.abs(steps).max(axis=0)
-    return np.where(largest < _EXACT, lost, np.maximum(lost, np.spacing(largest) / 4))
-
-
-def _changes(steps: Floats, inside: npt.NDArray[np.bool_], deviation: Floats) -> Floats:
-    """From step to step, the median of those that change, (F,); the deviation where none does."""
-    moves = np.abs(np.diff(steps, axis=0)[inside])
-    medians = [np.median(feature[feature > 0]) if feature.any() else 0.0 for feature in moves.T]
-    return np.where(np.array(medians) > 0, medians, deviation)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
 
 from .config import FUTURE, RECONSTRUCTION
 
@@ -60,6 +59,11 @@ class Line(NamedTuple):
     style: str
     spreads: Sequence[float] | None = None
     dots: bool = False
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """Those that are no gaps."""
+        return [(x, y) for x, y in zip(self.xs, self.ys, strict=True) if y is not None and math.isfinite(y)]
 
 
 class Chart(NamedTuple):
@@ -160,7 +164,7 @@ def draw(chart: Chart, size: tuple[float, float]) -> Figure:
     for line in chart.lines:
         style, _, faint = line.style.partition(" ")
         colour, dashes = STYLES[style]
-        ys = np.array(line.ys, float)
+        ys = [math.nan if y is None else y for y in line.ys]
         look: dict[str, Any] = {
             "color": colour,
             "alpha": 0.5 if faint else 1,
@@ -170,7 +174,8 @@ def draw(chart: Chart, size: tuple[float, float]) -> Figure:
         marker = "o" if line.dots else None
         axes.plot(line.xs, ys, ls=dashes, marker=marker, markersize=4, label=line.name, gid=line.style, **look)
         if line.spreads is not None:
-            axes.vlines(line.xs, ys - line.spreads, ys + line.spreads, gid=f"{line.style} spread", **look)
+            low, high = ([y + way * spread for y, spread in zip(ys, line.spreads, strict=True)] for way in (-1, 1))
+            axes.vlines(line.xs, low, high, gid=f"{line.style} spread", **look)
     tidy(axes)
     axes.yaxis.set_major_formatter(lambda value, _: short(value))
     if chart.log_x:

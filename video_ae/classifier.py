@@ -21,7 +21,7 @@ from .restored import mode, random_numbers_of
 
 _NEW_WEIGHTS = {"head.weight", "head.bias", "hidden_mean", "hidden_std"}  # what no encoder has
 _OF_SUMMARY = {f"summary.{name}" for name in ("mean", "std", "weight", "bias")}
-_INVERSE_PENALTY = 0.01  # of the logistic regression; chosen on validation videos, docs/results.md
+_INVERSE_PENALTY = 0.01  # of the logistic regression; chosen on validation videos, docs/history.md
 _LEAST_STD = 1e-4  # of a mean over positions: less is rounding
 
 
@@ -53,7 +53,7 @@ class Summary(nn.Module):
     """Logistic regression on mean and deviation over time of what an encoder reads: it knows no order and no network.
 
     Both are standardised by many clips (`start_from`), of which few need labels (`fit`): of few clips alone deviations
-    are too uncertain (docs/results.md).
+    are too uncertain (docs/history.md).
     """
 
     def __init__(self, encoder: ModelConfig, classes: int) -> None:
@@ -190,9 +190,15 @@ class LSTMClassifier(nn.Module):
         save_model(self, Path(folder))
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str) -> LSTMClassifier:
-        """The classifier that `save_pretrained` wrote. Raises FileNotFoundError or ValueError, as for autoencoders."""
-        return load_model(lambda stored, source: cls(_config_from_json(stored, source)), Path(folder))
+    def from_pretrained(
+        cls, folder: Path | str, *, download: bool = False, revision: str | None = None, token: str | None = None
+    ) -> LSTMClassifier:
+        """The classifier that `save_pretrained` wrote, here or on the Hub; all as of `LSTMAutoencoder`."""
+
+        def build(stored: Any, source: str) -> LSTMClassifier:
+            return cls(_config_from_json(stored, source))
+
+        return load_model(build, folder, download=download, revision=revision, token=token)
 
 
 def _config_from_json(stored: Any, source: str) -> ClassifierConfig:

@@ -179,7 +179,7 @@ class ModelConfig:
         return 1 + (self.future_frames if FUTURE in self.decoders else 0)
 
 
-# Unless a preset is asked for, pictures get `conv` and features `dense`, both chosen in docs/results.md; the others are
+# Unless a preset is asked for, pictures get `conv` and features `dense`, both chosen in docs/history.md; the others are
 # the paper's sizes (its section 4.1).
 PRESETS: dict[str, dict[str, Any]] = {
     "conv": {"cell": CONVOLUTIONAL, "patch_size": 8, "hidden_size": 64, "layers": 1},
@@ -273,7 +273,7 @@ def _check_amp(amp: str) -> None:
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How to fine-tune. Nothing is selected in a run: the defaults were chosen on validation data, docs/results.md.
+    """How to fine-tune. Nothing is selected in a run: the defaults were chosen on validation data, docs/history.md.
 
     steps:      at least; enough for every clip to be seen once.
     encoder_lr: of a learned encoder, as a share of `lr`, which the head and a fresh encoder have.
@@ -387,8 +387,3 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of `TrainConfig`, absent from the namespace where they are not given."""
     add_flags(parser.add_argument_group("training", argument_default=argparse.SUPPRESS), TrainConfig)
-
-
-def add_fine_tuning_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of `FineTuning`, absent from the namespace where they are not given."""
-    add_flags(parser.add_argument_group("fine-tuning", argument_default=argparse.SUPPRESS), FineTuning)

@@ -124,7 +124,7 @@ def evaluate_baselines(
     *,
     input_frames: int | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """What costs nothing, on the frames that `decoder` is judged by: the numbers to hold beside the model's.
+    """Baselines without training, on the frames that `decoder` is judged by: what to hold the model beside.
 
     `copy_last` (the last input frame) and `mean_frame` (C, H, W). For logistic outputs also `black`, all zeros, and
     `floor`, the truth itself: it has nats, because it is grey, and no error.

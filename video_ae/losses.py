@@ -61,7 +61,8 @@ class _MeanOverFrames(torch.autograd.Function):
         present = None if lengths is None else inside(lengths, T)  # (B, T)
         gradient = torch.empty_like(outputs) if present is None else torch.zeros_like(outputs)
         total = targets.new_zeros(())
-        clips = max(1, _IN_CACHE // outputs[0, 0].numel())
+        at_a_time = _IN_CACHE if outputs.device.type == "cpu" else outputs.numel()  # on a GPU, launches cost more
+        clips = max(1, at_a_time // outputs[0, 0].numel())
         steps = max(1, clips // B)
         for t, b in product(range(0, T, steps), range(0, B, clips)):
             here = slice(b, b + clips), slice(t, t + steps)

@@ -17,7 +17,7 @@ def keep_freed_memory() -> None:
     """Keep the memory of freed tensors for the next ones, as long as this process lives. Linux with glibc only.
 
     Otherwise every large tensor is given back to the system, and the next one of its size comes as thousands of pages
-    that the system has to clear and hand out one by one: 5 to 7 % of a training step on a CPU (docs/results.md).
+    that the system has to clear and hand out one by one: 5 to 7 % of a training step on a CPU (docs/history.md).
     """
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
@@ -30,7 +30,7 @@ def keep_freed_memory() -> None:
 def denormals_as_zero() -> Iterator[None]:
     """Within it, and in threads that start within it, numbers below 1e-38 count as zero: processors are slow with them.
 
-    Gradients that vanish over long sequences are such numbers; steps took three times as long (docs/results.md).
+    Gradients that vanish over long sequences are such numbers; steps took three times as long (docs/history.md).
     """
     torch.set_flush_denormal(True)
     try:

@@ -15,7 +15,7 @@ from .matching import Matching
 from .metrics import entropy_floor, nats
 from .motion import Motion
 from .patches import fold_grid, fold_lengths, frames_to_vectors, unfold_grid, unit_range, vectors_to_frames
-from .pretrained import fetch, load_model, save_model
+from .pretrained import load_model, save_model
 from .recurrent import LSTM, State
 from .restored import mode
 from .stream import Stream
@@ -503,18 +503,23 @@ class LSTMAutoencoder(nn.Module):
         save_model(self, Path(folder))
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str, *, download: bool = False) -> LSTMAutoencoder:
+    def from_pretrained(
+        cls, folder: Path | str, *, download: bool = False, revision: str | None = None, token: str | None = None
+    ) -> LSTMAutoencoder:
         """The model in `folder`: what `save_pretrained` wrote, or a run of `train.py`.
 
         `moving-digits` is one that comes with the package: the default model after 18,832 clips of two bundled digits.
-        With `download` a name that is no folder here, `user/name`, is fetched from the Hugging Face Hub.
+        With `download` a name that is no folder here, `user/name`, is fetched from the Hugging Face Hub: a `revision`
+        (branch, tag or commit; default: the main branch), with a `token` (default: what `hf auth login` stored).
 
-        Raises FileNotFoundError where there is none, ValueError where it is damaged or of another shape.
+        Raises FileNotFoundError where there is none, ValueError where it is damaged or of another shape, and where
+        `revision` or `token` would change nothing.
         """
-        folder = Path(folder)
-        if download and not folder.exists():
-            folder = fetch(folder.as_posix())
-        return load_model(lambda stored, source: cls(from_json(ModelConfig, stored, source)), folder)
+
+        def build(stored: Any, source: str) -> LSTMAutoencoder:
+            return cls(from_json(ModelConfig, stored, source))
+
+        return load_model(build, folder, download=download, revision=revision, token=token)
 
     def _require(self, decoder: str) -> None:
         if decoder not in self.decoders:

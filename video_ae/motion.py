@@ -35,7 +35,7 @@ class Motion(nn.Module):
 
     At every patch a copy is moved by a distribution over the shifts of up to half a patch in either direction, one for
     rows and one for columns: filters that depend on the state, as in De Brabandere et al. (2016), with masks as in Finn
-    et al. (2016). Shifting is what a recurrence of few units per patch does worst; docs/results.md has the comparison.
+    et al. (2016). Shifting is what a recurrence of few units per patch does worst; docs/history.md has the comparison.
     Each step moves the frame that the step before has made, so that paths may be as long as they like.
     """
 

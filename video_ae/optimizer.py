@@ -17,7 +17,7 @@ class Optimizer(torch.optim.AdamW):
 
     Their momentum is replaced by the nearest matrix with orthogonal rows, of a recurrence for each of the four gates:
     all directions that the gradients have in common move alike, not the strongest ones first. That is worth twice the
-    training of a convolutional LSTM, for a twentieth of its time (docs/results.md). With the root mean square of the
+    training of a convolutional LSTM, for a twentieth of its time (docs/history.md). With the root mean square of the
     steps matched (Liu et al., 2025) both live with one learning rate. For the large matrices of a dense LSTM it would
     cost more than the training itself.
     """

@@ -78,23 +78,32 @@ def sequences_seen(folder: Path) -> int | None:
     return None if seen is None else int(seen)
 
 
-def load_model(build: Callable[[Any, str], Model], folder: Path) -> Model:
-    """The model in `folder`, as `build` makes it of the config in its JSON and the name of that file, for messages."""
+def load_model(
+    build: Callable[[Any, str], Model],
+    folder: Path | str,
+    *,
+    download: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+) -> Model:
+    """The model in `folder`, as `build` makes it of the config in its JSON and the name of that file, for messages.
+
+    The other arguments, and what is raised: see `LSTMAutoencoder.from_pretrained`; ImportError without the extra `hub`.
+    """
+    folder = Path(folder)
+    if download and not folder.exists():
+        hub, files = import_extra("huggingface_hub", "hub"), [CONFIG, WEIGHTS]
+        place = hub.snapshot_download(folder.as_posix(), revision=revision, token=token, allow_patterns=files)
+        folder = Path(place)
+    elif revision is not None or token is not None:
+        why = "there is a folder of this name here" if download else "give download=True"
+        raise ValueError(f"{folder}: revision and token are of the Hugging Face Hub, and {why}")
     folder = model_folder(folder)
     config = _read_config(folder)
     with random_numbers_of(0, torch.device("cpu")):  # fresh weights would take some from others
         model = build(config, str(folder / CONFIG))
     load_weights(model, folder / WEIGHTS)
     return model
-
-
-def fetch(repo_id: str) -> Path:
-    """The folder with config and weights of a repository on the Hugging Face Hub, in the user's cache of its library.
-
-    Raises ImportError without the extra `hub`.
-    """
-    huggingface_hub = import_extra("huggingface_hub", "hub")
-    return Path(huggingface_hub.snapshot_download(repo_id, allow_patterns=[CONFIG, WEIGHTS]))
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

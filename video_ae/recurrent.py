@@ -54,7 +54,7 @@ class LSTMLayer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Every product starts with the variance of its input, forget bias 1: measured, see docs/results.md."""
+        """Every product starts with the variance of its input, forget bias 1: measured, see docs/history.md."""
         for weight in (self.weight_hidden, self.weight_input):
             if weight is not None:
                 nn.init.normal_(weight, std=1 / math.sqrt(weight[0].numel()))
@@ -188,10 +188,17 @@ def segmented(model: nn.Module, *, recompute: int | None, truncate: int | None) 
             lstm.recompute, lstm.truncate = own
 
 
-def compile_steps() -> None:
-    """From now on, compile what is done to the gates in a step into one kernel forward and one back."""
+@contextmanager
+def compiled_steps(wanted: bool) -> Iterator[None]:
+    """Within it, if `wanted`, what is done to the gates in a step is compiled, one kernel forward and one back."""
     global _step, _step_back
-    _step, _step_back = torch.compile(_step, dynamic=True), torch.compile(_step_back, dynamic=True)
+    before = _step, _step_back
+    if wanted:
+        _step, _step_back = torch.compile(_step, dynamic=True), torch.compile(_step_back, dynamic=True)
+    try:
+        yield
+    finally:
+        _step, _step_back = before
 
 
 class _Dense:
@@ -305,7 +312,8 @@ class _Recurrence(torch.autograd.Function):
             now, before, after = gates[t, :n], cells[t, :n], cells[t + 1, :n]
             _step_back(now, before, peephole, after, grad_hidden[:n], grad_cell[:n], grad_gates[t, :n])
             grad_hidden[:n] = ctx.product.back(grad_gates[t, :n], weight)
-            grad_gates[t, n:] = 0
+            if n < len(grad_hidden):
+                grad_gates[t, n:] = 0
         grad_inputs = grad_weight_input = grad_peephole = None
         if weight_input is not None:
             grad_weight_input = ctx.product.weight_gradient(grad_gates, inputs, weight_input)

@@ -8,29 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .files import file_checksum, read_json, write_bytes
+from .files import file_checksum, write_bytes
 
 _PARTIAL = ".partial"
-_REPORT_HEAD = (
-    b'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy"'
-)
-_KEYS = {  # of the JSON of each task, by which results of versions that wrote no list are recognised
-    "predict": "baselines",
-    "rollout": "no_better_than_mean_frame_from",
-    "ood": "settings",
-    "features": "pictures",
-    "classify": "curve",
-    "probe": "retrieval",
-    "anomaly": "thresholds",
-    "architecture": "parameters",
-    "export": "tolerance",
-    "compare": "runs",
-}
 Listed = set[tuple[str, str]]  # names, relative to the folder, and SHA-256 checksums
 
 
@@ -41,8 +25,7 @@ def refuse_foreign(folder: Path) -> None:
     if not folder.is_dir():
         raise FileExistsError(f"{folder}: not a folder; choose another --output-dir")
     found = sorted(path.name for path in folder.iterdir() if not path.name.endswith(_PARTIAL))
-    ours = any(folder.glob(".*.sha256")) or any(_left_by_older_version(folder, task) for task in _KEYS)
-    if found and not ours:
+    if found and not any(folder.glob(".*.sha256")):
         raise FileExistsError(
             f"{folder}: holds {found[0]!r} and no results of evaluate.py; choose a new or an empty folder as"
             " --output-dir"
@@ -54,7 +37,6 @@ def replace_results(folder: Path, task: str) -> Iterator[Path]:
     """A new folder to write the results of `task` into, which become those in `folder` when the block ends well.
 
     Until then the last results stay as they are; after a kill at any moment the next call goes on from what is there.
-    Results of a version that wrote no list are replaced where names are the same; what else is left of them is told.
     Raises FileExistsError, and replaces nothing, where a file that is not the last result's has the name of a new one.
     """
     partial = folder / f".{task}{_PARTIAL}"
@@ -69,23 +51,15 @@ def replace_results(folder: Path, task: str) -> Iterator[Path]:
     _publish(partial, folder, task)
 
 
-def result_files(folder: Path, task: str) -> set[str] | None:
-    """The names of the files of the last result; None where it was written by a version that wrote no list."""
-    return {name for name, _ in _read_list(folder, task)} if _list_of(folder, task).is_file() else None
+def result_files(folder: Path, task: str) -> set[str]:
+    """The names of the files of the last result."""
+    return {name for name, _ in _read_list(folder, task)}
 
 
 def _publish(partial: Path, folder: Path, task: str) -> None:
     new = {(path.relative_to(partial).as_posix(), file_checksum(path)) for path in partial.rglob("*") if path.is_file()}
     names = {name for name, _ in new}
-    if not _list_of(folder, task).exists() and _left_by_older_version(folder, task):
-        old = {
-            (name, file_checksum(folder / name))
-            for name in names
-            if _is_inside(folder, name) and (folder / name).is_file()
-        }
-        _tell_of_leftovers(folder, task, names)
-    else:
-        old = _read_list(folder, task)
+    old = _read_list(folder, task)
     own = {name for name, checksum in old if _is_inside(folder, name) and _has_checksum(folder / name, checksum)}
     for name in sorted(names - own):
         if not _is_free(folder, name):
@@ -139,27 +113,3 @@ def _is_free(folder: Path, name: str) -> bool:
     path = folder / name
     taken = os.path.lexists(path) or (path.parent.exists() and not path.parent.is_dir())
     return _is_inside(folder, name) and not taken
-
-
-def _left_by_older_version(folder: Path, task: str) -> bool:
-    """Whether a version that wrote no list left results of `task`, or a report, here."""
-    if task == "report":
-        page = folder / "report.html"
-        return page.is_file() and page.read_bytes().startswith(_REPORT_HEAD)
-    path = folder / f"{task}.json"
-    try:
-        results = read_json(path) if task in _KEYS and path.is_file() else None
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(results, dict) and _KEYS[task] in results
-
-
-def _tell_of_leftovers(folder: Path, task: str, replaced: set[str]) -> None:
-    found = {path.name for pattern in (f"{task}.*", f"{task}-*") for path in folder.glob(pattern)}
-    left = sorted(found - replaced)
-    if left:
-        print(
-            f"note: {folder}: results of an older version; left as they are, and not part of the new ones:"
-            f" {', '.join(left)}",
-            file=sys.stderr,
-        )

@@ -19,6 +19,8 @@ from scipy import sparse
 from sklearn.utils.validation import check_array
 from torch import Tensor
 
+from .datasets.times import find_holes
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Labels = tuple[Hashable, ...]
@@ -27,8 +29,6 @@ ROWS, ARRAY, LIST, SERIES = "rows", "array", "list", "series"  # (N, T), (N, T, 
 _STEP_NAME = re.compile(r"(t|time|step|lag|x|v|col|column|value|hour|day|week|month|year)?[ _.+-]*\d+", re.IGNORECASE)
 _SMOOTH, _ROUGH = 0.25, 0.5  # between neighbours, of the squared difference of any two values
 _ENOUGH_ROWS = 20  # to tell whether they go on from one to the next
-_REGULAR, _HOLE = 1.1, 1.5  # times the median distance in time
-_USUAL, _LONG_HOLE = 0.9, 5.0  # a quantile of the distances, and how many times that is a hole where they vary
 
 
 class Hole(NamedTuple):
@@ -376,11 +376,7 @@ def _numbered(X: Any) -> npt.NDArray[Any] | None:  # noqa: N803
 
 
 def _holes(X: Any, where: str) -> tuple[Hole, ...]:  # noqa: N803
-    """Where the times of a sequence jump. Raises ValueError where they are not in order.
-
-    Where nine of ten distances are the usual one, a longer one than one and a half times that; where they vary, one of
-    more than five times what nine of ten are below.
-    """
+    """Where the times of a sequence jump, see `find_holes`. Raises ValueError where they are not in order."""
     if hasattr(X, "iloc") and (levels := X.index.nlevels) > 1:
         of_ids = next((level for level in range(levels) if X.index.get_level_values(level).dtype.kind != "M"), 0)
         raise ValueError(
@@ -438,11 +434,8 @@ def _holes_in_numbers(numbers: npt.NDArray[Any], where: str) -> tuple[Hole, ...]
 
 def _long_distances(distances: npt.NDArray[Any]) -> list[tuple[int, float]]:
     """After which steps nothing comes for longer than is usual, and how many of the usual distances."""
-    if len(distances) < 2:
-        return []
-    usual, most = np.quantile(distances, (0.5, _USUAL), method="lower")
-    longest = _HOLE * usual if most <= _REGULAR * usual else _LONG_HOLE * most
-    return [(int(step), float(distances[step] / usual)) for step in np.flatnonzero(distances > longest)]
+    holes = find_holes(distances).tolist()
+    return [(step, float(distances[step] / np.quantile(distances, 0.5, method="lower"))) for step in holes]
 
 
 def _refuse_not_finite(given: Sequences, *, missing: bool) -> None:

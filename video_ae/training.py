@@ -36,7 +36,7 @@ from .pretrained import WEIGHTS, load_weights
 from .record import Record
 from .restored import deterministic, same_gradients
 from .run_folder import RunFolder
-from .training_step import train_step
+from .training_step import graphs_for, train_step
 
 _LOG_EVERY = 10  # steps between two rows of metrics.jsonl
 _ENDED = 1  # by a callback: no signal that is caught has this number
@@ -212,7 +212,7 @@ def train(
     record = Record(model, optimizer, config, judged_by, run, ranks)
     record.begin(resume_from)
     progress = record.progress
-    parallel = ranks.parallel(model)
+    parallel, graphs = ranks.parallel(model), graphs_for(model, config, ranks, loss)
     before, started = progress.seconds, time.monotonic()
     shown = verbose and ranks.is_main
     with (
@@ -248,7 +248,7 @@ def train(
         for fraction in () if stop else steps(config, progress):
             lr = config.lr * schedule(fraction, config.warmup)
             batch = next(batches).to(ranks.device)
-            losses = train_step(parallel, optimizer, batch, lr, config, progress.step, ranks, loss)
+            losses = train_step(parallel, optimizer, batch, lr, config, progress.step, ranks, loss, graphs)
             progress.seconds = clock()
             ends = ranks.is_main and tell(record.add(losses, keep=progress.step % _LOG_EVERY == 0))
             stop = agree(ends)

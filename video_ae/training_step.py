@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from .config import FUTURE, RECONSTRUCTION, TrainConfig
+from .cuda_graphs import CudaGraphs
 from .distributed import ALONE, Ranks
 from .lengths import clear_padding, split_clips
 from .losses import LOSSES, Loss, total_loss
@@ -32,13 +33,15 @@ def train_step(
     step: int,
     ranks: Ranks = ALONE,
     loss_function: Loss | None = None,
+    graphs: CudaGraphs | None = None,
 ) -> dict[str, float]:
     """One step on clips (B, T, C, H, W); returns the losses per frame, the gradient norm and the learning rate.
 
     Shorter clips end in NaN, see `split_clips`. The batch is that of all ranks together, which may have different
     numbers of clips, and every rank computes its clips in `config.accumulate` parts: losses are means over the frames
     of all of them, so that neither changes what is learnt. What is random depends on the seed, the step, the rank and
-    the part. `loss_function` replaces that of the model's output units.
+    the part. `loss_function` replaces that of the model's output units. `graphs` are for a GPU, see `graphs_for`, and
+    keep the first step's `config`.
 
     Raises FloatingPointError on all ranks, which names the cause, before a loss or gradient that is not
     finite can reach the weights.
@@ -48,22 +51,32 @@ def train_step(
     parts = [split_clips(part, trained.config.input_frames) for part in clips.tensor_split(config.accumulate)]
     weights = {RECONSTRUCTION: config.reconstruction_weight, FUTURE: config.future_weight, "kl": config.beta}
     bf16 = uses_bf16(config.amp, trained.config, max(len(part) for part, _, _ in parts), clips.device)
+    names = [*trained.decoders, *["kl"] * trained.config.variational, "loss"]
     optimizer.zero_grad()
     losses = []
     for number, (part, share) in enumerate(zip(parts, _shares(parts, ranks), strict=True)):
         more = number + 1 < len(parts)
-        with model.no_sync() if more and isinstance(model, DistributedDataParallel) else nullcontext():
+        lengths = part[-1]
+
+        def backward(*targets: Tensor, share: dict[str, float] = share, lengths: Tensor | None = lengths) -> Tensor:
+            """Adds the gradients of a part to the others; returns the values of `names`."""
             with (
                 torch.autocast(clips.device.type, torch.bfloat16, enabled=bf16),
-                random_numbers_of(_seed_of(config.seed, step, ranks.rank, number), clips.device),
                 segmented(trained, recompute=config.recompute, truncate=config.truncate),
                 mode(trained, training=True),
             ):
-                means = _losses(trained, model, part, config, loss_function)
+                means = _losses(trained, model, targets, lengths, config, loss_function)
                 terms = {name: share[name] * mean for name, mean in means.items()}
                 loss = total_loss(terms, weights)
             (ranks.size * loss).backward()  # DistributedDataParallel takes the mean over the ranks, the sum is wanted
-        losses.append(torch.stack([*terms.values(), loss]).detach())
+            return torch.stack([*terms.values(), loss]).detach()
+
+        with (
+            model.no_sync() if more and isinstance(model, DistributedDataParallel) else nullcontext(),
+            random_numbers_of(_seed_of(config.seed, step, ranks.rank, number), clips.device),
+        ):
+            targets = _targets(trained, part)
+            losses.append(backward(*targets) if graphs is None or lengths is not None else graphs(backward, targets))
     gradients = [parameter.grad for parameter in trained.parameters() if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     found = ranks.total(torch.stack(losses).sum(dim=0))
@@ -72,7 +85,7 @@ def train_step(
         largest = torch.stack([gradient.abs().max() for gradient in gradients]).max()
         norm = torch.nn.utils.get_total_norm([gradient / largest for gradient in gradients])
         gradient_norm = largest.item() * norm.item()  # not on the device: MPS has no float64
-    row = dict(zip([*terms, "loss"], values, strict=True))
+    row = dict(zip(names, values, strict=True))
     if not math.isfinite(row["loss"]) or not math.isfinite(gradient_norm):
         raise FloatingPointError(f"step {step}: {_cause(trained, parts, row, config, loss_function, ranks)}")
     if gradient_norm > config.clip_grad:
@@ -81,6 +94,14 @@ def train_step(
         group["lr"] = lr
     optimizer.step()
     return row | {"gradient_norm": gradient_norm, "lr": lr}
+
+
+def graphs_for(
+    model: LSTMAutoencoder, config: TrainConfig, ranks: Ranks, loss_function: Loss | None
+) -> CudaGraphs | None:
+    """For all steps of one training on a GPU; None where what a step does depends on more than shapes."""
+    alike = config.accumulate == 1 and config.recompute is None and loss_function is None and ranks.size == 1
+    return CudaGraphs(model.parameters()) if alike and ranks.device.type == "cuda" else None
 
 
 Part = tuple[Tensor, Tensor, Tensor | None]  # what `split_clips` returns
@@ -97,21 +118,27 @@ def _shares(parts: list[Part], ranks: Ranks) -> list[dict[str, float]]:
     return [{RECONSTRUCTION: of_frames, FUTURE: of_clips, "kl": of_frames} for of_frames, of_clips in shares]
 
 
-def _losses(
-    model: LSTMAutoencoder, forward: Callable[..., Any], part: Part, config: TrainConfig, loss_function: Loss
-) -> dict[str, Tensor]:
-    """The mean of every loss over the frames of a part; `forward` is the model's."""
+def _targets(model: LSTMAutoencoder, part: Part) -> tuple[Tensor, Tensor]:
+    """The vectors that the model reads and rebuilds, and those that follow."""
     inputs, future, lengths = part
-    targets = {
-        RECONSTRUCTION: clear_padding(model.encoder.to_vectors(inputs), lengths),
-        FUTURE: model.encoder.to_vectors(future),
-    }
-    read = _corrupted(targets[RECONSTRUCTION], config)
-    outputs = forward(read, targets[FUTURE], teacher_forcing=True, lengths=lengths)
-    ends = {RECONSTRUCTION: lengths, FUTURE: None}
-    terms = {name: loss_function(outputs[name], targets[name], ends[name]) for name in model.decoders}
+    return clear_padding(model.encoder.to_vectors(inputs), lengths), model.encoder.to_vectors(future)
+
+
+def _losses(
+    model: LSTMAutoencoder,
+    forward: Callable[..., Any],
+    targets: Sequence[Tensor],
+    lengths: Tensor | None,
+    config: TrainConfig,
+    loss_function: Loss,
+) -> dict[str, Tensor]:
+    """The mean of every loss over the frames of a part, of its `_targets`; `forward` is the model's."""
+    now, future = targets
+    outputs = forward(_corrupted(now, config), future, teacher_forcing=True, lengths=lengths)
+    of = {RECONSTRUCTION: (now, lengths), FUTURE: (future, None)}
+    terms = {name: loss_function(outputs[name], *of[name]) for name in model.decoders}
     if "kl" in outputs:
-        frames = inputs.shape[0] * inputs.shape[1] if lengths is None else lengths.sum()
+        frames = now.shape[0] * now.shape[1] if lengths is None else lengths.sum()
         terms["kl"] = outputs["kl"].sum() / frames
     return terms
 
@@ -144,7 +171,7 @@ def _cause(
 
     def repeat() -> None:
         for part in parts:
-            _losses(model, model, part, config, loss_function)
+            _losses(model, model, _targets(model, part), part[-1], config, loss_function)
 
     read = [(clear_padding(inputs, lengths), future) for inputs, future, lengths in parts]
     return str(min(ranks.gather(list(first_cause(model, read, row, repeat))))[1])

@@ -226,8 +226,8 @@ def train_arm(
         recipe = dataclasses.replace(recipe, frozen=1.0)
     elif arm in ("scratch", "single_frame"):  # there is nothing to be careful with in a fresh encoder
         recipe = dataclasses.replace(recipe, frozen=0.0, encoder_lr=1.0)
-    classifier = build(arm, encoder, train, recipe, seed=seed)
-    return fine_tune_videos(classifier, train, chosen, recipe, seed=seed).scores
+    classifier = fine_tune_videos(build(arm, encoder, train, recipe, seed=seed), train, chosen, recipe, seed=seed)
+    return lambda clips: classifier.scores(clips.to(encoder.mean.device))
 
 
 def choose_videos(data: LabelledVideos, labels: int, seed: int) -> Labels:

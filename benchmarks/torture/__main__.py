@@ -1,11 +1,11 @@
-"""Runs the campaigns and writes what came of them to docs/reliability.md.
+"""Runs the campaigns and writes what came of them to docs/reliability.json, and from that docs/reliability.md.
 
 python -m benchmarks.torture                       # all of them, in full: hours
 python -m benchmarks.torture --share 0.1           # a tenth of each
 python -m benchmarks.torture --only bit_flips --seed 1
 
-Each outcome is stored as soon as it is known, and not measured again with the same count and seed unless --only names
-it: a run of hours can be cut short and gone on with.
+Each outcome replaces the last one of its campaign as soon as it is known. It is not measured again at the same commit
+with the same count and seed, unless --only names it: a run of hours can be cut short and gone on with.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def measure(campaign: Campaign, count: int, seed: int) -> dict[str, Any]:
 
 
 def page(rows: list[dict[str, Any]]) -> str:
-    """docs/reliability.md: everything that was measured, and nothing else."""
+    """docs/reliability.md of the rows in docs/reliability.json: everything that was measured, and nothing else."""
     full = {campaign.__name__: count for campaign, count in CAMPAIGNS}
     lines = [
         "# Reliability",
@@ -100,8 +100,13 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    """Of the checkout, and whether anything but what this program writes was changed since."""
+    commit = _git("describe", "--always").stdout.strip() or "unknown"
+    return commit + ("-dirty" if _git("diff", "--quiet", "HEAD", "--", ".", ":!docs").returncode == 1 else "")
+
+
+def _git(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def _machine() -> str:
@@ -117,34 +122,40 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--share", type=float, default=1.0, help="of the full counts (default: 1)")
     parser.add_argument("--count", type=int, help="instead of the full counts")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output-dir", type=Path, default=ROOT / "runs" / "torture", help="of the stored outcomes")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "reliability.md", help="where the table goes")
+    parser.add_argument(
+        "--results", type=Path, default=ROOT / "docs" / "reliability.json", help="the outcomes; the page lies beside it"
+    )
     return parser.parse_args()
 
 
 def main() -> int:
     arguments = parse_arguments()
     torch.set_num_threads(1)  # what is forked from a process with OpenMP threads waits for ever in a large product
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    rows = []
+    known = json.loads(arguments.results.read_text()) if arguments.results.is_file() else []
+    rows = {row["name"]: row for row in known}
+    failed = False
     for campaign, full in CAMPAIGNS:
         name = campaign.__name__
-        stored = arguments.output_dir / f"{name}.json"
-        row = json.loads(stored.read_text()) if stored.is_file() else None
+        if arguments.only is not None and name not in arguments.only:
+            continue
         count = arguments.count or max(1, math.ceil(full * arguments.share))
-        known = row is not None and (row["count"], row["seed"]) == (count, arguments.seed)
-        if (arguments.only is None and not known) or name in (arguments.only or ()):
-            row = measure(campaign, count, arguments.seed)
-            stored.write_text(json.dumps(row, indent=2) + "\n")
-            print(
-                f"{name}: {row['tried'] - len(row['failures'])} of {row['tried']} held, {row['seconds']} s", flush=True
-            )
-            for failure in row["failures"]:
-                print(f"  {failure}")
-        if row is not None:
-            rows.append(row)
-            arguments.page.write_text(page(rows))
-    return 1 if any(row["failures"] for row in rows) else 0
+        asked = {"count": count, "seed": arguments.seed, "commit": _commit()}
+        if arguments.only is not None or not asked.items() <= rows.get(name, {}).items():
+            rows[name] = measure(campaign, count, arguments.seed)
+            write(arguments.results, rows)
+        failures = rows[name]["failures"]
+        print(f"{name}: {rows[name]['tried'] - len(failures)} of {rows[name]['tried']} held", flush=True)
+        for failure in failures:
+            print(f"  {failure}")
+        failed |= bool(failures)
+    return int(failed)
+
+
+def write(results: Path, rows: dict[str, dict[str, Any]]) -> None:
+    """The rows by name as JSON and, beside it, as the page; both in the order of the campaigns."""
+    ordered = [rows[campaign.__name__] for campaign, _ in CAMPAIGNS if campaign.__name__ in rows]
+    results.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")
+    results.with_suffix(".md").write_text(page(ordered))
 
 
 if __name__ == "__main__":

@@ -66,9 +66,10 @@ def _tell_torchrun(line: str) -> None:
 
 
 def override(config: Config, given: dict[str, Any]) -> Config:
-    """`config` with the fields that flags were given for; flags not given are absent and inherit."""
+    """`config` with the fields that flags were given for; flags not given are absent, or None, and inherit."""
     names = {field.name for field in dataclasses.fields(config)}
-    return dataclasses.replace(config, **{name: value for name, value in given.items() if name in names})
+    chosen = {name: value for name, value in given.items() if name in names and value is not None}
+    return dataclasses.replace(config, **chosen)
 
 
 def positive(text: str) -> int:

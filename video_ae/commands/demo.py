@@ -23,10 +23,11 @@ _CLASSIFY = "--tasks classify --labels direction --labels-per-class 5 50 --steps
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = cli.command_parser("python -m video_ae demo", __doc__)
-    parser.add_argument(
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
         "--max-minutes", type=float, default=_MINUTES, metavar="M", help=f"of training (default: {_MINUTES:g})"
     )
-    parser.add_argument("--pretrained", action="store_true", help="train nothing, draw what the model makes of clips")
+    either.add_argument("--pretrained", action="store_true", help="train nothing, draw what the model makes of clips")
     parser.add_argument(
         "--output-dir",
         type=Path,

@@ -27,123 +27,54 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import FineTuning, add_fine_tuning_flags, from_json
+from ..config import from_json
 from ..datasets.config import DataConfig, add_data_flags
-from ..datasets.names import DIGIT_LABELS, PATHS
+from ..datasets.fields import PATHS
+from ..datasets.flags import add_flags, as_flag, noted
 from ..shell import as_typed
 from . import cli
-from .tasks.opened import FEW_CLIPS, GENERATED_CLIPS, SEEDS, Opened
+from .tasks.opened import FEW_CLIPS, GENERATED_CLIPS, Opened
+from .tasks.task import TASKS, Task
 
 if TYPE_CHECKING:
     from ..distributed import Ranks
 
-# Modules of `tasks`, each with `run(opened, arguments)`.
-TASKS = (
-    "predict",
-    "rollout",
-    "ood",
-    "features",
-    "classify",
-    "label",
-    "probe",
-    "anomaly",
-    "forecast",
-    "encode",
-    "retrieve",
-    "architecture",
-    "export",
-)
-_OUT = {  # tasks that need `--out`, and such files
-    "encode": "codes.npz",
-    "label": "labels.csv",
-    "forecast": "forecasts.csv",
-    "retrieve": "found.csv",
-}
-_SHARED = ("predict", "anomaly", "encode", "label")  # tasks that several processes can share
-_OF_WEIGHTS = {"features", "architecture"}  # tasks that open no data
-_RECIPE = tuple(field.name for field in dataclasses.fields(FineTuning))
-_TASKS_OF_FLAG = {  # the tasks that read a flag that not all of them read
-    "clips": set(TASKS) - _OF_WEIGHTS,
-    "future_frames": {"predict", "forecast"},
-    "rollout_steps": {"rollout"},
-    "labels": {"classify", "probe"},
-    "out": {"predict", *_OUT},
-    "unknown_below": {"label"},
-    "query": {"retrieve"},
-    **{
-        name: {"anomaly"}
-        for name in ("quantile", "source", "labels_file", "all_anomalous", "per_series", "no_spread", "threshold")
-    },
-    **{name: {"classify"} for name in ("labels_per_class", "num_seeds", "two_stream", *_RECIPE)},
-}
-_STANDARD = {"labels": DIGIT_LABELS[0], "num_seeds": SEEDS, "seed": 0}  # these values change nothing
+_STANDARD = {"seed": 0}  # this value changes nothing
 _PATHS = ("_dir", "_path")  # ends of the names of flags that name files or folders
 _LONGEST_NAME = 100  # bytes; file systems take 143 or more
-_UNNAMED = (
-    "download",
-    "stream",
-    "out",
-    "two_stream",
-    "labels_file",
-)  # flags that folders of results are not named after
 
 
 def _add_task_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that only some of the tasks read, see `_TASKS_OF_FLAG`."""
-    group = parser.add_argument_group("classify, label and probe")
-    group.add_argument(
-        "--labels", choices=DIGIT_LABELS, help="what moving digits are classified by (default: identity)"
-    )
-    group.add_argument(
-        "--labels-per-class",
-        type=cli.positive,
-        nargs="+",
-        metavar="N",
-        help="(default: 1 2 5 10 and, of up to 50, all)",
-    )
-    group.add_argument(
-        "--num-seeds", type=cli.positive, metavar="N", help=f"repetitions of every training (default: {SEEDS})"
-    )
-    group.add_argument(
-        "--two-stream", type=Path, metavar="RUN", help="average the scores with this run's, classified before"
-    )
-    group.add_argument(
-        "--unknown-below", type=float, metavar="P", help="of label: a video whose best score is lower is unknown"
-    )
-    group = parser.add_argument_group("anomaly")
-    group.add_argument(
-        "--source", choices=("reconstruction", "future", "both"), help="of the scores (default: all there are)"
-    )
-    group.add_argument(
-        "--quantile", type=float, metavar="Q", help="of the scores of normal data, the threshold (default: 0.99)"
-    )
-    group.add_argument(
-        "--threshold",
-        choices=("quantile", "peaks"),
-        help="the quantile of the normal scores themselves (default), or of the distribution that fits their tail",
-    )
-    group.add_argument("--per-series", action="store_true", default=None, help="a threshold for each series or video")
-    group.add_argument(
-        "--no-spread", action="store_true", default=None, help="each step's own error, not the surroundings' as well"
-    )
-    group.add_argument(
-        "--labels-file", type=Path, metavar="FILE.csv", help="id, label (1: anomalous), perhaps step: curves"
-    )
-    group.add_argument(
-        "--all-anomalous",
-        action="store_true",
-        default=None,
-        help="all clips of the data named here are anomalous: curves",
-    )
+    """In groups under the names of the tasks that read them; None where they are not given."""
+    readers: dict[type, list[str]] = {}
+    for task in TASKS.values():
+        for flags in task.flags:
+            readers.setdefault(flags, []).append(task.name)
+    groups = {" and ".join(names): parser.add_argument_group(" and ".join(names)) for names in readers.values()}
+    for flags, names in readers.items():
+        add_flags(groups[" and ".join(names)], flags)
+        parser.set_defaults(**dict.fromkeys(noted(flags, "how")))
+
+
+def _flags_of(task: Task) -> list[str]:
+    """The names of the flags that `task` reads, of those that not all of them read."""
+    own = [field.name for flags in task.flags for field in dataclasses.fields(flags)]
+    return ["clips"] * task.opens_data + ["out"] * bool(task.out) + own
+
+
+def _standard(task: Task) -> dict[str, Any]:
+    """Values of flags that change nothing."""
+    return _STANDARD | {name: value for flags in task.flags for name, value in noted(flags, "standard").items()}
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
+    writers = [task for task in TASKS.values() if task.out]
     parser = cli.command_parser("evaluate.py", __doc__)
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help=as_typed("folder that train.py wrote"))
     parser.add_argument(
@@ -154,16 +85,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--clips",
         type=cli.positive,
         metavar="N",
-        help=f"test clips (default: {GENERATED_CLIPS} generated ones, or all; {FEW_CLIPS} of rollout and ood)",
-    )
-    parser.add_argument(
-        "--future-frames", type=cli.positive, metavar="N", help="how far to predict (default: as far as in training)"
-    )
-    parser.add_argument(
-        "--rollout-steps",
-        type=cli.positive,
-        metavar="N",
-        help="how far (default: 100 of generated clips, else as in training)",
+        help=f"test clips (default: {GENERATED_CLIPS} generated ones, or all; {FEW_CLIPS} of tasks that take longest)",
     )
     parser.add_argument("--seed", type=cli.natural, default=0, help="of generated test clips (default: 0)")
     parser.add_argument("-b", "--batch-size", type=cli.positive, default=50, metavar="N", help="(default: 50)")
@@ -179,13 +101,10 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--out",
         type=Path,
         metavar="FILE",
-        help="where encode writes codes and ids (.npz), label, forecast and retrieve a table (.csv), predict the"
-        " future of one video (.gif, .mp4, .npy)",
+        help=f"the file that a task writes: {', '.join(f'{task.name} {task.out}' for task in writers)}",
     )
-    parser.add_argument("--query", type=Path, metavar="VIDEO", help="what retrieve looks for in the data")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     _add_task_flags(parser)
-    add_fine_tuning_flags(parser)
     add_data_flags(parser, as_typed("What is not given is as in training; the defaults are those of train.py."))
     arguments = parser.parse_args(words)
     if (arguments.run is None) == (arguments.compare is None):
@@ -193,18 +112,22 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     if arguments.compare and (arguments.tasks or arguments.two_stream):
         parser.error("--compare predicts and classifies with every run: leave out --tasks and --two-stream")
     arguments.tasks = arguments.tasks or (["predict", "classify"] if arguments.compare else ["predict"])
-    for task in arguments.tasks:
-        if task in _OUT and arguments.out is None:
-            parser.error(f"--tasks {task} needs a file to write: --out {_OUT[task]}")
-    if arguments.out is not None and arguments.tasks != ["predict"] and len(_OUT.keys() & arguments.tasks) != 1:
-        parser.error(f"--out is the file of one task: of {', '.join(_OUT)}, or of predict alone")
-    if arguments.unknown_below is not None and not 0 <= arguments.unknown_below <= 1:
-        parser.error(f"--unknown-below {arguments.unknown_below:g}: expected 0 to 1, as scores are")
-    for name, tasks in _TASKS_OF_FLAG.items():
-        if vars(arguments).get(name) is not None and not tasks & set(arguments.tasks):
-            flag = "--" + name.replace("_", "-")
-            parser.error(f"{flag} changes nothing for --tasks {' '.join(arguments.tasks)}; leave it out")
+    tasks = [TASKS[name] for name in arguments.tasks]
+    for task in tasks:
+        if task.out and task.needs_out and arguments.out is None:
+            parser.error(f"--tasks {task.name} needs a file to write: --out {task.out}")
+    if arguments.out is not None and sum(bool(task.out) and (task.needs_out or len(tasks) == 1) for task in tasks) != 1:
+        parser.error(f"--out is the file of one task: of {_listed(writers)}")
+    read = {name for task in tasks for name in _flags_of(task)}
+    for name in [name for task in TASKS.values() for name in _flags_of(task)]:
+        if name not in read and vars(arguments).get(name) is not None:
+            parser.error(f"{as_flag(name)} changes nothing for --tasks {' '.join(arguments.tasks)}; leave it out")
     return arguments
+
+
+def _listed(tasks: Sequence[Task]) -> str:
+    """Of those that write a file, with what is special about them."""
+    return ", ".join(task.name if task.needs_out else f"{task.name} alone" for task in tasks)
 
 
 def open_run(arguments: argparse.Namespace, path: Path, ranks: Ranks) -> Opened:
@@ -234,13 +157,12 @@ def refuse_other_split(trained_on: DataConfig, data: DataConfig) -> None:
         has_moved(trained_on.data_dir) and data.dataset == trained_on.dataset
     ):
         return
-    for name in ("dataset", "annotation_path", "fold", "split_file", "group", "id_column", "time_column"):
+    for name in noted(DataConfig, "divides"):
         before = getattr(trained_on, name)
         if getattr(data, name) != before and not (name in PATHS and has_moved(before)):
-            flag = "--" + name.replace("_", "-")
             raise ValueError(
-                f"{flag} divides the videos of this run otherwise than its training did, which may have seen those that"
-                " test; train a run with it"
+                f"{as_flag(name)} divides the videos of this run otherwise than its training did, which may have seen"
+                " those that test; train a run with it"
             )
 
 
@@ -249,12 +171,14 @@ def difference(given: dict[str, Any], task: str) -> str:
 
     Other changes have another name, and a folder or file one name, however it was written.
     """
-    names = [] if task in _OF_WEIGHTS else [*(field.name for field in dataclasses.fields(DataConfig)), "seed"]
-    names += [name for name, tasks in _TASKS_OF_FLAG.items() if task in tasks]
+    known = TASKS[task]
+    data = [*(field.name for field in dataclasses.fields(DataConfig)), "seed"] if known.opens_data else []
+    unnamed = {"out", *(name for flags in (DataConfig, *known.flags) for name in noted(flags, "unnamed"))}
+    standard = _standard(known)
     changes = {
         name: str(Path(given[name]).resolve()) if name.endswith(_PATHS) else given[name]
-        for name in names
-        if name not in _UNNAMED and given.get(name) not in (None, _STANDARD.get(name))
+        for name in (*data, *_flags_of(known))
+        if name not in unnamed and given.get(name) not in (None, standard.get(name))
     }
     return _folder_name(changes)
 
@@ -295,13 +219,13 @@ def main(arguments: argparse.Namespace) -> None:
 
 def refuse_sharing(arguments: argparse.Namespace) -> None:
     """Raises ValueError for what several processes cannot share."""
-    future = arguments.tasks == ["predict"] and arguments.out
-    if arguments.compare or len(arguments.tasks) > 1 or arguments.tasks[0] not in _SHARED or future:
+    task = TASKS[arguments.tasks[0]]
+    of_one = arguments.out is not None and not task.needs_out
+    if arguments.compare or len(arguments.tasks) > 1 or not task.shared or of_one:
         found = "--compare" if arguments.compare else f"--tasks {' '.join(arguments.tasks)}"
-        found += " with --out" * bool(future)
-        raise ValueError(
-            f"{found} under torchrun: its processes share one task of {', '.join(_SHARED)}; run it without torchrun"
-        )
+        found += " with --out" * of_one
+        shared = ", ".join(task.name for task in TASKS.values() if task.shared)
+        raise ValueError(f"{found} under torchrun: its processes share one task of {shared}; run it without torchrun")
 
 
 def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
@@ -331,7 +255,7 @@ def judge(arguments: argparse.Namespace, ranks: Ranks) -> None:
     opened = open_run(arguments, arguments.run, ranks)
     failed = run_tasks(opened, arguments)
     if ranks.is_main and len(failed) < len(arguments.tasks):
-        try_to_write(lambda: write_run(opened.run, arguments.output_dir))
+        try_to_write(lambda: write_run(opened.run, TASKS, arguments.output_dir))
     if failed:
         reasons = "; ".join(f"{task} ({reason})" for task, reason in failed.items())
         raise ValueError(f"not possible: {reasons}")
@@ -344,8 +268,7 @@ def run_tasks(opened: Opened, arguments: argparse.Namespace) -> dict[str, str]:
         changes = difference(vars(arguments), task)
         folder = arguments.output_dir or opened.run.evaluation / changes
         try:
-            module = import_module(f".tasks.{task}", __package__)  # not before: each needs other heavy packages
-            module.run(opened._replace(changes=changes, folder=folder), arguments)
+            TASKS[task].run(opened._replace(changes=changes, folder=folder), arguments)
         except Exception as error:
             if arguments.debug or len(arguments.tasks) == 1:
                 raise

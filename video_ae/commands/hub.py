@@ -2,6 +2,7 @@
 
 python -m video_ae hub runs/demo --out exported       # write the folder, send nothing
 python -m video_ae hub exported --push USER/NAME      # upload its three files
+python -m video_ae hub exported --push USER/NAME --revision v2    # to a branch of this name
 
 Needs the extra `hub` and a token (`hf auth login`, or HF_TOKEN) for --push only.
 """
@@ -48,13 +49,21 @@ def write_folder(source: Path | str, out: Path | str, repo_id: str = _NAME) -> N
 
 
 def push_to_hub(
-    folder: Path | str, repo_id: str, *, private: bool = False, token: str | None = None, api: Any = None
+    folder: Path | str,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+    api: Any = None,
 ) -> str:
     """Upload a model and its card, three files and nothing else, to the repository `repo_id`; returns its address.
 
-    folder:  a run, a saved model, or what `write_folder` wrote, whose card is uploaded as it is now.
-    private: who creates the repository decides; one that exists must be private already.
-    api:     what stands for `huggingface_hub.HfApi`.
+    folder:   a run, a saved model, or what `write_folder` wrote, whose card is uploaded as it is now.
+    private:  who creates the repository decides; one that exists must be private already.
+    revision: a branch, made of the main one where it is not there (default: the main one).
+    token:    (default: what `hf auth login` stored, or HF_TOKEN).
+    api:      what stands for `huggingface_hub.HfApi`.
 
     Raises ImportError without the extra `hub`, ValueError where a private repository was asked for and a public one is
     there, and what `write_folder` raises.
@@ -73,8 +82,11 @@ def push_to_hub(
         address = api.create_repo(repo_id, private=private or None, exist_ok=True)  # None: as its owner has set it
         if private and not api.model_info(repo_id).private:
             raise ValueError(f"{repo_id}: exists and is public; make it private on the Hub, or choose another name")
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
         api.upload_folder(
             repo_id=repo_id,
+            revision=revision,
             folder_path=folder,
             allow_patterns=[CONFIG, WEIGHTS, CARD],
             commit_message="Upload model and card",
@@ -87,13 +99,15 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("run", type=Path, metavar="RUN", help=as_typed("folder that train.py wrote, or a saved model"))
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write a new folder")
     parser.add_argument("--push", metavar="USER/NAME", help="upload it to this repository")
+    parser.add_argument("--revision", metavar="BRANCH", help="to this branch of it (default: main)")
     parser.add_argument("--private", action="store_true", help="the repository must not be public")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     arguments = parser.parse_args(words)
     if not arguments.out and not arguments.push:
         parser.error("nothing to do: say --out FOLDER, --push USER/NAME or both")
-    if arguments.private and not arguments.push:
-        parser.error("--private changes nothing without --push; leave it out")
+    if (arguments.private or arguments.revision) and not arguments.push:
+        flag = "--private" if arguments.private else "--revision"
+        parser.error(f"{flag} changes nothing without --push; leave it out")
     return arguments
 
 
@@ -102,7 +116,8 @@ def main(arguments: argparse.Namespace) -> None:
         write_folder(arguments.run, arguments.out, arguments.push or _NAME)
         print(f"written  {arguments.out}: config.json, model.safetensors and {CARD}, which you may edit before --push")
     if arguments.push:
-        address = push_to_hub(arguments.out or arguments.run, arguments.push, private=arguments.private)
+        source = arguments.out or arguments.run
+        address = push_to_hub(source, arguments.push, private=arguments.private, revision=arguments.revision)
         print(f"pushed   {address}")
 
 

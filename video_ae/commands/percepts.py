@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datasets.names import DOWNLOADED, EFFICIENTNET, MOTION, NO_PERCEPTS, PERCEPTS, STREAMS, VGG16
+from ..datasets.names import DOWNLOADED, EFFICIENTNET, NO_PERCEPTS, PERCEPTS, STREAMS, VGG16
 from ..errors import Interrupted
 from . import cli
 
@@ -83,7 +83,7 @@ def extract_folder(arguments: argparse.Namespace) -> None:
     }
     if speaks:
         random = ", RANDOM weights, an untrained network" if arguments.random_weights else ""
-        print(f"{arguments.network}, {facts['layer']} values{random}")
+        print(f"{arguments.network}, {facts.get('layer', percepts.features)} values{random}")
         if "stream" in facts:
             print(f"input    {facts['stream']}")
 
@@ -116,11 +116,11 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def _asked_for(arguments: argparse.Namespace) -> Percepts:
-    from ..datasets.image_networks import NetworkPercepts, choose_device, standard_weights
-    from ..datasets.motion_percepts import MotionPercepts
+    from ..datasets.image_networks import NETWORKS, NetworkPercepts, choose_device, standard_weights
+    from ..datasets.percepts import percepts_named
 
-    if arguments.network == MOTION:
-        return MotionPercepts()
+    if arguments.network not in NETWORKS:
+        return percepts_named(arguments.network)
     weights = arguments.weights
     if arguments.download or arguments.network == EFFICIENTNET:
         weights = standard_weights(arguments.network, download=arguments.download)

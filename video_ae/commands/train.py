@@ -35,9 +35,10 @@ from ..config import (
     from_json,
 )
 from ..datasets.config import DataConfig, add_data_flags
-from ..datasets.names import PATHS
+from ..datasets.fields import PATHS
 from ..shell import as_typed, shell_path
 from . import cli
+from .tasks.task import TASKS
 
 if TYPE_CHECKING:
     from ..datasets.division import Division
@@ -193,14 +194,12 @@ def main(arguments: argparse.Namespace) -> None:
 
 def run_training(arguments: argparse.Namespace, ranks: Ranks) -> None:
     from ..memory import keep_freed_memory
-    from ..recurrent import compile_steps
+    from ..recurrent import compiled_steps
     from ..run_folder import RunFolder
 
     keep_freed_memory()
-    if arguments.compile:
-        compile_steps()
     chosen = ranks.on_first(lambda: choose(arguments, ranks))
-    with closing(RunFolder(chosen["run"])) as run:
+    with closing(RunFolder(chosen["run"])) as run, compiled_steps(arguments.compile):
         carry_out(chosen, run, arguments, ranks)
 
 
@@ -312,7 +311,7 @@ def carry_out(chosen: dict[str, Any], run: RunFolder, arguments: argparse.Namesp
     if not model_config.features:
         print(f"samples  {run.samples}")
     if ranks.is_main:
-        try_to_write(lambda: write_run(run))
+        try_to_write(lambda: write_run(run, TASKS))
     print(f"next     {as_typed('python evaluate.py')} {shell_path(run.path)}")
 
 

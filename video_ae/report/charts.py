@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-import numpy as np
 from markupsafe import Markup
 
 from ..charts import STYLES, Chart, Line, draw, short
@@ -19,7 +18,7 @@ _FONT = 15  # size of text on a narrow screen, see page.css: what fits there fit
 
 def line_chart(chart: Chart) -> Markup:
     """A figure of lines with a legend; nothing where no line has points."""
-    chart = chart._replace(lines=[line for line in chart.lines if np.isfinite(np.array(line.ys, float)).any()])
+    chart = chart._replace(lines=[line for line in chart.lines if line.points])
     if not chart.lines:
         return Markup("")
     drawing = element(
@@ -68,8 +67,7 @@ def _part(node: ElementTree.Element, lines: Iterator[Line], dots: Iterator[str])
 
 def _dots(line: Line) -> Iterator[str]:
     """The value at each point that is no gap, in words."""
-    points = zip(line.xs, np.array(line.ys, float), strict=True)
-    return (f"{y:.4g} at {short(x)}" for x, y in points if np.isfinite(y))
+    return (f"{y:.4g} at {short(x)}" for x, y in line.points)
 
 
 def _say(line: Line) -> str:

@@ -16,8 +16,8 @@ from .charts import line_chart
 from .markup import element
 from .page import as_text, data_table, guarded, player, read_sheet, section, spaced
 from .run import duration, replace_report
+from .sections import where
 from .tables import compare_cells
-from .tasks import where
 
 
 def write_comparison(folder: Path) -> Path:

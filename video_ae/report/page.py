@@ -15,9 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment
 from markupsafe import Markup
-from PIL import Image
 
 from ..files import write_bytes
 from .markup import element, join
@@ -51,6 +49,8 @@ def _packaged(name: str) -> str:
 @functools.cache
 def _macros() -> Any:
     """Those of `page.html`; their results are `Markup`."""
+    from jinja2 import Environment
+
     return Environment(autoescape=True).from_string(_packaged("page.html")).module
 
 
@@ -95,6 +95,8 @@ def as_text(value: Any) -> str:
 
 def embed_picture(path: Path, alt: str) -> Markup:
     """A picture inside the page; a plot on white is marked as one, so that a dark page can turn it dark."""
+    from PIL import Image
+
     with Image.open(path) as image:
         width, height = image.size
         plot = image.convert("L").getpixel((0, 0)) == 255
@@ -103,6 +105,8 @@ def embed_picture(path: Path, alt: str) -> Markup:
 
 def _data_uri(path: Path, widest: int | None = None) -> str:
     """A file as an address that holds it. A large picture is compressed and, if wider than `widest`, made smaller."""
+    from PIL import Image
+
     content, kind = path.read_bytes(), path.suffix[1:]
     if len(content) > _LARGE:
         with Image.open(path) as image:
@@ -124,6 +128,8 @@ def embed_animation(path: Path, alt: str) -> Markup:
 
 def read_sheet(path: Path, name: str = "") -> Sheet | None:
     """`path` as a sheet of clips, None where it is another picture."""
+    from PIL import Image
+
     with Image.open(path) as image:
         about = image.info.get("sheet")
     return None if about is None else Sheet(path, json.loads(about), name)

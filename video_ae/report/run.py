@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 from safetensors import safe_open
 
-from ..charts import METRICS, short, training_chart
-from ..config import FUTURE, RECONSTRUCTION
+from ..charts import short, training_chart
+from ..config import from_json
+from ..datasets.config import DataConfig
 from ..files import read_json
 from ..pretrained import WEIGHTS
 from ..results import replace_results
@@ -23,9 +24,9 @@ from ..run_folder import RunFolder
 from ..shell import as_typed, shell_path
 from .charts import line_chart
 from .markup import element
-from .page import embed_animation, fact_list, guarded, section, spaced, write_page
-from .tables import loss_name, metric_text
-from .tasks import task_order, task_section, tasks_in, where
+from .page import embed_animation, fact_list, guarded, section, write_page
+from .sections import Section, section_of, task_of, where
+from .tables import loss_name
 
 REPORT = "report.html"
 _FROM_PYTHON = {"dataset": "clips that were given in Python"}
@@ -39,8 +40,8 @@ def try_to_write(write: Callable[[], Path]) -> None:
         print(f"no report: {type(error).__name__}: {error}", file=sys.stderr)
 
 
-def write_run(run: RunFolder, results: Path | None = None) -> Path:
-    """The report of a run and all its evaluations, in its folder.
+def write_run(run: RunFolder, tasks: Mapping[str, Section], results: Path | None = None) -> Path:
+    """The report of a run and all its evaluations, in its folder, those of `tasks` first and in this order.
 
     Results that lie elsewhere have a report beside them, of them alone: the folder of the run may be somebody else's.
     Raises FileNotFoundError or ValueError where this is no run.
@@ -48,16 +49,19 @@ def write_run(run: RunFolder, results: Path | None = None) -> Path:
     elsewhere = results is not None and not results.resolve().is_relative_to(run.path.resolve())
     evaluation, place = (results, results) if results and elsewhere else (run.evaluation, run.path)
     config, name = run.config(), run.path.resolve().name
-    folders = [folder for folder in (evaluation, *_subfolders(evaluation)) if tasks_in(folder)]
-    found = [(task, folder) for folder in folders for task in tasks_in(folder)]
-    found.sort(key=lambda pair: task_order(pair[0]))  # whatever flags gave a task a folder of its own
+    left = [(task, folder) for folder in (evaluation, *_subfolders(evaluation)) for task in _tasks_in(folder)]
+    order = {name: place for place, name in enumerate(tasks)}
+    left.sort(
+        key=lambda pair: (order.get(pair[0], len(order)), pair[0])
+    )  # whatever flags gave a task a folder of its own
+    found = [(tasks.get(task) or Section(task), folder) for task, folder in left]
     sections = [
-        guarded(task_section, folder, task, "" if folder == evaluation else folder.name) for task, folder in found
+        guarded(section_of, folder, task, "" if folder == evaluation else folder.name) for task, folder in found
     ]
-    if not folders:
+    if not found:
         sections.append(guarded(_samples, run))
     sections += [guarded(_training, run), guarded(_repeat, run, config)]
-    head = [element("h1", name), guarded(_summary, run, config), guarded(_key_numbers, folders)]
+    head = [element("h1", name), guarded(_summary, run, config), guarded(_key_numbers, found)]
     return replace_report(place, name, head, sections)
 
 
@@ -74,9 +78,18 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
+def _tasks_in(folder: Path) -> list[str]:
+    """The tasks that left JSON or pictures in a folder. A folder of a model holds no results."""
+    if not folder.is_dir() or (folder / WEIGHTS).exists():
+        return []
+    return sorted({task_of(path) for path in folder.iterdir() if path.suffix in (".json", ".png", ".gif")})
+
+
 def _summary(run: RunFolder, config: dict[str, Any]) -> Markup:
     """What was trained, in a sentence."""
-    model, rows = config["model"], run.metrics()
+    model, rows, data = config["model"], run.metrics(), _FROM_PYTHON
+    if config["data"]:
+        data = from_json(DataConfig, config["data"], str(run.path / "config.json")).facts()
     kind = "composite" if len(model["decoders"]) > 1 else model["decoders"][0]
     about = f"A {kind} LSTM autoencoder"
     if (run.model / WEIGHTS).is_file():
@@ -84,7 +97,7 @@ def _summary(run: RunFolder, config: dict[str, Any]) -> Markup:
     about += ", trained"
     if rows:
         about += f" for {duration(rows[-1]['seconds'])} on {rows[-1]['sequences_seen']:,} sequences"
-    return element("p", f"{about} of {where(config['data'] or _FROM_PYTHON)}.", class_="lede")
+    return element("p", f"{about} of {where(data)}.", class_="lede")
 
 
 def _size(weights: Path) -> int:
@@ -99,31 +112,18 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _key_numbers(folders: Sequence[Path]) -> Markup:
-    """A few numbers of the first folder that has them, each beside what it has to be better than."""
-    tiles: dict[str, tuple[str, str]] = {}
-    for folder in folders:
-        if "predict" in tasks_in(folder) and FUTURE not in tiles and RECONSTRUCTION not in tiles:
-            results = read_json(folder / "predict.json")
-            made = {name: results[name] for name in (FUTURE, RECONSTRUCTION) if name in results}
-            loss = loss_name(made)
-            for name, values in made.items():
-                others = {key: row[loss] for key, row in results["baselines"].items() if row.get(loss)}
-                beside = ", ".join(f"{spaced(key)} {metric_text(loss, value)}" for key, value in others.items())
-                tiles[name] = (
-                    f"{metric_text(loss, values[loss])} {METRICS[loss]}",
-                    beside if name == next(iter(made)) else "",
-                )
-        if "classify" in tasks_in(folder) and "accuracy" not in tiles:
-            row = read_json(folder / "classify.json")["curve"][0]
-            few = f"accuracy, {row['labels_per_class']} labelled per class"
-            beside = f"from scratch {row['scratch']['mean']:.3f}" if "scratch" in row else ""
-            tiles[few] = f"{row['encoder_init']['mean']:.3f}", beside
+def _key_numbers(found: Sequence[tuple[Section, Path]]) -> Markup:
+    """A few numbers of every task, from the first folder that it left some in."""
+    tiles: dict[str, dict[str, tuple[str, str]]] = {}
+    for task, folder in found:
+        if task.name not in tiles and (path := folder / f"{task.name}.json").is_file():
+            tiles[task.name] = task.tiles(read_json(path))
     return element(
         "ul",
         *(
             element("li", element("span", name), element("strong", number), element("small", beside))
-            for name, (number, beside) in tiles.items()
+            for some in tiles.values()
+            for name, (number, beside) in some.items()
         ),
         class_="tiles",
     )

@@ -1,1 +1,20 @@
-"""What evaluate.py does with a trained model: a module per task, with a public function `run`."""
+"""What evaluate.py can do with a run, a module each, in the order of the report's sections."""
+
+from importlib import import_module
+
+for _module in (
+    "predict",
+    "rollout",
+    "classify",
+    "label",
+    "probe",
+    "anomaly",
+    "forecast",
+    "encode",
+    "retrieve",
+    "features",
+    "ood",
+    "architecture",
+    "export",
+):
+    import_module(f".{_module}", __name__)

@@ -5,35 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-import torch
+from markupsafe import Markup
 
-from ...anomaly import (
-    Scorer,
-    Scores,
-    average_windows,
-    choose_source,
-    constant_channels,
-    join_scores,
-    moved_constants,
-    present,
-    spread_scores,
-    step_errors,
-)
 from ...config import FUTURE
-from ...datasets.clips import Clips
 from ...datasets.config import DataConfig
-from ...datasets.times import Clock
-from ...evaluation import predict_clips
+from ...datasets.flags import flag
 from ...files import write_json
+from ...report.markup import element, join
+from ...report.page import data_table
+from ...report.sections import where
+from ...report.tables import Cells
 from ...results import replace_results
-from ...shared_work import Results
-from ...thresholds import QUANTILE, THRESHOLDS, Thresholds, check_quantile, detection
-from ...visualize import ScoredSeries, save_clip_gif, save_detection_curves, save_scored_series, save_sheet, save_strip
 from .anomaly_tables import (
     Place,
     Series,
@@ -46,12 +32,43 @@ from .anomaly_tables import (
     write_steps,
 )
 from .opened import GENERATED_CLIPS, Opened, batches, share_batches
+from .task import Task, register
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from ...anomaly import Scorer, Scores
+    from ...datasets.clips import Clips
+    from ...datasets.times import Clock
+    from ...shared_work import Results
+    from ...thresholds import Thresholds
 
 _DRAWN = 4
 _FEW = 30  # normal clips, whose steps go up and down together
 _NORMAL = "normal/"  # before the ids of clips of the training data that stand beside anomalous ones
 _NAMED = 9  # series in a message
 _NUMBERS = ("roc_auc", "average_precision", "anomalous", "count")
+
+
+@dataclass(frozen=True)
+class AnomalyFlags:
+    quantile: float | None = flag(None, "of the scores of normal data, the threshold (default: 0.99)", metavar="Q")
+    source: str | None = flag(
+        None, "of the scores (default: all there are)", choices=("reconstruction", "future", "both")
+    )
+    labels_file: Path | None = flag(
+        None, "id, label (1: anomalous), perhaps step: curves", metavar="FILE.csv", about={"unnamed": True}
+    )
+    all_anomalous: bool | None = flag(None, "all clips of the data named here are anomalous: curves")
+    per_series: bool | None = flag(None, "a threshold for each series or video")
+    no_spread: bool | None = flag(None, "each step's own error, not the surroundings' as well")
+    threshold: str | None = flag(
+        None,
+        "the quantile of the normal scores themselves (default), or of the distribution that fits their tail",
+        choices=("quantile", "peaks"),
+    )
 
 
 class Normal(NamedTuple):
@@ -73,85 +90,121 @@ class Scored(NamedTuple):
     moved: npt.NDArray[np.int64]
 
 
-def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write `anomaly.json`, tables of steps and clips, plots and, of pictures, the worst clips; print a summary."""
-    folder = opened.folder
-    quantile = check_quantile(QUANTILE if arguments.quantile is None else arguments.quantile)
-    method = arguments.threshold or THRESHOLDS[0]
-    source = choose_source(arguments.source, opened.model.config.decoders)
-    labels = read_labels(arguments.labels_file) if arguments.labels_file else None
-    if arguments.all_anomalous and (labels is not None or opened.data == opened.trained_on):
-        raise ValueError(
-            "--all-anomalous is for other data than the run was trained on, as by --num-digits 2, without --labels-file"
-        )
-    clips, count = _open_clips(opened, arguments)
-    normal = _fit(opened, arguments, source)
-    constants = _constants(opened, arguments)
-    scores, places, features, moved = _score(
-        opened, normal.scorer, clips, count, arguments.batch_size, "clips", constants
-    )
-    anomalous = len(places)  # clips of the data to judge; of the training data are those after them
-    if arguments.all_anomalous:
-        scores, places, features = _beside_normal(opened, arguments, normal.scorer, scores, places, features)
-    if not opened.ranks.is_main:
-        return {}
-    cut = not arguments.no_spread and len({place.id for place in places[:anomalous]}) < anomalous
-    width = scores.steps.shape[1] if cut else 1
-    series = _lay_out(places[:anomalous], scores.steps[:anomalous], features[:anomalous], width)
-    beside = _lay_out(places[anomalous:], scores.steps[anomalous:], features[anomalous:], width)
-    normal_series = _lay_out(normal.places, normal.scores.steps, normal.features, width)
-    if arguments.per_series:
-        _refuse_unknown(normal, [one.id for one in series + beside])
-    thresholds, lacking = _thresholds(normal, normal_series, quantile, arguments.per_series, method)
-    of_steps = thresholds["steps"].of(len(series + beside), _groups(series + beside, arguments.per_series))
-    of_clips = None
-    if "clips" in thresholds:
-        of_clips = thresholds["clips"].of(len(places), _groups(places, arguments.per_series))
-    curves = {}
-    if labels is not None:
-        curves = detection_curves(labels, series, places, scores)
-    elif arguments.all_anomalous:
-        curves = {"clips": detection([int(clip < anomalous) for clip in range(len(places))], scores.sequences)}
+@register
+class Anomaly(Task):
+    name = "anomaly"
+    shared = True
+    title = "What is anomalous"
+    alt: ClassVar = {
+        "anomaly": "Scores over the steps of the most anomalous sequences, with the threshold",
+        "anomaly-curves": "ROC curve, and precision against recall",
+        "anomaly-strip": "Frames of the most anomalous clips, the truth above what the model made of it",
+    }
+    flags = (AnomalyFlags,)
 
-    times, names = opened.data.times(), _feature_names(opened)
-    series += [one._replace(id=_NORMAL + one.id) for one in beside]
-    places = places[:anomalous] + [place._replace(id=_NORMAL + place.id) for place in places[anomalous:]]
-    with replace_results(folder, "anomaly") as place:
-        flagged = {
-            "clips_flagged": write_clips(place / "anomaly-clips.csv", places, scores, of_clips, times),
-            "steps_flagged": write_steps(place / "anomaly.csv", series, of_steps, times, names),
-        }
-        incidents = find_incidents(series, of_steps)
-        write_incidents(place / "incidents.csv", incidents, times, names)
-        of_normal = thresholds["steps"].of(len(normal_series), _groups(normal_series, arguments.per_series))
-        results = opened.facts(arguments) | {
-            "source": source,
-            "quantile": quantile,
-            "threshold": method,
-            "split": clips.split,
-        }
-        results |= {"thresholds": {level: fitted.values for level, fitted in thresholds.items()}}
-        results |= {"normal_clips": len(normal.places), "clips": len(places)}
-        results |= {"steps": sum(len(one.steps) for one in series)} | flagged
-        results |= {"spread": width, "incidents": len(incidents)}
-        results |= {"normal_incidents": len(find_incidents(normal_series, of_normal))}
-        results |= {"normal_steps": sum(len(one.steps) for one in normal_series)}
-        results |= {"normal_days": _days(normal_series, opened.own_data.times())}
-        results |= {"detection": {level: {name: curve[name] for name in _NUMBERS} for level, curve in curves.items()}}
-        results |= {"levels": {name: level.tolist() for name, level in normal.scorer.levels.items()}}
-        results |= {"moved_constants": _moved(opened, constants, moved, places, times)}
-        write_json(place / "anomaly.json", results)
-        _print(opened, results, lacking)
-        _draw(opened, place, series, of_steps, places, scores)
-        if curves:
-            save_detection_curves(place / "anomaly-curves.png", curves)
-            print(f"curves   {folder / 'anomaly-curves.png'}")
-        if not opened.model.config.features:
-            _draw_clips(opened, place, clips, scores.sequences[:count])
-        print(f"when     {folder / 'incidents.csv'}\nby step  {folder / 'anomaly.csv'}")
-        print(f"by clip  {folder / 'anomaly-clips.csv'}")
-        print(f"metrics  {folder / 'anomaly.json'}")
-    return results
+    def run(self, opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
+        """Write `anomaly.json`, tables of steps and clips, plots and, of pictures, the worst clips; print a summary."""
+        from ...anomaly import choose_source
+        from ...thresholds import QUANTILE, THRESHOLDS, check_quantile, detection
+        from ...visualize import save_detection_curves
+
+        folder = opened.folder
+        quantile = check_quantile(QUANTILE if arguments.quantile is None else arguments.quantile)
+        method = arguments.threshold or THRESHOLDS[0]
+        source = choose_source(arguments.source, opened.model.config.decoders)
+        labels = read_labels(arguments.labels_file) if arguments.labels_file else None
+        if arguments.all_anomalous and (labels is not None or opened.data == opened.trained_on):
+            raise ValueError(
+                "--all-anomalous is for other data than the run was trained on, as by --num-digits 2, without"
+                " --labels-file"
+            )
+        clips, count = _open_clips(opened, arguments)
+        normal = _fit(opened, arguments, source)
+        constants = _constants(opened, arguments)
+        scores, places, features, moved = _score(
+            opened, normal.scorer, clips, count, arguments.batch_size, "clips", constants
+        )
+        anomalous = len(places)  # clips of the data to judge; of the training data are those after them
+        if arguments.all_anomalous:
+            scores, places, features = _beside_normal(opened, arguments, normal.scorer, scores, places, features)
+        if not opened.ranks.is_main:
+            return {}
+        cut = not arguments.no_spread and len({place.id for place in places[:anomalous]}) < anomalous
+        width = scores.steps.shape[1] if cut else 1
+        series = _lay_out(places[:anomalous], scores.steps[:anomalous], features[:anomalous], width)
+        beside = _lay_out(places[anomalous:], scores.steps[anomalous:], features[anomalous:], width)
+        normal_series = _lay_out(normal.places, normal.scores.steps, normal.features, width)
+        if arguments.per_series:
+            _refuse_unknown(normal, [one.id for one in series + beside])
+        thresholds, lacking = _thresholds(normal, normal_series, quantile, arguments.per_series, method)
+        of_steps = thresholds["steps"].of(len(series + beside), _groups(series + beside, arguments.per_series))
+        of_clips = None
+        if "clips" in thresholds:
+            of_clips = thresholds["clips"].of(len(places), _groups(places, arguments.per_series))
+        curves = {}
+        if labels is not None:
+            curves = detection_curves(labels, series, places, scores)
+        elif arguments.all_anomalous:
+            curves = {"clips": detection([int(clip < anomalous) for clip in range(len(places))], scores.sequences)}
+
+        times, names = opened.data.times(), _feature_names(opened)
+        series += [one._replace(id=_NORMAL + one.id) for one in beside]
+        places = places[:anomalous] + [place._replace(id=_NORMAL + place.id) for place in places[anomalous:]]
+        with replace_results(folder, "anomaly") as place:
+            flagged = {
+                "clips_flagged": write_clips(place / "anomaly-clips.csv", places, scores, of_clips, times),
+                "steps_flagged": write_steps(place / "anomaly.csv", series, of_steps, times, names),
+            }
+            incidents = find_incidents(series, of_steps)
+            write_incidents(place / "incidents.csv", incidents, times, names)
+            of_normal = thresholds["steps"].of(len(normal_series), _groups(normal_series, arguments.per_series))
+            results = opened.facts(arguments) | {
+                "source": source,
+                "quantile": quantile,
+                "threshold": method,
+                "split": clips.split,
+            }
+            results |= {"thresholds": {level: fitted.values for level, fitted in thresholds.items()}}
+            results |= {"normal_clips": len(normal.places), "clips": len(places)}
+            results |= {"steps": sum(len(one.steps) for one in series)} | flagged
+            results |= {"spread": width, "incidents": len(incidents)}
+            results |= {"normal_incidents": len(find_incidents(normal_series, of_normal))}
+            results |= {"normal_steps": sum(len(one.steps) for one in normal_series)}
+            results |= {"normal_days": _days(normal_series, opened.own_data.times())}
+            results |= {
+                "detection": {level: {name: curve[name] for name in _NUMBERS} for level, curve in curves.items()}
+            }
+            results |= {"levels": {name: level.tolist() for name, level in normal.scorer.levels.items()}}
+            results |= {"moved_constants": _moved(opened, constants, moved, places, times)}
+            write_json(place / "anomaly.json", results)
+            _print(opened, results, lacking)
+            _draw(opened, place, series, of_steps, places, scores)
+            if curves:
+                save_detection_curves(place / "anomaly-curves.png", curves)
+                print(f"curves   {folder / 'anomaly-curves.png'}")
+            if not opened.model.config.features:
+                _draw_clips(opened, place, clips, scores.sequences[:count])
+            print(f"when     {folder / 'incidents.csv'}\nby step  {folder / 'anomaly.csv'}")
+            print(f"by clip  {folder / 'anomaly-clips.csv'}")
+            print(f"metrics  {folder / 'anomaly.json'}")
+        return results
+
+    def show(self, folder: Path, results: Any) -> Markup:
+        about = f"{where(results)}; thresholds are the {results['quantile']:g} quantile of "
+        about += f"{results['normal_clips']:,} normal clips, in units of the normal error."
+        cells: Cells = [("", "scored", "threshold", "above it", "ROC-AUC", "average precision")]
+        for level in ("clips", "steps"):
+            values = list(results["thresholds"].get(level, {}).values())
+            ends = "-" if not values else " to ".join(dict.fromkeys(f"{end:.2f}" for end in (min(values), max(values))))
+            curve = results["detection"].get(level, {})
+            flagged = f"{results[f'{level}_flagged']:,}" if values else "-"
+            numbers = (f"{curve[name]:.3f}" if curve else "-" for name in ("roc_auc", "average_precision"))
+            cells.append((level, f"{results[level]:,}", ends, flagged, *numbers))
+        moved = [
+            element("p", f"Constant in training, and not here: {one['feature']}, in {one['steps']:,} steps.")
+            for one in results.get("moved_constants", [])
+        ]
+        return join([element("p", about), data_table(cells), *moved])
 
 
 def _open_clips(opened: Opened, arguments: argparse.Namespace) -> tuple[Clips, int]:
@@ -180,6 +233,10 @@ def _open_normal(opened: Opened, arguments: argparse.Namespace, split: str) -> C
 
 
 def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
+    import torch
+
+    from ...anomaly import Scorer, present, step_errors
+
     held_out = _open_normal(opened, arguments, "validation")
     held_out = held_out.sample(held_out.available or GENERATED_CLIPS)
     model, future_frames = opened.model, _predicted(opened)
@@ -188,9 +245,8 @@ def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
         return {**step_errors(model, batch, future_frames=future_frames), "present": present(batch)}
 
     def shared(what: str, judge: Callable[[torch.Tensor], Results]) -> list[Results]:
-        return list(
-            share_batches(opened.ranks, opened.folder, held_out, len(held_out), arguments.batch_size, what, judge)
-        )
+        count = len(held_out)
+        return list(share_batches(opened.ranks, opened.folder, held_out, count, arguments.batch_size, what, judge))
 
     judged = shared("normal clips", errors)
     errors_of_batches = [{name: found[name] for name in model.decoders if name in found} for found in judged]
@@ -203,11 +259,13 @@ def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
 
 def _features(scorer: Scorer, batch: torch.Tensor) -> torch.Tensor:
     """The scores of the features of clips, (B, T, F); of pictures none."""
-    return scorer.features(batch) if scorer.model.config.features else torch.zeros(*batch.shape[:2], 0)
+    return scorer.features(batch) if scorer.model.config.features else batch.new_zeros(*batch.shape[:2], 0).float()
 
 
 def _constants(opened: Opened, arguments: argparse.Namespace) -> dict[int, float]:
     """The features that never changed in training, and their values."""
+    from ...anomaly import constant_channels
+
     if not opened.model.config.features:
         return {}
     clips = _open_normal(opened, arguments, "train")
@@ -223,6 +281,10 @@ def _beside_normal(
     features: torch.Tensor,
 ) -> tuple[Scores, list[Place], torch.Tensor]:
     """Clips to judge and, after them, as many normal test clips."""
+    import torch
+
+    from ...anomaly import join_scores
+
     clips = _open_normal(opened, arguments, "test").sample(len(places))
     others, other_places, more, _ = _score(
         opened, scorer, clips, len(clips), arguments.batch_size, "normal test clips", {}
@@ -237,6 +299,8 @@ def _thresholds(
 
     series: of the normal clips.
     """
+    from ...thresholds import Thresholds
+
     found = {
         "steps": Thresholds.fit([one.scores for one in series], quantile, _groups(series, per_series), method=method)
     }
@@ -272,6 +336,10 @@ def _score(
     what: str,
     constants: dict[int, float],
 ) -> Scored:
+    import torch
+
+    from ...anomaly import Scores, join_scores, moved_constants, present
+
     def judge(batch: torch.Tensor) -> dict[str, torch.Tensor]:
         moved = [torch.zeros(0, 3, dtype=torch.int64)]
         for channel, there in moved_constants(constants, batch).items():
@@ -306,6 +374,11 @@ def _groups(of: Sequence[Place] | Sequence[Series], per_series: bool) -> list[st
 def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tensor, width: int) -> list[Series]:
     """Scores of clips (B, T), and of their features (B, T, F), to those of the steps of the sequences that the clips
     were cut from, spread by `spread_scores`."""
+    import numpy as np
+    import torch
+
+    from ...anomaly import average_windows, spread_scores
+
     rows: dict[str, list[int]] = {}
     for row, place in enumerate(places):
         rows.setdefault(place.id, []).append(row)
@@ -324,6 +397,8 @@ def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tens
 
 def _days(series: Sequence[Series], times: Mapping[str, Clock]) -> float | None:
     """How many days the steps of these series last, each from the first to the last; None without time stamps."""
+    import numpy as np
+
     if not times or any(one.id not in times for one in series):
         return None
     spans = [np.array([times[one.id][one.steps[end]].decode() for end in (0, -1)]) for one in series if len(one.steps)]
@@ -410,9 +485,11 @@ def _draw(
     scores: Scores,
 ) -> None:
     """Scores over the steps of the sequences with the most anomalous clips."""
-    by_oddness = dict.fromkeys(clips[row].id for row in scores.sequences.argsort(descending=True).tolist())
+    from ...visualize import ScoredSeries, save_scored_series
+
+    by_score = dict.fromkeys(clips[row].id for row in scores.sequences.argsort(descending=True).tolist())
     places = {one.id: place for place, one in enumerate(series)}
-    chosen = [places[name] for name in list(by_oddness)[:_DRAWN]]
+    chosen = [places[name] for name in list(by_score)[:_DRAWN]]
     drawn = [ScoredSeries(*series[place][:3], float(thresholds[place])) for place in chosen]
     save_scored_series(place / "anomaly.png", drawn)
     print(f"plot     {opened.folder / 'anomaly.png'}")
@@ -420,6 +497,9 @@ def _draw(
 
 def _draw_clips(opened: Opened, place: Path, clips: Clips, scores: torch.Tensor) -> None:
     """A GIF of the most anomalous clip, and a strip of the first few."""
+    from ...evaluation import predict_clips
+    from ...visualize import save_clip_gif, save_sheet, save_strip
+
     worst = scores.argsort(descending=True)[:_DRAWN].tolist()
     drawn = predict_clips(opened.model, clips.__getitems__(worst), opened.device)
     save_clip_gif(place / "anomaly-worst.gif", drawn[0])

@@ -6,14 +6,14 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-from ...anomaly import Scores
-from ...datasets.times import Clock
-from ...thresholds import detection
+    from ...anomaly import Scores
+    from ...datasets.times import Clock
 
 _CONTRIBUTE = 3  # features that are named
 
@@ -58,6 +58,8 @@ class Incident(NamedTuple):
 
 def find_incidents(series: Sequence[Series], thresholds: npt.NDArray[np.float64]) -> list[Incident]:
     """All of them, in order of the series and of time. A step without a score ends one."""
+    import numpy as np
+
     incidents = []
     for one, threshold in zip(series, thresholds.tolist(), strict=True):
         above = np.flatnonzero(one.scores > threshold)
@@ -69,7 +71,7 @@ def find_incidents(series: Sequence[Series], thresholds: npt.NDArray[np.float64]
 def _contributions(features: npt.NDArray[np.float64], names: Sequence[str]) -> str:
     """The features (F,) that contribute most, with their shares of all, as JSON."""
     shares = features / (features.sum() or 1.0)
-    most = np.argsort(-shares)[:_CONTRIBUTE].tolist()
+    most = (-shares).argsort()[:_CONTRIBUTE].tolist()
     return json.dumps({names[index]: round(float(shares[index]), 3) for index in most}, ensure_ascii=False)
 
 
@@ -109,6 +111,10 @@ def detection_curves(
 
     Raises ValueError for what has no label, and where neither has both kinds.
     """
+    import numpy as np
+
+    from ...thresholds import detection
+
     truth: dict[str, tuple[list[int], npt.NDArray[np.float64]]] = {}
     if all(step is None for _, step in labels):
         of_clips = [_label(labels, place.id, None) for place in places]

@@ -12,8 +12,9 @@ from ...files import write_json
 from ...report.tables import compare_cells, text_table
 from ...results import replace_results
 from ...transfer import ARMS
-from . import classify, predict
+from .classify import Classify
 from .opened import Opened
+from .predict import Predict
 
 
 def run(runs: Sequence[Opened], arguments: argparse.Namespace, folder: Path) -> None:
@@ -31,8 +32,8 @@ def run(runs: Sequence[Opened], arguments: argparse.Namespace, folder: Path) -> 
         shape = dataclasses.replace(model, decoders=(FUTURE,), conditional=(), future_frames=1), opened.data
         known = shape in shapes
         name = opened.folder.name.replace("-", " ", 1)  # two runs may have one name; the report finds the folder by it
-        classified = classify.run(opened, arguments, ("encoder_init", "frozen") if known else tuple(ARMS))["curve"]
-        predicted = predict.run(opened, arguments)
+        classified = Classify().run(opened, arguments, ("encoder_init", "frozen") if known else tuple(ARMS))["curve"]
+        predicted = Predict().run(opened, arguments)
         shapes.add(shape)
         losses = {decoder: predicted[decoder] for decoder in model.decoders}
         rows[name] = {"run": str(path), "model": kind, "classify": classified} | losses

@@ -8,47 +8,57 @@ import zipfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from ...datasets.clips import Clips
 from ...files import free_place
-from ...lengths import split_clips
 from .opened import Opened, share_batches
+from .task import Task, register
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from ...datasets.clips import Clips
 
 _PLACES = 4096  # that are in memory at a time
 
 
-def run(opened: Opened, arguments: argparse.Namespace) -> None:
-    """Write `codes` (N, code_size) float32, `ids` (N,) text and `starts` (N,) int64 into `--out`, a batch at a time:
-    the sequence or video that each code is of, and the number of the first step or frame there.
+@register
+class Encode(Task):
+    name = "encode"
+    shared = True
+    out = "codes.npz"
 
-    Of files that is all there are, whatever they were used for; of moving digits the first test clips. The encoder
-    reads clips as in training, one after the other without overlap and one more at each end, or whole
-    sequences of any length.
+    def run(self, opened: Opened, arguments: argparse.Namespace) -> None:
+        """Write `codes` (N, code_size) float32, `ids` (N,) text and `starts` (N,) int64 into `--out`, a batch at a
+        time: the sequence or video that each code is of, and the number of the first step or frame there.
 
-    Raises ValueError or FileExistsError where the file cannot be written.
-    """
-    path = free_place(arguments.out, ".npz")
-    data, config = opened.data, opened.model.config
-    frames = data.longest(1) if data.whole else config.input_frames
-    split = "test" if data.generated else "all"
-    clips, count = opened.clips(split, arguments, frames, shortest=1)
-    codes = _codes(opened, path, clips, count, arguments.batch_size)
-    if not opened.ranks.is_main:
-        deque(codes, maxlen=0)  # does its share
-        return
-    _write_npz(path, codes, clips, count)
-    what = "every part of it" if count == clips.available else f"{count} {split} clips"
-    where = data.dataset if data.data_dir is None else f"{data.dataset}, {data.data_dir}"
-    print(f"{count} codes of {where} ({what})\ncodes    {path}")
+        Of files that is all there are, whatever they were used for; of moving digits the first test clips. The encoder
+        reads clips as in training, one after the other without overlap and one more at each end, or whole
+        sequences of any length.
+
+        Raises ValueError or FileExistsError where the file cannot be written.
+        """
+        path = free_place(arguments.out, ".npz")
+        data, config = opened.data, opened.model.config
+        frames = data.longest(1) if data.whole else config.input_frames
+        split = "test" if data.generated else "all"
+        clips, count = opened.clips(split, arguments, frames, shortest=1)
+        codes = _codes(opened, path, clips, count, arguments.batch_size)
+        if not opened.ranks.is_main:
+            deque(codes, maxlen=0)  # as the first process reads them
+            return
+        _write_npz(path, codes, clips, count)
+        what = "every part of it" if count == clips.available else f"{count} {split} clips"
+        where = data.dataset if data.data_dir is None else f"{data.dataset}, {data.data_dir}"
+        print(f"{count} codes of {where} ({what})\ncodes    {path}")
 
 
 def _codes(opened: Opened, path: Path, clips: Clips, count: int, batch_size: int) -> Iterator[npt.NDArray[np.float32]]:
     """The codes of the first `count` clips, (B, code_size) at a time."""
+    import torch
+
+    from ...lengths import split_clips
 
     def encode(batch: torch.Tensor) -> dict[str, torch.Tensor]:
         inputs, _, lengths = split_clips(batch.to(opened.device), batch.shape[1])
@@ -61,6 +71,8 @@ def _codes(opened: Opened, path: Path, clips: Clips, count: int, batch_size: int
 
 def _write_npz(path: Path, codes: Iterable[npt.NDArray[np.float32]], clips: Clips, count: int) -> None:
     """What `numpy.savez` writes, without ever holding it all; a file that is not whole never has the name `path`."""
+    import numpy as np
+
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with zipfile.ZipFile(partial, "w") as archive:
@@ -82,6 +94,8 @@ def _places(clips: Clips, count: int) -> Iterator[tuple[tuple[str, ...], tuple[i
 
 def _write_member(archive: zipfile.ZipFile, name: str, parts: Iterable[npt.NDArray[Any]], count: int) -> None:
     """An array of `count` rows that comes in parts."""
+    import numpy as np
+
     rows = 0
     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
         for part in parts:

@@ -6,29 +6,29 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
-import torch
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ...config import FUTURE
-from ...datasets.clips import Clips
-from ...datasets.times import continue_times
-from ...datasets.video_arrays import VideoArrays
-from ...datasets.video_clips import VideoClips
 from ...files import free_place, write_json
-from ...lengths import split_clips
-from ...periods import find_period
 from ...report.tables import text_table
 from ...results import replace_results
 from .opened import Opened, batches
+from .task import Horizon, Task, register
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from ...datasets.clips import Clips
+    from ...datasets.video_arrays import VideoArrays
+    from ...datasets.video_clips import VideoClips
+
+    Floats = npt.NDArray[np.float64]
 
 QUANTILES = (0.05, 0.95)  # between which nine of ten values are to be
 _ENOUGH = 20  # errors, of which one is expected beyond either quantile
 _MODEL, _NAIVE, _SEASONAL, _MEAN = "model", "naive", "seasonal naive", "mean"
-
-Floats = npt.NDArray[np.float64]
 
 
 class Forecasts(NamedTuple):
@@ -45,40 +45,52 @@ class Forecasts(NamedTuple):
         return self.truth - self.predicted
 
 
-def run(opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write `--out`, a row for each series, step and feature, and `forecast.json`; print a table beside baselines.
+@register
+class Forecast(Task):
+    name = "forecast"
+    title = "What comes next"
+    flags = (Horizon,)
+    out = "forecasts.csv"
 
-    The quantiles are the forecast plus those of its errors, step by step and feature by feature, on validation data.
-    Raises ValueError for models without future decoder and for pictures, ValueError or FileExistsError where the file
-    cannot be written.
-    """
-    out = free_place(arguments.out, ".csv")
-    config = opened.model.config
-    if FUTURE not in opened.model.decoders or not config.features or opened.data.generated:
-        raise ValueError("forecasts are of series, by a future decoder: train on series with --composite or --predict")
-    steps = arguments.future_frames or config.future_frames
-    held_out, learnt = _own(opened, arguments, "validation", steps), _own(opened, arguments, "train", steps)
-    errors = _forecast(opened, _overlapping(held_out), steps, arguments.batch_size, "held-out").errors
-    margins = np.quantile(errors, QUANTILES, axis=0) if len(errors) >= _ENOUGH else None  # (2, F, D)
-    if margins is None:
-        print(
-            f"found {len(errors)} held-out windows, expected at least {_ENOUGH} for quantiles: their cells are empty",
-            file=sys.stderr,
-        )
-    frames = opened.whole_frames(opened.data, config.input_frames, steps)
-    clips, count = opened.test_clips(arguments, frames, shortest=steps + 1)
-    tested = _forecast(opened, clips.sample(count), steps, arguments.batch_size, "model")
-    results = opened.facts(arguments) | {"split": clips.split, "clips": count, "steps": steps}
-    results |= _judge(opened, tested, _training_series(learnt), frames)
-    if margins is not None:
-        inside = (tested.errors >= margins[0]) & (tested.errors <= margins[1])
-        results |= {"quantiles": QUANTILES, "held_out": len(errors), "coverage": float(inside.mean())}
-    rows = _write(opened, arguments, out, steps, margins)
-    with replace_results(opened.folder, "forecast") as place:
-        write_json(place / "forecast.json", results)
-    _print(results)
-    print(f"forecasts {out} ({rows} rows)\nmetrics   {opened.folder / 'forecast.json'}")
-    return results
+    def run(self, opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
+        """Write `--out`, a row for each series, step and feature, and `forecast.json`; print a table beside baselines.
+
+        The quantiles are the forecast plus those of its errors, step by step and feature by feature, on validation
+        data. Raises ValueError for models without future decoder and for pictures, ValueError or FileExistsError where
+        the file cannot be written.
+        """
+        import numpy as np
+
+        out = free_place(arguments.out, ".csv")
+        config = opened.model.config
+        if FUTURE not in opened.model.decoders or not config.features or opened.data.generated:
+            raise ValueError(
+                "forecasts are of series, by a future decoder: train on series with --composite or --predict"
+            )
+        steps = arguments.future_frames or config.future_frames
+        held_out, learnt = _own(opened, arguments, "validation", steps), _own(opened, arguments, "train", steps)
+        errors = _forecast(opened, _overlapping(held_out), steps, arguments.batch_size, "held-out").errors
+        margins = np.quantile(errors, QUANTILES, axis=0) if len(errors) >= _ENOUGH else None  # (2, F, D)
+        if margins is None:
+            print(
+                f"found {len(errors)} held-out windows, expected at least {_ENOUGH} for quantiles: their cells are"
+                " empty",
+                file=sys.stderr,
+            )
+        frames = opened.whole_frames(opened.data, config.input_frames, steps)
+        clips, count = opened.test_clips(arguments, frames, shortest=steps + 1)
+        tested = _forecast(opened, clips.sample(count), steps, arguments.batch_size, "model")
+        results = opened.facts(arguments) | {"split": clips.split, "clips": count, "steps": steps}
+        results |= _judge(opened, tested, _training_series(learnt), frames)
+        if margins is not None:
+            inside = (tested.errors >= margins[0]) & (tested.errors <= margins[1])
+            results |= {"quantiles": QUANTILES, "held_out": len(errors), "coverage": float(inside.mean())}
+        rows = _write(opened, arguments, out, steps, margins)
+        with replace_results(opened.folder, "forecast") as place:
+            write_json(place / "forecast.json", results)
+        _print(results)
+        print(f"forecasts {out} ({rows} rows)\nmetrics   {opened.folder / 'forecast.json'}")
+        return results
 
 
 def _own(opened: Opened, arguments: argparse.Namespace, split: str, steps: int) -> VideoClips:
@@ -86,12 +98,13 @@ def _own(opened: Opened, arguments: argparse.Namespace, split: str, steps: int) 
     data = opened.own_data
     frames = opened.whole_frames(data, opened.model.config.input_frames, steps)
     clips = data.open(split, frames, seed=arguments.seed, shortest=steps + 1, division=opened.division)
-    assert isinstance(clips, VideoClips)
-    return clips
+    return cast("VideoClips", clips)
 
 
 def _overlapping(clips: VideoClips) -> Clips:
     """The same windows and all between them, of clips that are no whole sequences."""
+    from ...datasets.video_clips import VideoClips
+
     longest = max(clips.arrays.videos[index].frames for index in clips.chosen)
     if longest <= clips.frames:
         return clips
@@ -100,7 +113,7 @@ def _overlapping(clips: VideoClips) -> Clips:
 
 
 def _training_series(clips: VideoClips) -> list[Floats]:
-    return [np.asarray(clips.arrays.array(index), np.float64) for index in clips.chosen]
+    return [clips.arrays.array(index).astype(float) for index in clips.chosen]
 
 
 def _vectors(frames: torch.Tensor) -> Floats:
@@ -111,6 +124,11 @@ def _vectors(frames: torch.Tensor) -> Floats:
 
 def _forecast(opened: Opened, clips: Clips, steps: int, batch_size: int, what: str) -> Forecasts:
     """Of clips whose last `steps` are to be predicted; without offsets."""
+    import numpy as np
+    import torch
+
+    from ...lengths import split_clips
+
     predicted, truth, last = [], [], []
     places: list[tuple[str, int]] = []
     for batch in batches(clips, range(len(clips)), batch_size, what):
@@ -132,6 +150,10 @@ def _judge(opened: Opened, tested: Forecasts, training: Sequence[Floats], frames
     An error is in units of the mean absolute change from step to step in training: below 1 is better than the naive
     forecast of one step was there. Features that never change in training do not count.
     """
+    import numpy as np
+
+    from ...periods import find_period
+
     scale = np.concatenate([np.abs(np.diff(series, axis=0)) for series in training]).mean(axis=0)  # (D,)
     moving = scale > 0
     if not moving.any():
@@ -151,7 +173,9 @@ def _judge(opened: Opened, tested: Forecasts, training: Sequence[Floats], frames
 
 def _seasonal(opened: Opened, tested: Forecasts, period: int, frames: int) -> Floats | None:
     """The values of a period before, of the same time in it, (N, F, D); None where some are not in the data."""
-    arrays = opened.data.source.arrays(opened.data, frames)
+    import numpy as np
+
+    arrays = opened.data.arrays(frames)
     known = {name: dict(parts) for name, parts in _by_name(arrays)}
     steps = tested.truth.shape[1]
     back = [step % period - period + 1 for step in range(steps)]  # from the last step that was read
@@ -188,6 +212,12 @@ def _ends(opened: Opened, arguments: argparse.Namespace) -> Iterator[tuple[str, 
 
 def _write(opened: Opened, arguments: argparse.Namespace, out: Any, steps: int, margins: Floats | None) -> int:
     """A row for each series, coming step and feature; returns how many."""
+    import numpy as np
+    import torch
+
+    from ...datasets.times import continue_times
+    from ...lengths import split_clips
+
     times, columns, rows, untimed = opened.data.times(), opened.data.columns, 0, 0
     offsets = np.array(opened.data.offsets or 0.0)
     with out.open("w", newline="", encoding="utf-8") as file:

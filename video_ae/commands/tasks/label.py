@@ -5,66 +5,95 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from ...classifier import LSTMClassifier
-from ...datasets.clips import Clips
-from ...datasets.times import Clock
+from ...datasets.flags import flag
 from ...files import free_place
 from .opened import Opened, share_batches
+from .task import Task, register
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from ...classifier import LSTMClassifier
+    from ...datasets.clips import Clips
+    from ...datasets.times import Clock
+
+    Scores = npt.NDArray[np.float32]
 
 UNKNOWN = "unknown"
 _CLASSIFIER = "classifier"  # the folder that `classify` writes
-Scores = npt.NDArray[np.float32]
 
 
-def run(opened: Opened, arguments: argparse.Namespace) -> None:
-    """Write `--out FILE.csv`, a row for each video, and `FILE-clips.csv`, a row for each of its clips.
+def _probability(text: str) -> float:
+    if not 0 <= float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"found {text}, expected 0 to 1, as scores are")
+    return float(text)
 
-    A video's scores are the means over its clips (paper, section 4.4), which follow each other without overlap; one
-    more ends with the video where frames are left over. A class whose score is below `--unknown-below` is `unknown`.
 
-    Raises FileNotFoundError where the run has no classifier, ValueError or FileExistsError where the files cannot be
-    written.
-    """
-    out = free_place(arguments.out, ".csv")
-    of_clips = free_place(out.with_name(f"{out.stem}-clips.csv"), ".csv")
-    least = arguments.unknown_below or 0.0
-    classifier = _classifier(opened.run.evaluation).to(opened.device)
-    names = classifier.config.class_names
-    split = "test" if opened.data.generated else "all"
-    clips, count = opened.clips(split, arguments, opened.model.config.input_frames, shortest=None)
-    scores = _scores(opened, classifier, out, clips, count, arguments.batch_size)
-    if not opened.ranks.is_main:
-        return
-    places = [clips.place(index) for index in range(count)]
-    videos, numbers = np.unique([name for name, _ in places], return_inverse=True)
-    means = np.stack([scores[numbers == video].mean(axis=0) for video in range(len(videos))])
-    times, frames = opened.data.times(), opened.model.config.input_frames
+@dataclass(frozen=True)
+class LabelFlags:
+    unknown_below: float | None = flag(
+        None, "a video whose best score is lower is unknown", type=_probability, metavar="P"
+    )
 
-    head = ("label", "score", *names)
-    with of_clips.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("id", "first_frame", "last_frame", *(("start", "end") if times else ()), *head))
-        for (name, start), row in zip(places, scores, strict=True):
-            clock = when(times, name, start, start + frames - 1)
-            writer.writerow((name, start, start + frames - 1, *clock, *_judged(row, names, least)))
-    with out.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("id", "clips", *head))
-        for video, (name, row) in enumerate(zip(videos, means, strict=True)):
-            writer.writerow((name, int((numbers == video).sum()), *_judged(row, names, least)))
-    _print(means, names, least)
-    print(f"videos   {out}\nclips    {of_clips}")
+
+@register
+class Label(Task):
+    name = "label"
+    shared = True
+    flags = (LabelFlags,)
+    out = "labels.csv"
+
+    def run(self, opened: Opened, arguments: argparse.Namespace) -> None:
+        """Write `--out FILE.csv`, a row for each video, and `FILE-clips.csv`, a row for each of its clips.
+
+        A video's scores are the means over its clips (paper, section 4.4), which follow each other without overlap; one
+        more ends with the video where frames are left over. A class with a score below `--unknown-below` is `unknown`.
+
+        Raises FileNotFoundError where the run has no classifier, ValueError or FileExistsError where the files cannot
+        be written.
+        """
+        import numpy as np
+
+        out = free_place(arguments.out, ".csv")
+        of_clips = free_place(out.with_name(f"{out.stem}-clips.csv"), ".csv")
+        least = arguments.unknown_below or 0.0
+        classifier = _classifier(opened.run.evaluation).to(opened.device)
+        names = classifier.config.class_names
+        split = "test" if opened.data.generated else "all"
+        clips, count = opened.clips(split, arguments, opened.model.config.input_frames, shortest=None)
+        scores = _scores(opened, classifier, out, clips, count, arguments.batch_size)
+        if not opened.ranks.is_main:
+            return
+        places = [clips.place(index) for index in range(count)]
+        videos, numbers = np.unique([name for name, _ in places], return_inverse=True)
+        means = np.stack([scores[numbers == video].mean(axis=0) for video in range(len(videos))])
+        times, frames = opened.data.times(), opened.model.config.input_frames
+
+        head = ("label", "score", *names)
+        with of_clips.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("id", "first_frame", "last_frame", *(("start", "end") if times else ()), *head))
+            for (name, start), row in zip(places, scores, strict=True):
+                clock = when(times, name, start, start + frames - 1)
+                writer.writerow((name, start, start + frames - 1, *clock, *_judged(row, names, least)))
+        with out.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("id", "clips", *head))
+            for video, (name, row) in enumerate(zip(videos, means, strict=True)):
+                writer.writerow((name, int((numbers == video).sum()), *_judged(row, names, least)))
+        _print(means, names, least)
+        print(f"videos   {out}\nclips    {of_clips}")
 
 
 def _classifier(evaluation: Path) -> LSTMClassifier:
     """That of the standard evaluation, or the only one of others."""
+    from ...classifier import LSTMClassifier
+
     found = [evaluation / _CLASSIFIER, *sorted(evaluation.glob(f"*/{_CLASSIFIER}"))]
     found = [folder for folder in found if folder.is_dir()]
     if not found:
@@ -79,15 +108,16 @@ def _classifier(evaluation: Path) -> LSTMClassifier:
     return LSTMClassifier.from_pretrained(found[0]).eval()
 
 
-@torch.no_grad()
 def _scores(opened: Opened, classifier: LSTMClassifier, out: Path, clips: Clips, count: int, batch_size: int) -> Scores:
     """(N, classes) of the first `count` clips."""
+    import torch
 
     def label(batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"scores": classifier.scores(batch.to(opened.device)).float().cpu()}
+        with torch.no_grad():
+            return {"scores": classifier.scores(batch.to(opened.device)).float().cpu()}
 
     parts = share_batches(opened.ranks, out, clips, count, batch_size, "labelling", label)
-    return np.concatenate([part["scores"].numpy() for part in parts])
+    return torch.cat([part["scores"] for part in parts]).numpy()
 
 
 def _judged(scores: Scores, names: Sequence[str], least: float) -> tuple[Any, ...]:

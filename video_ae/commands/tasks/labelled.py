@@ -1,13 +1,31 @@
 """Labelled videos for the tasks that ask what a code is good for."""
 
-import argparse
-from typing import Any
+from __future__ import annotations
 
-from ...datasets.labelled import LabelledVideos
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...datasets.flags import flag
+from ...datasets.names import DIGIT_LABELS
 from .opened import GENERATED_CLIPS, Opened
 
+if TYPE_CHECKING:
+    from ...datasets.labelled import LabelledVideos
+
 LABELLED_CLIPS = 2000  # for training classifiers and probes, of a data set that has no end
-_LABELS = "identity"  # of moving digits, where --labels says nothing else
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What classes are."""
+
+    labels: str | None = flag(
+        None,
+        f"what moving digits are classified by (default: {DIGIT_LABELS[0]})",
+        choices=DIGIT_LABELS,
+        about={"standard": DIGIT_LABELS[0]},
+    )
 
 
 def open_labelled(opened: Opened, arguments: argparse.Namespace) -> tuple[LabelledVideos, LabelledVideos, str]:
@@ -24,7 +42,7 @@ def open_labelled(opened: Opened, arguments: argparse.Namespace) -> tuple[Labell
         raise ValueError("--num-digits changes nothing for labelled clips, which have one digit; leave it out")
     if arguments.clips and not data.generated:
         raise ValueError(f"--clips changes nothing for classes of --dataset {data.dataset}: all are used; leave it out")
-    task = arguments.labels or _LABELS
+    task = arguments.labels or DIGIT_LABELS[0]
     train = data.open_labelled("development", frames, task=task, clips=LABELLED_CLIPS, division=opened.division)
     test = data.open_labelled(
         "test",
