@@ -206,7 +206,7 @@ def test_what_another_process_has_comes_last(tmp_path):
 def test_what_cannot_be_shared_is_refused(flags, found):
     """Before anything is opened."""
     arguments = evaluate.parse_arguments(["run", *flags])
-    with pytest.raises(ValueError, match=f"{found} under torchrun: its processes share one task of predict, anomaly"):
+    with pytest.raises(ValueError, match=f"{found} under torchrun: its processes share one task of .*predict"):
         evaluate.refuse_sharing(arguments)
 
 
