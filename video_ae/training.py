@@ -81,7 +81,7 @@ def fit(
                 one that returns True ends the training.
     loss:       a function of outputs before their nonlinearity, targets (both (B, T, ..., D)) and lengths ((B,), or
                 None where all are T) to a scalar (default: that of `model.config.output`, see `losses.py`).
-    device:     auto, cpu, cuda, ...
+    device:     auto, cpu, cuda, ...; the model is there afterwards.
     workers:    processes that read a map-style data set.
     verbose:    whether to show a progress bar.
 

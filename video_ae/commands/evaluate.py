@@ -107,6 +107,13 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     _add_task_flags(parser)
     add_data_flags(parser, as_typed("What is not given is as in training; the defaults are those of train.py."))
     arguments = parser.parse_args(words)
+    _check(parser, arguments)
+    return arguments
+
+
+def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Ends the process with 2 for flags that do not go together; settles which tasks there are."""
+    writers = [task for task in TASKS.values() if task.out]
     if (arguments.run is None) == (arguments.compare is None):
         parser.error("name the RUN to evaluate, or several with --compare")
     if arguments.compare and (arguments.tasks or arguments.two_stream):
@@ -122,7 +129,6 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     for name in [name for task in TASKS.values() for name in _flags_of(task)]:
         if name not in read and vars(arguments).get(name) is not None:
             parser.error(f"{as_flag(name)} changes nothing for --tasks {' '.join(arguments.tasks)}; leave it out")
-    return arguments
 
 
 def _listed(tasks: Sequence[Task]) -> str:
@@ -219,11 +225,11 @@ def main(arguments: argparse.Namespace) -> None:
 
 def refuse_sharing(arguments: argparse.Namespace) -> None:
     """Raises ValueError for what several processes cannot share."""
-    task = TASKS[arguments.tasks[0]]
-    of_one = arguments.out is not None and not task.needs_out
-    if arguments.compare or len(arguments.tasks) > 1 or not task.shared or of_one:
+    first, *others = (TASKS[name] for name in arguments.tasks)
+    alone = arguments.out and not first.needs_out  # does something else than what is shared
+    if arguments.compare or others or alone or not first.shared:
         found = "--compare" if arguments.compare else f"--tasks {' '.join(arguments.tasks)}"
-        found += " with --out" * of_one
+        found += " with --out" * bool(arguments.out)
         shared = ", ".join(task.name for task in TASKS.values() if task.shared)
         raise ValueError(f"{found} under torchrun: its processes share one task of {shared}; run it without torchrun")
 
