@@ -10,7 +10,7 @@ import functools
 import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -118,6 +118,11 @@ def _place(stamp: int | None, keys: tuple[int | None, int | None]) -> Place | No
     return Place(stamp, last if stamp >= last or before is None else before)
 
 
+def _any_metadata(version: str) -> dict[str, Any]:
+    """What `av.open` is told so that titles that are not UTF-8 are no errors: from PyAV 19 on they never are."""
+    return {} if int(version.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+
+
 class _PyAV:
     def __init__(self, path: Path, max_pixels: int, threads: int) -> None:
         import av
@@ -127,7 +132,7 @@ class _PyAV:
         self._reformatter = VideoReformatter()
         options = {"format_whitelist": ",".join(_FORMATS), "protocol_whitelist": "file"}
         try:
-            self._container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+            self._container = av.open(f"file:{path.absolute()}", options=options, **_any_metadata(av.__version__))
         except (av.error.FFmpegError, ValueError) as error:
             raise ValueError(f"not a video that can be read: {getattr(error, 'strerror', error)}") from error
         try:

@@ -146,7 +146,7 @@ def frames_at(
     try:
         for frame in decoder.frames(lasting=False, start=start):
             if frame.place is not None and frame.place.stamp in wanted and (image := frame.image()) is not None:
-                found[frame.place.stamp] = _prepare(image, image_size, grey)
+                found[frame.place.stamp] = prepare(image, image_size, grey)
                 if len(found) == len(wanted):
                     break
     finally:
@@ -160,7 +160,7 @@ def count_frames(path: Path | str, *, fps: float | None = None, max_lost_frames:
     Raises as `video_frames` does for files that are not whole.
     """
     with _opened(path) as video:
-        return sum(1 for _ in _at_rate(_decoded(video, max_lost_frames), fps))
+        return sum(1 for _ in at_rate(_decoded(video, max_lost_frames), fps))
 
 
 def frame_rate(path: Path | str) -> float:
@@ -219,7 +219,7 @@ class _OpenVideo(NamedTuple):
 def _frames(video: _OpenVideo, wanted: _Wanted) -> Iterator[tuple[Place | None, npt.NDArray[np.uint8]]]:
     """See `placed_frames`."""
     first, stride, count, fps = wanted.first, wanted.stride, wanted.frames, wanted.fps
-    decoded = _at_rate(_decoded(video, wanted.max_lost_frames, lasting=fps is not None), fps)
+    decoded = at_rate(_decoded(video, wanted.max_lost_frames, lasting=fps is not None), fps)
     stop = None if count is None else first + stride * (count - 1) + 1
     shape = None
     for number, frame in enumerate(itertools.islice(decoded, first, stop, stride)):
@@ -228,10 +228,10 @@ def _frames(video: _OpenVideo, wanted: _Wanted) -> Iterator[tuple[Place | None, 
             found = "does not decode" if image is None else f"is {image.shape[1]}x{image.shape[0]}"
             expected = "a picture" if shape is None else f"{shape[1]}x{shape[0]} pixels throughout"
             raise ValueError(f"{video.path}: frame {first + number * stride} {found}, expected {expected}")
-        yield frame.place, _prepare(image, wanted.image_size, wanted.grey)
+        yield frame.place, prepare(image, wanted.image_size, wanted.grey)
 
 
-def _at_rate(frames: Iterator[Frame], fps: float | None) -> Iterator[Frame]:
+def at_rate(frames: Iterator[Frame], fps: float | None) -> Iterator[Frame]:
     """The frame shown at each of `fps` moments in a second, from the first frame on; all frames where `fps` is None.
 
     The last frame is shown as long as frames were on average.
@@ -296,7 +296,7 @@ def _refuse_more(path: Path | str, frames: int, most: int, shape: tuple[int, ...
         )
 
 
-def _prepare(image: npt.NDArray[np.uint8], image_size: Size | None, grey: bool) -> npt.NDArray[np.uint8]:
+def prepare(image: npt.NDArray[np.uint8], image_size: Size | None, grey: bool) -> npt.NDArray[np.uint8]:
     """One frame (H, W, 3) cropped, coloured and scaled: (H, W, C)."""
     if isinstance(image_size, int):
         height, width = image.shape[:2]

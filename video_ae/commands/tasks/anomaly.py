@@ -21,10 +21,13 @@ from ...report.sections import where
 from ...report.tables import Cells
 from ...results import replace_results
 from .anomaly_tables import (
+    Incident,
     Place,
     Series,
     detection_curves,
     find_incidents,
+    most_contributing,
+    read_frame_labels,
     read_labels,
     time_of,
     write_clips,
@@ -44,12 +47,15 @@ if TYPE_CHECKING:
     from ...datasets.times import Clock
     from ...shared_work import Results
     from ...thresholds import Thresholds
+    from ...visualize import IncidentSeries
 
 _DRAWN = 4
+_INCIDENTS = 6  # that are drawn
 _FEW = 30  # normal clips, whose steps go up and down together
 _NORMAL = "normal/"  # before the ids of clips of the training data that stand beside anomalous ones
 _NAMED = 9  # series in a message
-_NUMBERS = ("roc_auc", "average_precision", "anomalous", "count")
+_BY_VIDEO = ("micro_roc_auc", "macro_roc_auc", "judged", "micro_roc_auc_normalised")
+_NUMBERS = ("roc_auc", "average_precision", "anomalous", "count", *_BY_VIDEO)
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,10 @@ class AnomalyFlags:
         None, "of the scores (default: all there are)", choices=("reconstruction", "future", "both")
     )
     labels_file: Path | None = flag(
-        None, "id, label (1: anomalous), perhaps step: curves", metavar="FILE.csv", about={"unnamed": True}
+        None,
+        "id, label (1: anomalous), perhaps step: curves; or a folder of ID.npy",
+        metavar="PATH",
+        about={"unnamed": True},
     )
     all_anomalous: bool | None = flag(None, "all clips of the data named here are anomalous: curves")
     per_series: bool | None = flag(None, "a threshold for each series or video")
@@ -98,6 +107,8 @@ class Anomaly(Task):
     alt: ClassVar = {
         "anomaly": "Scores over the steps of the most anomalous sequences, with the threshold",
         "anomaly-curves": "ROC curve, and precision against recall",
+        "anomaly-incidents": "The features that explain the worst incidents most, with the incidents shaded",
+        "anomaly-where": "Anomalous frames, and where in them the model is wrong",
         "anomaly-strip": "Frames of the most anomalous clips, the truth above what the model made of it",
     }
     flags = (AnomalyFlags,)
@@ -112,8 +123,14 @@ class Anomaly(Task):
         quantile = check_quantile(QUANTILE if arguments.quantile is None else arguments.quantile)
         method = arguments.threshold or THRESHOLDS[0]
         source = choose_source(arguments.source, opened.model.config.decoders)
-        labels = read_labels(arguments.labels_file) if arguments.labels_file else None
-        if arguments.all_anomalous and (labels is not None or opened.data == opened.trained_on):
+        file: Path | None = arguments.labels_file
+        labels = read_labels(file) if file is not None and not file.is_dir() else None
+        if file is not None and file.is_dir() and (opened.model.config.features or opened.data.fps is not None):
+            raise ValueError(
+                f"--labels-file {file}: a folder has the labels of the frames of videos, expected a run on frames"
+                " without --fps, or a .csv file of labels"
+            )
+        if arguments.all_anomalous and (file is not None or opened.data == opened.trained_on):
             raise ValueError(
                 "--all-anomalous is for other data than the run was trained on, as by --num-digits 2, without"
                 " --labels-file"
@@ -142,6 +159,8 @@ class Anomaly(Task):
         if "clips" in thresholds:
             of_clips = thresholds["clips"].of(len(places), _groups(places, arguments.per_series))
         curves = {}
+        if file is not None and labels is None:
+            labels = read_frame_labels(file, series, opened.data.frame_stride)
         if labels is not None:
             curves = detection_curves(labels, series, places, scores)
         elif arguments.all_anomalous:
@@ -156,7 +175,8 @@ class Anomaly(Task):
                 "steps_flagged": write_steps(place / "anomaly.csv", series, of_steps, times, names),
             }
             incidents = find_incidents(series, of_steps)
-            write_incidents(place / "incidents.csv", incidents, times, names)
+            explained = _explain(normal.scorer, clips, incidents, places[:anomalous], scores)
+            write_incidents(place / "incidents.csv", incidents, explained, times, names)
             of_normal = thresholds["steps"].of(len(normal_series), _groups(normal_series, arguments.per_series))
             results = opened.facts(arguments) | {
                 "source": source,
@@ -172,9 +192,13 @@ class Anomaly(Task):
             results |= {"normal_steps": sum(len(one.steps) for one in normal_series)}
             results |= {"normal_days": _days(normal_series, opened.own_data.times())}
             results |= {
-                "detection": {level: {name: curve[name] for name in _NUMBERS} for level, curve in curves.items()}
+                "detection": {
+                    level: {name: curve[name] for name in _NUMBERS if name in curve} for level, curve in curves.items()
+                }
             }
-            results |= {"levels": {name: level.tolist() for name, level in normal.scorer.levels.items()}}
+            levels = normal.scorer.levels.items()
+            results |= {"levels": {name: level.steps.tolist() for name, level in levels}}
+            results |= {"feature_levels": {name: level.features.tolist() for name, level in levels}}
             results |= {"moved_constants": _moved(opened, constants, moved, places, times)}
             write_json(place / "anomaly.json", results)
             _print(opened, results, lacking)
@@ -182,7 +206,10 @@ class Anomaly(Task):
             if curves:
                 save_detection_curves(place / "anomaly-curves.png", curves)
                 print(f"curves   {folder / 'anomaly-curves.png'}")
-            if not opened.model.config.features:
+            if opened.model.config.features:
+                _draw_incidents(opened, place, clips, incidents, explained, places[:anomalous], names)
+            else:
+                _draw_where(opened, place, clips, scores, places[:anomalous], thresholds["steps"])
                 _draw_clips(opened, place, clips, scores.sequences[:count])
             print(f"when     {folder / 'incidents.csv'}\nby step  {folder / 'anomaly.csv'}")
             print(f"by clip  {folder / 'anomaly-clips.csv'}")
@@ -235,23 +262,22 @@ def _open_normal(opened: Opened, arguments: argparse.Namespace, split: str) -> C
 def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
     import torch
 
-    from ...anomaly import Scorer, present, step_errors
+    from ...anomaly import Scorer, present
 
     held_out = _open_normal(opened, arguments, "validation")
     held_out = held_out.sample(held_out.available or GENERATED_CLIPS)
-    model, future_frames = opened.model, _predicted(opened)
+    unfitted = Scorer(opened.model, {}, source, _predicted(opened))
 
     def errors(batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {**step_errors(model, batch, future_frames=future_frames), "present": present(batch)}
+        return {**unfitted.errors(batch), "present": present(batch)}
 
     def shared(what: str, judge: Callable[[torch.Tensor], Results]) -> list[Results]:
         count = len(held_out)
         return list(share_batches(opened.ranks, opened.folder, held_out, count, arguments.batch_size, what, judge))
 
     judged = shared("normal clips", errors)
-    errors_of_batches = [{name: found[name] for name in model.decoders if name in found} for found in judged]
-    there = [found["present"] for found in judged]
-    scorer, scores = Scorer.of_errors(model, errors_of_batches, there, source, future_frames)
+    decoders = [name for name in opened.model.decoders if name in judged[0]]
+    scorer, scores = unfitted.fitted([({name: part[name] for name in decoders}, part["present"]) for part in judged])
     features = shared("features of normal clips", lambda batch: {"features": _features(scorer, batch)})
     places = [Place(*held_out.place(index), 0) for index in range(len(held_out))]
     return Normal(scorer, scores, places, torch.cat([part["features"] for part in features]))
@@ -466,6 +492,11 @@ def _print(opened: Opened, results: dict[str, Any], lacking: str) -> None:
             f"of {curve['anomalous']} anomalous among {curve['count']} {level}: ROC-AUC {curve['roc_auc']:.3f}, average"
             f" precision {curve['average_precision']:.3f}"
         )
+        if curve.get("judged"):
+            print(
+                f"mean over the {curve['judged']} series or videos with both: ROC-AUC {curve['macro_roc_auc']:.3f};"
+                f" all {level} after scaling each to 0 to 1, as some papers do: {curve['micro_roc_auc_normalised']:.3f}"
+            )
 
 
 def _alarms(results: dict[str, Any]) -> str:
@@ -493,6 +524,100 @@ def _draw(
     drawn = [ScoredSeries(*series[place][:3], float(thresholds[place])) for place in chosen]
     save_scored_series(place / "anomaly.png", drawn)
     print(f"plot     {opened.folder / 'anomaly.png'}")
+
+
+def _overlapping(incident: Incident, places: Sequence[Place], beside: int = 0) -> list[int]:
+    """The clips that have a step of an incident, or one of so many `beside` it."""
+    first, last = incident.series.steps[[incident.first, incident.last]].tolist()
+    return [
+        row
+        for row, place in enumerate(places)
+        if place.id == incident.series.id
+        and place.start <= last + beside
+        and place.start + place.steps > first - beside
+    ]
+
+
+def _explain(
+    scorer: Scorer, clips: Clips, incidents: Sequence[Incident], places: Sequence[Place], scores: Scores
+) -> list[npt.NDArray[np.float64]]:
+    """What each feature (F,) explains of every incident, by the most anomalous clip in it; of those in the normal clips
+    that stand beside the ones to judge, their errors alone."""
+    explained = []
+    for incident in incidents:
+        rows = _overlapping(incident, places)
+        if not rows or not incident.series.features.shape[1]:
+            explained.append(incident.features)
+            continue
+        worst = max(rows, key=lambda row: float(scores.sequences[row]))
+        explained.append(scorer.attribute(clips.__getitems__([worst]))[0].clamp(min=0).double().numpy())
+    return explained
+
+
+def _draw_incidents(
+    opened: Opened,
+    place: Path,
+    clips: Clips,
+    incidents: Sequence[Incident],
+    explained: Sequence[npt.NDArray[np.float64]],
+    places: Sequence[Place],
+    names: Sequence[str],
+) -> None:
+    """The features that explain the worst incidents most, as they were before, then, and after."""
+    import numpy as np
+
+    from ...anomaly import average_windows
+    from ...visualize import IncidentSeries, save_incidents
+
+    worst = sorted(range(len(incidents)), key=lambda row: -incidents[row].series.scores[incidents[row].peak])
+    offsets = np.array(opened.trained_on.offsets or 0.0)
+    drawn: list[IncidentSeries] = []
+    for incident, of_features in ((incidents[row], explained[row]) for row in worst):
+        rows = _overlapping(incident, places, beside=2 * max(place.steps for place in places))
+        if not rows or len(drawn) == _INCIDENTS:
+            continue
+        starts = np.array([places[row].start for row in rows])
+        frames = clips.__getitems__(rows).flatten(2).double().numpy() + offsets  # (B, T, F)
+        steps = int(starts.max() - starts.min()) + frames.shape[1]
+        values = {
+            names[feature]: average_windows(frames[:, :, feature], starts - starts.min(), steps)
+            for feature in most_contributing(of_features)
+        }
+        during = incident.series.steps[[incident.first, incident.last]].tolist()
+        drawn.append(IncidentSeries(incident.series.id, starts.min() + np.arange(steps), values, *during))
+    if drawn:
+        save_incidents(place / "anomaly-incidents.png", drawn)
+        print(f"worst    {opened.folder / 'anomaly-incidents.png'}")
+
+
+def _draw_where(
+    opened: Opened, place: Path, clips: Clips, scores: Scores, places: Sequence[Place], thresholds: Thresholds
+) -> None:
+    """A GIF of the anomalous frames of the most anomalous clips, or of all of the worst, and where in them the model is
+    wrong."""
+    import numpy as np
+
+    from ...anomaly import rebuild
+    from ...patches import unit_range
+    from ...visualize import Moment, save_where_gif
+
+    known = thresholds.values.get
+    worst = scores.sequences[: len(places)].argsort(descending=True)[:_DRAWN].tolist()
+    batch = clips.__getitems__(worst)
+    frames, made = unit_range(batch).numpy(), rebuild(opened.model, batch, _predicted(opened)).numpy()
+    found = [
+        [
+            Moment(f"{places[row].id}, frame {places[row].start + step}", frames[of, step], made[of, step])
+            for step in range(places[row].steps)
+            if not np.isnan(made[of, step]).any()
+            and (every or scores.steps[row, step] > known(places[row].id, known("", np.inf)))
+        ]
+        for every in (False, True)
+        for of, row in enumerate(worst[: 1 if every else None])
+    ]
+    anomalous = [moment for of_clip in found[:-1] for moment in of_clip] or found[-1]
+    save_where_gif(place / "anomaly-where.gif", anomalous, opened.model.config.patch_size)
+    print(f"where    {opened.folder / 'anomaly-where.gif'}")
 
 
 def _draw_clips(opened: Opened, place: Path, clips: Clips, scores: torch.Tensor) -> None:
