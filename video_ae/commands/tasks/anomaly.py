@@ -276,8 +276,10 @@ def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
         return list(share_batches(opened.ranks, opened.folder, held_out, count, arguments.batch_size, what, judge))
 
     judged = shared("normal clips", errors)
-    decoders = [name for name in opened.model.decoders if name in judged[0]]
-    scorer, scores = unfitted.fitted([({name: part[name] for name in decoders}, part["present"]) for part in judged])
+    decoders = opened.model.decoders
+    scorer, scores = unfitted.fitted(
+        [({name: part[name] for name in decoders if name in part}, part["present"]) for part in judged]
+    )
     features = shared("features of normal clips", lambda batch: {"features": _features(scorer, batch)})
     places = [Place(*held_out.place(index), 0) for index in range(len(held_out))]
     return Normal(scorer, scores, places, torch.cat([part["features"] for part in features]))
