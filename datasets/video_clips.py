@@ -136,7 +136,7 @@ class VideoClips(Clips):
         """(frames, C, H, W) or (frames, D, 1, 1), a view of the array; fewer frames of a video that has fewer."""
         which = index % len(self) if self.augmented else index
         array, start = self.arrays.array(self.chosen[self.videos[which]]), self.starts[which]
-        clip = array[start, : self.frames] if array.ndim == 5 else array[start : start + self.frames]
+        clip = np.asarray(array[start, : self.frames] if array.ndim == 5 else array[start : start + self.frames])
         if clip.ndim == 2:
             return clip[..., None, None]
         top, left = np.asarray(self._room) // 2

@@ -247,20 +247,23 @@ class Scorer:
         source: None takes both decoders where the model has both. Raises ValueError for one that it lacks.
         """
         scorer = cls(model, {}, choose_source(source, model.config.decoders), future_frames)
-        judged = [(scorer._errors(clips), present(clips)) for clips in batches]
+        return scorer.fitted([(scorer.errors(clips), present(clips)) for clips in batches])
+
+    def fitted(self, judged: Sequence[tuple[Mapping[str, Tensor], Tensor]]) -> tuple[Scorer, Scores]:
+        """What `fit` returns, of the `errors` of batches of normal clips and the steps `present` in each."""
         sums = _sums(errors for errors, _ in judged)
-        scorer = replace(scorer, levels={name: levels_of(*sums[name]) for name in sums})
+        scorer = replace(self, levels={name: levels_of(*sums[name]) for name in sums})
         scores = [scorer._scores(relative_errors(errors, _of_others(errors, sums)), there) for errors, there in judged]
         return scorer, join_scores(scores)
 
     def __call__(self, clips: Tensor) -> Scores:
         """The scores of one batch, float32 on the CPU. Raises ValueError as `step_errors` does."""
-        return self._scores(relative_errors(self._errors(clips), self.levels), present(clips))
+        return self._scores(relative_errors(self.errors(clips), self.levels), present(clips))
 
     def features(self, clips: Tensor) -> Tensor:
         """What the features of one batch contribute to the scores of its steps, (B, T, D), of linear outputs: errors in
         units of their normal ones. Their mean is the score of the step."""
-        return step_scores(relative_errors(self._errors(clips), self.levels), present(clips), self.source)
+        return step_scores(relative_errors(self.errors(clips), self.levels), present(clips), self.source)
 
     def attribute(self, clips: Tensor) -> Tensor:
         """Which features explain that clips are anomalous, (B, D): by how much the score of a sequence falls if one
@@ -270,7 +273,7 @@ class Scorer:
         replacement mends them all (reconstruction-based contributions: Alcala and Qin, Automatica 2009, for PCA). Of
         more than 10 features those with the largest errors are tried, the others have 0. Of linear outputs.
         """
-        relative = relative_errors(self._errors(clips), self.levels)
+        relative = relative_errors(self.errors(clips), self.levels)
         own = sequence_scores(relative, self.source)
         errors = step_scores(relative, present(clips), self.source).nanmean(dim=1)  # (B, D)
         explained = torch.zeros_like(errors)
@@ -283,7 +286,7 @@ class Scorer:
             explained[chosen] = own - self(without).sequences
         return explained
 
-    def _errors(self, clips: Tensor) -> dict[str, Tensor]:
+    def errors(self, clips: Tensor) -> dict[str, Tensor]:
         """(B, T, D) of every decoder; D is 1 of pictures, whose channels and pixels have no levels of their own."""
         per_feature = self.model.config.features and self.model.config.output == LINEAR
         errors = step_errors(self.model, clips, future_frames=self.future_frames, per_feature=per_feature)

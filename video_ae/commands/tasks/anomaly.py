@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -34,7 +34,7 @@ from .anomaly_tables import (
     write_incidents,
     write_steps,
 )
-from .opened import GENERATED_CLIPS, Opened, batches
+from .opened import GENERATED_CLIPS, Opened, batches, share_batches
 from .task import Task, register
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ...anomaly import Scorer, Scores
     from ...datasets.clips import Clips
     from ...datasets.times import Clock
+    from ...shared_work import Results
     from ...thresholds import Thresholds
     from ...visualize import IncidentSeries
 
@@ -101,6 +102,7 @@ class Scored(NamedTuple):
 @register
 class Anomaly(Task):
     name = "anomaly"
+    shared = True
     title = "What is anomalous"
     alt: ClassVar = {
         "anomaly": "Scores over the steps of the most anomalous sequences, with the threshold",
@@ -136,10 +138,14 @@ class Anomaly(Task):
         clips, count = _open_clips(opened, arguments)
         normal = _fit(opened, arguments, source)
         constants = _constants(opened, arguments)
-        scores, places, features, moved = _score(normal.scorer, clips, count, arguments.batch_size, "clips", constants)
+        scores, places, features, moved = _score(
+            opened, normal.scorer, clips, count, arguments.batch_size, "clips", constants
+        )
         anomalous = len(places)  # clips of the data to judge; of the training data are those after them
         if arguments.all_anomalous:
             scores, places, features = _beside_normal(opened, arguments, normal.scorer, scores, places, features)
+        if not opened.ranks.is_main:
+            return {}
         cut = not arguments.no_spread and len({place.id for place in places[:anomalous]}) < anomalous
         width = scores.steps.shape[1] if cut else 1
         series = _lay_out(places[:anomalous], scores.steps[:anomalous], features[:anomalous], width)
@@ -256,15 +262,27 @@ def _open_normal(opened: Opened, arguments: argparse.Namespace, split: str) -> C
 def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
     import torch
 
-    from ...anomaly import Scorer
+    from ...anomaly import Scorer, present
 
     held_out = _open_normal(opened, arguments, "validation")
     held_out = held_out.sample(held_out.available or GENERATED_CLIPS)
-    indices = range(len(held_out))
-    loaded = batches(held_out, indices, arguments.batch_size, "normal clips")
-    scorer, scores = Scorer.fit(opened.model, loaded, source, future_frames=_predicted(opened))
-    features = torch.cat([_features(scorer, batch) for batch in batches(held_out, indices, arguments.batch_size, "")])
-    return Normal(scorer, scores, [Place(*held_out.place(index), 0) for index in indices], features)
+    unfitted = Scorer(opened.model, {}, source, _predicted(opened))
+
+    def errors(batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {**unfitted.errors(batch), "present": present(batch)}
+
+    def shared(what: str, judge: Callable[[torch.Tensor], Results]) -> list[Results]:
+        count = len(held_out)
+        return list(share_batches(opened.ranks, opened.folder, held_out, count, arguments.batch_size, what, judge))
+
+    judged = shared("normal clips", errors)
+    decoders = opened.model.decoders
+    scorer, scores = unfitted.fitted(
+        [({name: part[name] for name in decoders if name in part}, part["present"]) for part in judged]
+    )
+    features = shared("features of normal clips", lambda batch: {"features": _features(scorer, batch)})
+    places = [Place(*held_out.place(index), 0) for index in range(len(held_out))]
+    return Normal(scorer, scores, places, torch.cat([part["features"] for part in features]))
 
 
 def _features(scorer: Scorer, batch: torch.Tensor) -> torch.Tensor:
@@ -296,7 +314,9 @@ def _beside_normal(
     from ...anomaly import join_scores
 
     clips = _open_normal(opened, arguments, "test").sample(len(places))
-    others, other_places, more, _ = _score(scorer, clips, len(clips), arguments.batch_size, "normal test clips", {})
+    others, other_places, more, _ = _score(
+        opened, scorer, clips, len(clips), arguments.batch_size, "normal test clips", {}
+    )
     return join_scores([scores, others]), places + other_places, torch.cat([features, more])
 
 
@@ -335,25 +355,43 @@ def _listed(ids: Sequence[str]) -> str:
     return ", ".join(map(repr, ids[:_NAMED])) + more
 
 
-def _score(scorer: Scorer, clips: Clips, count: int, batch_size: int, what: str, constants: dict[int, float]) -> Scored:
-    import numpy as np
+def _score(
+    opened: Opened,
+    scorer: Scorer,
+    clips: Clips,
+    count: int,
+    batch_size: int,
+    what: str,
+    constants: dict[int, float],
+) -> Scored:
     import torch
 
-    from ...anomaly import join_scores, moved_constants, present
+    from ...anomaly import Scores, join_scores, moved_constants, present
 
-    parts: list[Scores] = []
-    places: list[Place] = []
-    features = []
-    moved = [np.zeros((0, 3), np.int64)]
-    for batch in batches(clips, range(count), batch_size, what):
+    def judge(batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        moved = [torch.zeros(0, 3, dtype=torch.int64)]
         for channel, there in moved_constants(constants, batch).items():
-            clip, step = there.numpy().nonzero()
-            moved.append(np.stack([clip + len(places), step, np.full_like(step, channel)], axis=1))
-        parts.append(scorer(batch))
-        features.append(_features(scorer, batch))
-        lengths = present(batch).sum(dim=1).tolist()
-        places += [Place(*clips.place(len(places) + row), length) for row, length in enumerate(lengths)]
-    return Scored(join_scores(parts), places, torch.cat(features), np.concatenate(moved))
+            moved.append(torch.cat([there.nonzero(), torch.full((int(there.sum()), 1), channel)], dim=1))
+        scores = scorer(batch)
+        return {
+            "steps": scores.steps,
+            "sequences": scores.sequences,
+            "features": _features(scorer, batch),
+            "lengths": present(batch).sum(dim=1),
+            "moved": torch.cat(moved),
+        }
+
+    places: list[Place] = []
+    parts = []
+    for part in share_batches(opened.ranks, opened.folder, clips, count, batch_size, what, judge):
+        part["moved"][:, 0] += len(places)
+        places += [
+            Place(*clips.place(len(places) + row), length) for row, length in enumerate(part["lengths"].tolist())
+        ]
+        parts.append(part)
+    scores = join_scores([Scores(part["steps"], part["sequences"]) for part in parts])
+    features, moved = (torch.cat([part[name] for part in parts]) for name in ("features", "moved"))
+    return Scored(scores, places, features, moved.numpy())
 
 
 def _groups(of: Sequence[Place] | Sequence[Series], per_series: bool) -> list[str] | None:
