@@ -3,6 +3,7 @@
     python benchmarks/anomaly.py                  # what docs/anomaly.md reports: seeds 0 to 4
     python benchmarks/anomaly.py --seeds 100 101  # seeds to choose settings by
     python benchmarks/anomaly.py --missing 0.3    # SequenceAutoencoder with that share of all values missing at random
+    python benchmarks/anomaly.py --sensors        # whether the faulty sensor ranks first
 
 A machine runs in one of three regimes, each with a speed, which drifts, and an answer of the second sensor to the
 first; all three sensors have noise. Models learn from windows of normal operation. Half of the test windows have one of
@@ -28,8 +29,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from video_ae import LSTMAutoencoder, ModelConfig, SequenceAutoencoder, TrainConfig
-from video_ae.anomaly import Scorer
-from video_ae.thresholds import detection
+from video_ae.anomaly import Scorer, Scores
+from video_ae.thresholds import Thresholds, detection
 from video_ae.training import fit
 
 Floats = npt.NDArray[np.float64]
@@ -91,15 +92,15 @@ def normal_windows(count: int, stride: int, rng: np.random.Generator) -> Floats:
     return np.stack([series[start : start + WINDOW] for start in range(0, count * stride, stride)])
 
 
-def break_down(fault: str, operation: Operation, rng: np.random.Generator) -> Floats:
-    """A window (WINDOW, SENSORS) of an operation in which one thing goes wrong."""
+def break_down(fault: str, operation: Operation, rng: np.random.Generator) -> tuple[Floats, int]:
+    """A window (WINDOW, SENSORS) of an operation in which one thing goes wrong, and in which sensor, or -1 for all."""
     length = int(rng.integers(8, 17))
     start = int(rng.integers(0, WINDOW - length + 1))
     during, sensor, sign = slice(start, start + length), int(rng.integers(SENSORS)), rng.choice([-1, 1])
     if fault == "frequency":
         speed = np.diff(operation.phase, prepend=operation.phase[0])
         speed[during] *= rng.choice([0.5, 0.67, 1.5, 2.0])
-        return sense(operation._replace(phase=operation.phase[0] + np.cumsum(speed)), rng)
+        return sense(operation._replace(phase=operation.phase[0] + np.cumsum(speed)), rng), -1
     values = sense(operation, rng)
     if fault == "spike":
         values[start, sensor] += sign * rng.uniform(1, 2)
@@ -109,22 +110,35 @@ def break_down(fault: str, operation: Operation, rng: np.random.Generator) -> Fl
         values[during, sensor] = values[start, sensor]
     else:  # the answer is to another position
         other = sense(operation._replace(phase=operation.phase + rng.uniform(0.5, 1.5) * np.pi), rng)
-        values[during, 1] = other[during, 1]
-    return values
+        sensor = 1
+        values[during, sensor] = other[during, sensor]
+    return values, sensor
 
 
-def make(seed: int) -> tuple[Floats, Floats, Floats, npt.NDArray[np.str_]]:
-    """Normal windows to train and to validate with, test windows, and the fault of each of these ("" for none)."""
+class Made(NamedTuple):
+    """Normal windows to train and to validate with, test windows, the fault of each of these ("" for none), and the
+    sensor that is made faulty (-1 where it is none, or not one alone)."""
+
+    train: Floats
+    validation: Floats
+    test: Floats
+    faults: npt.NDArray[np.str_]
+    sensors: npt.NDArray[np.int64]
+
+
+def make(seed: int) -> Made:
     rng = np.random.default_rng(seed)
     train, validation = normal_windows(_TRAIN, 16, rng), normal_windows(_VALIDATION, WINDOW, rng)
     faults = np.array([""] * (_TEST // 2) + [FAULTS[n % len(FAULTS)] for n in range(_TEST // 2)])
     rng.shuffle(faults)
     operation = operate(_TEST * WINDOW, rng)
-    windows = []
+    windows, sensors = [], []
     for number, fault in enumerate(faults.tolist()):
         cut = operation.cut(number * WINDOW)
-        windows.append(break_down(fault, cut, rng) if fault else sense(cut, rng))
-    return train, validation, np.stack(windows), faults
+        window, sensor = break_down(fault, cut, rng) if fault else (sense(cut, rng), -1)
+        windows.append(window)
+        sensors.append(sensor)
+    return Made(train, validation, np.stack(windows), faults, np.array(sensors))
 
 
 def standardise(train: Floats, *others: Floats) -> list[Floats]:
@@ -133,17 +147,53 @@ def standardise(train: Floats, *others: Floats) -> list[Floats]:
     return [scale.transform(part.reshape(-1, SENSORS)).reshape(len(part), -1) for part in (train, *others)]
 
 
-def lstm(train: Floats, validation: Floats, test: Floats, seed: int) -> Floats:
-    """The composite model, trained as `train.py` does it; the score is the mean of both decoders' relative errors."""
+def clips(windows: Floats) -> tuple[Tensor, ...]:
+    """Batches of frames of SENSORS channels and one pixel."""
+    return torch.from_numpy(windows).float()[..., None, None].split(200)
 
-    def clips(windows: Floats) -> Tensor:
-        return torch.from_numpy(windows).float()[..., None, None]  # frames of SENSORS channels and one pixel
 
+def trained(train: Floats, validation: Floats, seed: int) -> tuple[Scorer, Scores]:
+    """The composite model, trained as `train.py` does it, and the scores of normal windows."""
     torch.manual_seed(seed)
     model = LSTMAutoencoder(_MODEL)
-    fit(model, clips(train), dataclasses.replace(_TRAINING, seed=seed), verbose=False)
-    scorer, _ = Scorer.fit(model, clips(validation).split(200))
-    return torch.cat([scorer(batch).sequences for batch in clips(test).split(200)]).double().numpy()
+    fit(model, torch.cat(clips(train)), dataclasses.replace(_TRAINING, seed=seed), verbose=False)
+    return Scorer.fit(model, clips(validation))
+
+
+def lstm(train: Floats, validation: Floats, test: Floats, seed: int) -> Floats:
+    """The mean of both decoders' relative errors."""
+    scorer, _ = trained(train, validation, seed)
+    return torch.cat([scorer(batch).sequences for batch in clips(test)]).double().numpy()
+
+
+def find_sensors(seeds: list[int]) -> None:
+    """In how many windows the faulty sensor ranks first, by its error and by `Scorer.attribute`: of all windows with a
+    fault of one sensor, and of those above the .99 quantile of normal windows."""
+    kinds = [fault for fault in FAULTS if fault != "frequency"]
+    found = []
+    for seed in seeds:
+        made = make(seed)
+        scorer, normal = trained(made.train, made.validation, seed)
+        threshold = Thresholds.fit(normal.sequences, 0.99).values[""]
+        chosen = made.sensors >= 0
+        batches, faults, truth = clips(made.test[chosen]), made.faults[chosen], made.sensors[chosen]
+        flagged = torch.cat([scorer(batch).sequences for batch in batches]).numpy() > threshold
+        rankings = {
+            "largest error": torch.cat([scorer.features(batch).mean(dim=1) for batch in batches]),
+            "explains most": torch.cat([scorer.attribute(batch) for batch in batches]),
+        }
+        of_seed = []
+        for scores in rankings.values():
+            right = scores.argmax(dim=1).numpy() == truth
+            parts = [*(faults == kind for kind in kinds), np.ones(len(right), bool), flagged]
+            of_seed.append([right[part].mean() for part in parts])
+        found.append(of_seed)
+        print(f"seed {seed}: {flagged.mean():.2f} flagged,", np.round(of_seed, 3).tolist(), file=sys.stderr, flush=True)
+    print(
+        "| faulty sensor first | " + " | ".join([*kinds, "all", "flagged"]) + " |\n" + "|---" * (len(kinds) + 3) + "|"
+    )
+    for name, mean, std in zip(rankings, np.mean(found, 0), np.std(found, 0), strict=True):
+        print(f"| {name} | " + " | ".join(f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, std, strict=True)) + " |")
 
 
 def pca(variance: float) -> Method:
@@ -227,17 +277,12 @@ def areas(scores: Floats, faults: npt.NDArray[np.str_]) -> list[float]:
     return [detection(faults[kind] != "", scores[kind])["roc_auc"] for kind in kinds]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
-    parser.add_argument("--missing", type=float, metavar="SHARE")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    methods = METHODS if arguments.missing is None else with_gaps(arguments.missing)
+def compare(methods: dict[str, Method], seeds: list[int]) -> None:
+    """Print the areas of all methods."""
     found: dict[str, list[list[float]]] = {name: [] for name in methods}
     seconds = dict.fromkeys(methods, 0.0)
-    for seed in arguments.seeds:
-        train, validation, test, faults = make(seed)
+    for seed in seeds:
+        train, validation, test, faults, _ = make(seed)
         for name, method in methods.items():
             started = time.perf_counter()
             found[name].append(areas(method(train, validation, test, seed), faults))
@@ -247,6 +292,19 @@ def main() -> None:
     for name, rows in found.items():
         cells = [f"{mean:.3f} ± {std:.3f}" for mean, std in zip(np.mean(rows, 0), np.std(rows, 0), strict=True)]
         print(f"| {name} | " + " | ".join(cells) + f" | {seconds[name] / len(rows):.0f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--missing", type=float, metavar="SHARE")
+    parser.add_argument("--sensors", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.sensors:
+        find_sensors(arguments.seeds)
+    else:
+        compare(METHODS if arguments.missing is None else with_gaps(arguments.missing), arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -1,163 +1,124 @@
-"""How much of its rate does training keep on a machine that it shares? A part of benchmarks/training.py.
+"""What many videos cost: decoding by several processes, one video more, the index of a large collection, a training
+that streams.
 
-Beside a process that is always busy, and under a quota of one core's time, as a container may have it, both on two
-cores: each against the same without it, in turn. Linux only.
-
-As a script this file is the process that trains: it says how many threads it has, reads how many seconds to train for,
-a line each time, and answers with the seconds of a step.
+python benchmarks/sharing.py                 # 2,000 videos of 30 frames of 64x64; 240,000 entries; minutes
 """
 
-from __future__ import annotations
-
+import argparse
 import json
 import os
-import statistics
+import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
-if TYPE_CHECKING:  # a process that trains is where it belongs before it loads the package, which settles its threads
-    from video_ae.config import ModelConfig
+import av
+import numpy as np
 
-_PERIOD = 100_000  # microseconds, in which a quota is counted
-_BUSY = """import os, sys
-os.sched_setaffinity(0, map(int, sys.argv[1:]))
-parent = os.getppid()
-while os.getppid() == parent:  # or it would outlive a benchmark that is killed
-    pass
-"""
-_COUNTS = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT")  # the package is to find out itself
+from video_ae.datasets import video_cache
+from video_ae.datasets.config import DataConfig
+from video_ae.datasets.division import Division
+from video_ae.datasets.groups import divide
+from video_ae.datasets.parts import choose
+from video_ae.datasets.video_arrays import MappedFiles, VideoArrays, VideoRecord
+from video_ae.datasets.video_clips import VideoClips
 
 
-class Trainer(NamedTuple):
-    """A process that trains, and sleeps between its turns."""
-
-    threads: int
-    step: Callable[[float], float]  # trains for so many seconds at least, and returns those of a step
-
-
-class Shared(NamedTuple):
-    """Seconds of a step, one per round, and the threads that computed under the load."""
-
-    alone: list[float]
-    loaded: list[float]
-    threads: int
-
-    @property
-    def kept(self) -> float:
-        """The share of the rate that is left, the median of the rounds."""
-        return statistics.median(a / b for a, b in zip(self.alone, self.loaded, strict=True))
+def write_videos(folder: Path, numbers: range) -> None:
+    """H.264, a key frame every 12 frames; 20 in each of 100 folders."""
+    for number in numbers:
+        path = folder / f"class{number % 100:03d}" / f"v_g{number:06d}_c01.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frames = np.random.default_rng(number).integers(0, 256, (30, 8, 8, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream("libx264", rate=25, options={"g": "12", "preset": "ultrafast", "threads": "1"})
+            stream.height = stream.width = 64
+            stream.pix_fmt = "yuv420p"
+            for frame in frames:
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+            out.mux(stream.encode(None))
 
 
-def two_cores() -> list[int]:
-    """Those that everything here is kept to. Raises OSError where that cannot be done."""
-    if not hasattr(os, "sched_setaffinity"):
-        raise OSError("processes cannot be kept to two cores on this system")
-    cores = sorted(os.sched_getaffinity(0))[:2]
-    if len(cores) < 2:
-        raise OSError("two cores are needed, this process may use one")
-    return cores
+def opened(videos: Path, threads: int) -> None:
+    """What a process of `timed` does: the seconds from when all are ready, and those of its CPU."""
+    video_cache._THREADS = threads
+    sys.stdin.readline()
+    started, cpu = time.perf_counter(), time.process_time()
+    DataConfig("video-folder", str(videos)).open("train", 30)
+    print(json.dumps([time.perf_counter() - started, time.process_time() - cpu]))
 
 
-def beside_busy(config: ModelConfig, batch: int, *, rounds: int, least: float) -> Shared:
-    """All threads, idle machine against one busy process. Each turn takes `least` seconds."""
-    with _trainer(config, batch) as idle, _trainer(config, batch) as loaded:
-        shared = Shared([], [], loaded.threads)
-        for _ in range(rounds):
-            shared.alone.append(idle.step(least))
-            with subprocess.Popen([sys.executable, "-c", _BUSY, *map(str, two_cores())]) as busy:
-                try:
-                    shared.loaded.append(loaded.step(least))
-                finally:
-                    busy.kill()
-    return shared
-
-
-def under_quota(config: ModelConfig, batch: int, *, rounds: int, least: float) -> Shared:
-    """One thread without a quota against one core's time in a control group. Raises OSError where none can be made."""
-    with (
-        quota_of_one_core() as group,
-        _trainer(config, batch, OMP_NUM_THREADS="1") as free,
-        _trainer(config, batch, group) as bound,
-    ):
-        shared = Shared([], [], bound.threads)
-        for _ in range(rounds):
-            shared.alone.append(free.step(least))
-            shared.loaded.append(bound.step(least))
-    return shared
-
-
-@contextmanager
-def quota_of_one_core(root: Path = Path("/sys/fs/cgroup")) -> Iterator[Path]:
-    """A new control group of either version, at the top, where root may make one; it is removed afterwards."""
-    first_version = root / "cpu"
-    group = (first_version if first_version.is_dir() else root) / f"video-ae-benchmark-{os.getpid()}"
-    group.mkdir()
-    try:
-        if first_version.is_dir():
-            (group / "cpu.cfs_period_us").write_text(f"{_PERIOD}")
-            (group / "cpu.cfs_quota_us").write_text(f"{_PERIOD}")
-        else:
-            (group / "cpu.max").write_text(f"{_PERIOD} {_PERIOD}")
-        yield group
-    finally:
-        group.rmdir()
-
-
-@contextmanager
-def _trainer(config: ModelConfig, batch: int, group: Path | None = None, **environment: str) -> Iterator[Trainer]:
-    """One that runs in a control group, as in a container."""
-    given = {"model": asdict(config), "batch": batch, "cores": two_cores(), "group": group and str(group)}
-    own = {name: value for name, value in os.environ.items() if name not in _COUNTS}
-    process = subprocess.Popen(
-        [sys.executable, __file__, json.dumps(given)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=own | environment,
-    )
-
-    def answer() -> str:
-        line = process.stdout.readline()
-        if not line:
-            raise ChildProcessError("a process that trains has ended: its error is above")
-        return line
-
-    def step(least: float) -> float:
-        process.stdin.write(f"{least}\n")
+def timed(videos: Path, cache: Path, processes: int, threads: int) -> tuple[float, float]:
+    """Seconds until the last process has opened the videos, and CPU seconds of all."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, __file__, "--open", str(videos), str(threads)],
+            env=os.environ | {"XDG_CACHE_HOME": str(cache)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(processes)
+    ]  # fmt: skip
+    time.sleep(6)  # until all have imported what they need
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("\n")
         process.stdin.flush()
-        return float(answer())
-
-    with process:
-        yield Trainer(int(answer()), step)  # it ends with its input
+    ended = [json.loads(process.communicate()[0]) for process in running]
+    return max(wall for wall, _ in ended), sum(cpu for _, cpu in ended)
 
 
-def _train(model: dict[str, Any], batch: int, cores: list[int], group: str | None) -> None:
-    os.sched_setaffinity(0, cores)
-    if group is not None:
-        (Path(group) / "cgroup.procs").write_text(f"{os.getpid()}")
-    from contenders import MAKERS
+def many_entries(count: int) -> None:
+    """A collection of `count` videos as the cache says what is in it: its index, a division of it, and clips.
 
-    from video_ae.config import ModelConfig, from_json
+    Not in it is looking for the files, which depends on the disk.
+    """
+    names = {f"{number:064x}": f"class{number % 400:03d}/v_g{number:06d}_c01" for number in range(count)}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        files = {f"/videos/{name}.mp4": (10**6, 1, content) for content, name in names.items()}
+        arrays = dict.fromkeys(names, ((250, 64, 64, 3), "uint8", 3072128))
+        (folder / "index.json").write_text(json.dumps({"files": files, "arrays": arrays}))
+        started, cpu = time.perf_counter(), time.process_time()
+        _, stored = video_cache._read_index(folder)
+        records = [
+            VideoRecord(name, name[:8], name[9:], *stored[content][:2], fingerprint=content)
+            for content, name in names.items()
+        ]
+        every = VideoArrays(records, MappedFiles(records, [folder] * count).array)
+        division = Division.of(every, divide(records))
+        again = Division.from_json(json.loads(json.dumps(division.to_json())), "run")
+        part = choose(every, "train", again, lambda arrays: divide(arrays.videos), "/videos")
+        clips = VideoClips(part.arrays, range(len(part.arrays.videos)), 20, step=5)
+        wall, cpu = time.perf_counter() - started, time.process_time() - cpu
+        print(f"{count:,} entries: {wall:.1f} s, {cpu:.1f} CPU seconds, {len(clips):,} training clips")
+        print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
-    train = MAKERS["video-ae"](from_json(ModelConfig, model, "sharing.py"), batch)["training"]
-    for _ in range(2):  # what is allocated at the first calls is not timed
-        train()
-    import torch
 
-    print(torch.get_num_threads(), flush=True)
-    for line in sys.stdin:
-        steps, started = 0, time.perf_counter()
-        while (passed := time.perf_counter() - started) < float(line) or not steps:
-            train()
-            steps += 1
-        print(passed / steps, flush=True)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=2000)
+    parser.add_argument("--entries", type=int, default=240_000)
+    parser.add_argument("--open", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.open:
+        opened(Path(arguments.open[0]), int(arguments.open[1]))
+        return
+    with tempfile.TemporaryDirectory() as place:
+        videos, cache = Path(place) / "videos", Path(place) / "cache"
+        write_videos(videos, range(arguments.videos))
+        for threads in (1, os.cpu_count() or 1):
+            for processes in (1, 2, 1, 2):
+                shutil.rmtree(cache, ignore_errors=True)
+                wall, cpu = timed(videos, cache, processes, threads)
+                print(f"{processes} processes of {threads} threads: {wall:.2f} s, {cpu:.2f} CPU seconds", flush=True)
+        write_videos(videos, range(arguments.videos, arguments.videos + 1))
+        wall, cpu = timed(videos, cache, 1, 1)
+        print(f"one video more: {wall:.2f} s, {cpu:.2f} CPU seconds", flush=True)
+    many_entries(arguments.entries)
 
 
 if __name__ == "__main__":
-    _train(**json.loads(sys.argv[1]))
+    main()

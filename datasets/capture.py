@@ -14,12 +14,13 @@ def open_capture(path: Path, parameters: list[int]) -> cv2.VideoCapture:
     The one backend, because others guess from the name (v_01.png is a series of images to them); the absolute path,
     because FFmpeg takes names such as concat:... for instructions.
     """
-    with _silent():
+    with silent():
         return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, parameters)
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
+    """OpenCV without its warnings."""
     logging: Any = getattr(cv2.utils, "logging", cv2)  # up to 4.12 the functions are in cv2 itself
     level = logging.setLogLevel(0)
     try:

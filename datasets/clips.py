@@ -51,3 +51,7 @@ class Clips(Dataset[Tensor]):
     def label(self, index: int) -> str:
         """The class of a clip; "" where it has none."""
         return ""
+
+    def stretch(self, index: int) -> int:
+        """The first frame of the part of the sequence, between two holes in its times, that a clip is of."""
+        return 0

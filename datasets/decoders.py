@@ -10,7 +10,7 @@ import functools
 import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -31,11 +31,19 @@ _HEAD = 64  # packets in which leading frames are looked for; codecs reorder at 
 Picture = npt.NDArray[np.uint8]
 
 
+class Place(NamedTuple):
+    """Where a frame is in its file: its own stamp there, and that of the frame from which to decode to get it."""
+
+    stamp: int
+    start: int
+
+
 class Frame(NamedTuple):
     """A decoded frame. `image` gives it in RGB, (H, W, 3), or None where that fails."""
 
     seconds: float  # when it is shown; the first of a video may have any time, the others later ones
     image: Callable[[], Picture | None]
+    place: Place | None = None  # None where the decoder or the file does not say, or says the same of two frames
 
 
 class Decoder(Protocol):
@@ -52,19 +60,23 @@ class Decoder(Protocol):
     broken: int
     leading: int
 
-    def frames(self, *, lasting: bool) -> Iterator[Frame]:
-        """The frames in the order of time. An `image` may be asked for until the next frame is, longer if `lasting`."""
+    def frames(self, *, lasting: bool, start: int | None = None) -> Iterator[Frame]:
+        """The frames in the order of time. An `image` may be asked for until the next frame is, longer if `lasting`.
+
+        From `start` on, the `Place.start` of a frame, those come that need nothing from before it, and perhaps others
+        before them. Raises ValueError where the file has no way there.
+        """
 
     def close(self) -> None: ...
 
 
-def open_decoder(path: Path, max_pixels: int) -> Decoder:
+def open_decoder(path: Path, max_pixels: int, threads: int = THREADS) -> Decoder:
     """The decoder for a file that has the structure of a video.
 
     Raises ValueError, without the file's name, where it cannot be decoded, or not rightly by what is installed. Frames
     of more than `max_pixels` pixels do not decode where the decoder can tell in time.
     """
-    return _PyAV(path, max_pixels) if has_av() else _OpenCV(path)
+    return _PyAV(path, max_pixels, threads) if has_av() else _OpenCV(path)
 
 
 def has_av() -> bool:
@@ -91,8 +103,28 @@ class _Rising:
         return self._last
 
 
+class _Packet(NamedTuple):
+    """Which packet of a file this is, and where the frame in it is."""
+
+    number: int
+    place: Place | None
+
+
+def _place(stamp: int | None, keys: tuple[int | None, int | None]) -> Place | None:
+    """Of the frame with this stamp, behind two key frames: if it is shown before the last, it needs the other."""
+    last, before = keys
+    if stamp is None or last is None:
+        return None
+    return Place(stamp, last if stamp >= last or before is None else before)
+
+
+def _any_metadata(version: str) -> dict[str, Any]:
+    """What `av.open` is told so that titles that are not UTF-8 are no errors: from PyAV 19 on they never are."""
+    return {} if int(version.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+
+
 class _PyAV:
-    def __init__(self, path: Path, max_pixels: int) -> None:
+    def __init__(self, path: Path, max_pixels: int, threads: int) -> None:
         import av
         from av.video.reformatter import VideoReformatter
 
@@ -100,7 +132,7 @@ class _PyAV:
         self._reformatter = VideoReformatter()
         options = {"format_whitelist": ",".join(_FORMATS), "protocol_whitelist": "file"}
         try:
-            self._container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+            self._container = av.open(f"file:{path.absolute()}", options=options, **_any_metadata(av.__version__))
         except (av.error.FFmpegError, ValueError) as error:
             raise ValueError(f"not a video that can be read: {getattr(error, 'strerror', error)}") from error
         try:
@@ -114,20 +146,32 @@ class _PyAV:
             raise
         self._stream = stream
         context = stream.codec_context
-        context.thread_type, context.thread_count = "AUTO", THREADS
+        context.thread_type, context.thread_count = "AUTO", threads
         context.copy_opaque = True
         context.options = {"max_pixels": str(max_pixels)}
         self.height, self.width, self.stated = context.height, context.width, stream.frames
         self.rate = float(stream.guessed_rate or stream.average_rate or 25)
 
-    def frames(self, *, lasting: bool) -> Iterator[Frame]:
-        rising = _Rising(self.rate)
+    def frames(self, *, lasting: bool, start: int | None = None) -> Iterator[Frame]:
+        import av
+
+        if start is not None:
+            try:
+                self._container.seek(start, stream=self._stream)
+            except av.error.FFmpegError as error:
+                raise ValueError(f"found no way to {start}: {error.strerror}") from error
+        rising, seen = _Rising(self.rate), set[int]()
         # AVI files have no times of showing, only an order of decoding.
         by_order = self._container.format.name == "avi"
         for frame in self._decoded():
             stamp = frame.dts if by_order else frame.pts
             seconds = rising(None if stamp is None else stamp * float(self._stream.time_base or 1))
-            yield Frame(seconds, functools.partial(self._image, frame))
+            place = frame.opaque.place if isinstance(frame.opaque, _Packet) else None
+            if place is not None and place.stamp in seen:
+                place = None
+            elif place is not None:
+                seen.add(place.stamp)
+            yield Frame(seconds, functools.partial(self._image, frame), place)
 
     def _image(self, frame: av.VideoFrame) -> Picture:
         # One thread: it is the fastest, as the frames are small beside what starting others costs.
@@ -139,6 +183,7 @@ class _PyAV:
         import av
 
         first_key, key_time, number = None, None, -1
+        keys: tuple[int | None, int | None] = None, None  # the stamps of the last key frame and of the one before
         missing: dict[object, int | None] = {}  # of the first packets those that gave no frame yet, and their times
         packets = self._container.demux(self._stream)
         shown = False
@@ -152,7 +197,10 @@ class _PyAV:
                 break
             if packet.size:
                 number += 1
-                packet.opaque = number
+                stamp = packet.dts if packet.pts is None else packet.pts
+                if packet.is_keyframe or number == 0:
+                    keys = stamp, keys[0]
+                packet.opaque = _Packet(number, _place(stamp, keys))
                 if packet.is_keyframe and first_key is None:
                     first_key, key_time = number, packet.pts
                 if number < _HEAD:
@@ -164,7 +212,7 @@ class _PyAV:
                 frames = []
             for frame in frames:
                 shown = True
-                missing.pop(frame.opaque, None)
+                missing.pop(frame.opaque.number if isinstance(frame.opaque, _Packet) else None, None)
                 yield frame
         if first_key is not None and first_key not in missing:
             for number in range(first_key + 1, _HEAD):
@@ -194,7 +242,7 @@ class _OpenCV:
         self.stated = max(0, int(stated))
         self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
 
-    def frames(self, *, lasting: bool) -> Iterator[Frame]:
+    def frames(self, *, lasting: bool, start: int | None = None) -> Iterator[Frame]:
         rising = _Rising(self.rate)
         while self._capture.grab():
             seconds = rising(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)

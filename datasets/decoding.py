@@ -7,12 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .containers import frames_in_container
+from .decoders import has_av
 from .division import Division
 from .fields import DataFields
 from .frame_folders import image_files
+from .interlaced import EXTRA
 from .notes import note
 from .video_arrays import VideoArrays, cut_arrays, cut_patches
 from .video_cache import VideoCache
+from .video_streams import INDEX_BYTES, index_rows, stream_videos
 from .videos import Video, frame_rate, read_video, video_frames
 
 _ROOM = 8 / 7  # of a frame to crop from, in units of the crop, as in networks of 224 pixels that see frames of 256
@@ -47,6 +50,8 @@ def decoded(
         count = patches("") * frames if of_patches else _expected_frames(config, video)
         return None if count is None else count * height * width * (1 if config.grey else 3)
 
+    if config.stream:
+        return _without_short(config, _streamed(config, videos, size, settings), frames)
     arrays = VideoCache(settings).decode(
         videos,
         rows,
@@ -58,6 +63,31 @@ def decoded(
         return _without_short(config, arrays, frames)
     _say_unreadable(arrays)
     return cut_arrays(arrays, [(i, 0, patches(record.fingerprint)) for i, record in enumerate(arrays.videos)])
+
+
+def _streamed(
+    config: DataFields, videos: list[Video], size: int | tuple[int, int], settings: dict[str, Any]
+) -> VideoArrays:
+    """The same frames, none of which is kept: only where they are, in the cache."""
+    if not has_av() and any(video.path.is_file() for video in videos):
+        raise ValueError(f"--stream needs PyAV, which finds frames in the middle of a video: {EXTRA}")
+
+    def rows(video: Video, content: str) -> Iterator[npt.NDArray[np.int64]]:
+        return index_rows(video.path, **settings)
+
+    def expected_bytes(video: Video) -> int | None:
+        count = _expected_frames(config, video)
+        return None if count is None else count * INDEX_BYTES
+
+    index = VideoCache({**settings, "streamed": True}).decode(
+        videos,
+        rows,
+        expected_bytes=expected_bytes,
+        skip_unreadable=config.skip_unreadable,
+        describe="indexing the frames of",
+    )
+    paths = {video.name: video.path for video in videos}
+    return stream_videos(index, [paths[video.name] for video in index.videos], size, config.grey)
 
 
 def perceived(config: DataFields, videos: list[Video], frames: int) -> VideoArrays:

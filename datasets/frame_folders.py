@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .decoders import Frame, Picture
+from .decoders import Frame, Picture, Place
 from .notes import note
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
@@ -73,11 +73,11 @@ class ImageFolder:
         self.stated = len(self._files)
         self.width, self.height = _stated_size(self._files[0])
 
-    def frames(self, *, lasting: bool) -> Iterator[Frame]:
+    def frames(self, *, lasting: bool, start: int | None = None) -> Iterator[Frame]:
         if lasting:
             raise ValueError(f"{self._path}: images have no times; leave --fps out, or take every Nth (--frame-stride)")
-        for number, file in enumerate(self._files):
-            yield Frame(number / self.rate, functools.partial(self._image, file))
+        for number, file in enumerate(self._files[start:], start or 0):
+            yield Frame(number / self.rate, functools.partial(self._image, file), Place(number, number))
 
     def _image(self, file: Path) -> Picture:
         width, height = _stated_size(file)  # before anything is decoded

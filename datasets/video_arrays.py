@@ -2,7 +2,7 @@
 
 FOLDER/facts.json                 what the arrays were made from and how; written first
 FOLDER/arrays/<name>.npy          one array per video, (T, ...); a name with / is in sub-folders
-FOLDER/index-000-of-001.json      what is there; one per process, written when all its arrays are
+FOLDER/index-000-of-001.json      what is there, written when all arrays are
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import io
 import json
 import math
 import os
-import re
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,8 +25,10 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from .arrays import open_npy
+from .sharing import Claims
 from .videos import Video
 
+_INDEX = "index-000-of-001.json"  # there were several of them once, one for each process
 _OPEN_MAPS = 256  # each holds a file descriptor, of which a process may often have 1,024
 # The index of a record, and its rows: the first and the one after the last, or the end.
 Cut = tuple[int, int, int | None]
@@ -137,89 +138,71 @@ def write_arrays(
     read: Callable[[Video], npt.NDArray[Any]],
     facts: dict[str, Any],
     *,
-    rank: int = 0,
-    world_size: int = 1,
     skip_unreadable: bool = False,
     describe: str = "decoding",
+    quiet: bool = False,
 ) -> list[tuple[str, str]]:
-    """Write `read(video)`, an array (T, ...), of every `world_size`th video from number `rank` on.
+    """Write `read(video)`, an array (T, ...), of every video. Processes that do the same at once share the videos, see
+    `Claims`; each returns when all are written. `quiet` shows no progress.
 
     Arrays that are there already are kept, so that an interrupted writing goes on where it stopped; `facts`, plain
     values, must therefore say everything that the arrays depend on. Returns name and error of the videos that `read`
     refused (ValueError, OSError) if `skip_unreadable`, else raises ValueError for the first. Raises ValueError as well
     for a folder with other facts and for names that lead out of it.
     """
-    if not 0 <= rank < world_size:
-        raise ValueError(f"process {rank} of {world_size}: expected 0 to {world_size - 1}")
     folder = Path(folder)
     _claim(folder, facts)
-    index = folder / _index_name(rank, world_size)
-    others = {_index_name(other, world_size) for other in range(world_size) if other != rank}
-    for old in folder.glob(
-        "index-[0-9]*-of-[0-9]*.json"
-    ):  # an index from before, of this process or of another number of them
-        if old.name not in others:
-            old.unlink(missing_ok=True)
+    paths = {video.name: _inside(folder, f"arrays/{video.name}.npy") for video in videos}
+    by_name = {video.name: video for video in videos}
+    shapes: dict[str, tuple[tuple[int, ...], str]] = {}
+    unreadable: dict[str, str] = {}
+    with Claims(folder) as claims:
+        pieces = claims.each(paths)
+        for name in tqdm(pieces, describe, len(paths), unit=" videos", disable=quiet or None):
+            array = _whole_array(paths[name])
+            if array is None:
+                try:
+                    array = read(by_name[name])
+                except (OSError, ValueError) as error:
+                    if not skip_unreadable:
+                        raise ValueError(f"{name}: {error}; --skip-unreadable leaves such videos out") from error
+                    unreadable[name] = str(error)
+                    continue
+                save_rows(paths[name], array)
+            shapes[name] = array.shape, str(array.dtype)
     entries: list[dict[str, Any]] = []
-    unreadable: list[tuple[str, str]] = []
-    for video in tqdm(videos[rank::world_size], desc=describe, unit=" videos", disable=rank > 0 or None):
-        file = f"arrays/{video.name}.npy"
-        path = _inside(folder, file)
-        array = _whole_array(path)
-        if array is None:
-            try:
-                array = read(video)
-            except (OSError, ValueError) as error:
-                if not skip_unreadable:
-                    raise ValueError(f"{video.name}: {error}; --skip-unreadable leaves such videos out") from error
-                unreadable.append((video.name, str(error)))
-                continue
-            save_rows(path, array)
+    for video in (video for video in videos if video.name in shapes):
+        shape, dtype = shapes[video.name]
         known = {field: getattr(video, field) for field in ("name", "label", "group", "official")}
-        entries.append(known | {"file": file, "shape": array.shape, "dtype": str(array.dtype)})
-    left_out = [{"name": name, "error": error} for name, error in unreadable]
-    save_json(index, {"facts": facts, "videos": entries, "unreadable": left_out})
-    return unreadable
+        entries.append(known | {"file": f"arrays/{video.name}.npy", "shape": shape, "dtype": dtype})
+    left_out = [{"name": name, "error": error} for name, error in sorted(unreadable.items())]
+    save_json(folder / _INDEX, {"facts": facts, "videos": entries, "unreadable": left_out})
+    return sorted(unreadable.items())
 
 
 def open_arrays(folder: Path | str) -> VideoArrays:
     """What `write_arrays` wrote, by however many processes, sorted by name.
 
-    Raises FileNotFoundError where there is no index, ValueError where processes have not finished or indices are
-    damaged or of different facts.
+    Raises FileNotFoundError where there is no index, ValueError where it is damaged.
     """
     folder = Path(folder)
-    indices = sorted(folder.glob("index-*-of-*.json"))
-    if not indices:
-        raise FileNotFoundError(f"{folder}: no index-*.json; expected a folder of arrays that were written to the end")
-    found = {path.name for path in indices}
-    total = re.search(r"-of-(\d+)\.json$", indices[0].name)
-    processes = int(total[1]) if total else 0
-    if len(found) != processes or found != {_index_name(rank, processes) for rank in range(processes)}:
-        raise ValueError(
-            f"{folder}: found {len(found)} indices such as {indices[0].name}, expected one of each of {processes}"
-            " processes; let the others finish, or run them again"
+    path = folder / _INDEX
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder}: no {_INDEX}; expected a folder of arrays that were written to the end: the command that began"
+            " it goes on with it"
         )
-    entries: list[tuple[VideoRecord, Path]] = []
-    unreadable: list[tuple[str, str]] = []
-    all_facts: list[dict[str, Any]] = []
-    for path in indices:
-        content = _load_json(path)
-        try:
-            all_facts.append(dict(content["facts"]))
-            entries += [_listed(folder, entry) for entry in content["videos"]]
-            unreadable += [(str(entry["name"]), str(entry["error"])) for entry in content["unreadable"]]
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise ValueError(f"{path}: not an index of arrays ({error!r}); write the folder anew") from error
-    if any(facts != all_facts[0] for facts in all_facts):
-        raise ValueError(f"{folder}: its indices state different facts; delete the folder and write it anew")
-    entries.sort()
-    names = [record.name for record, _ in entries]
-    if len(set(names)) != len(names):
-        raise ValueError(f"{folder}: a video is in two of its indices; delete the folder and write it anew")
+    content = _load_json(path)
+    try:
+        facts = dict(content["facts"])
+        entries = sorted(_listed(folder, entry) for entry in content["videos"])
+        unreadable = sorted((str(entry["name"]), str(entry["error"])) for entry in content["unreadable"])
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise ValueError(f"{path}: not an index of arrays ({error!r}); write the folder anew") from error
     records = [record for record, _ in entries]
-    files = MappedFiles(records, [path for _, path in entries])
-    return VideoArrays(records, files.array, all_facts[0], sorted(unreadable))
+    if len({record.name for record in records}) != len(records):
+        raise ValueError(f"{path}: has a video twice; delete the folder and write it anew")
+    return VideoArrays(records, MappedFiles(records, [path for _, path in entries]).array, facts, unreadable)
 
 
 def fingerprint(facts: dict[str, Any], videos: Sequence[Video]) -> str:
@@ -263,10 +246,6 @@ def _listed(folder: Path, entry: dict[str, Any]) -> tuple[VideoRecord, Path]:
     return record, path
 
 
-def _index_name(rank: int, world_size: int) -> str:
-    return f"index-{rank:03d}-of-{world_size:03d}.json"
-
-
 def _claim(folder: Path, facts: dict[str, Any]) -> None:
     """Write down what the arrays of `folder` are made from, or compare it with what was written before."""
     path = folder / "facts.json"
@@ -308,27 +287,27 @@ def save_rows(path: Path, rows: Iterable[npt.NDArray[Any]]) -> tuple[tuple[int, 
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     count, first = 0, None
     try:
-        with _writing(path):
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             file: FileIO = partial.open("wb", buffering=0)  # so that closing writes nothing, which could fail
         with file:
             for row in rows:
                 if first is None:
                     first = row
-                    with _writing(path):
+                    with writing(path):
                         _write(file, _npy_header((0, *row.shape), row.dtype))
                 if (row.shape, row.dtype) != (first.shape, first.dtype):
                     raise ValueError(f"frame {count} is {row.shape} {row.dtype}, expected {first.shape} {first.dtype}")
-                with _writing(path):
+                with writing(path):
                     _write(file, np.ascontiguousarray(row).reshape(-1).view(np.uint8).data)
                 count += 1
             if first is None:
                 raise ValueError("no frames, expected at least one")
             shape = (count, *first.shape)
-            with _writing(path):
+            with writing(path):
                 file.seek(0)
                 _write(file, _npy_header(shape, first.dtype))
-        with _writing(path):
+        with writing(path):
             partial.replace(path)
     finally:
         with suppress(OSError):
@@ -350,7 +329,8 @@ def _write(file: FileIO, left: bytes | memoryview) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Raises UnwritableError that names `path` for an OSError of the block."""
     try:
         yield
     except OSError as error:

@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -23,7 +24,8 @@ from tqdm import tqdm
 from .arrays import open_npy
 from .frame_folders import image_files, size_on_disk
 from .notes import note
-from .video_arrays import MappedFiles, UnwritableError, VideoArrays, VideoRecord, save_json, save_rows
+from .sharing import PAUSE, Claims
+from .video_arrays import MappedFiles, UnwritableError, VideoArrays, VideoRecord, save_json, save_rows, writing
 from .videos import Video
 
 _VERSION = 1  # of what decoding makes of a file; another one leads to other folders
@@ -83,7 +85,7 @@ class VideoCache:
 
         `content` is the SHA-256 of the file. Arrays of fewer than `least_rows(content)` rows are made anew. From what
         `expected_bytes` knows of some videos the user is told how large all will be. What is decoded stays where this
-        is interrupted or fails; several processes may do it at once. `describe` says what `rows` does.
+        is interrupted or fails; several processes that do it at once share the work. `describe` says what `rows` does.
 
         Raises ValueError that names a video that `rows` refuses (ValueError, OSError), unless `skip_unreadable`: then
         it is listed in `unreadable`. Raises OSError where the cache is full or cannot be written.
@@ -98,11 +100,7 @@ class VideoCache:
             if missing:
                 needed = _estimated(list(missing.values()), expected_bytes)
                 self._announce(describe, len(missing), needed)
-
-            def make(video: Video) -> None:
-                self._make(video, rows, least_rows(self._content(video)))
-
-            undecoded = self._each(describe, make, list(missing.values()), skip_unreadable)
+            undecoded = self._share(describe, rows, list(missing.values()), least_rows, skip_unreadable)
             errors = {self._content(video): undecoded[video.name] for video in readable if video.name in undecoded}
             refused |= {video.name: errors[key] for video in readable if (key := self._content(video)) in errors}
         except UnwritableError as error:
@@ -110,6 +108,42 @@ class VideoCache:
         finally:
             self._save_index()
         return self._opened([video for video in videos if video.name not in refused], sorted(refused.items()))
+
+    def _share(
+        self,
+        describe: str,
+        rows: Rows,
+        videos: list[Video],
+        least_rows: Callable[[str], int],
+        skip_unreadable: bool,
+    ) -> dict[str, str]:
+        """Decode the videos that no other process decodes meanwhile, and those then that others have given up; by name,
+        what was refused."""
+        if not videos:
+            return {}
+        others: list[Video] = []
+        with writing(self.folder):
+            claims = Claims(self.folder)
+
+        def make(video: Video) -> bool:
+            content = self._content(video)
+            with claims.claim(content) as mine:
+                if mine:
+                    self._make(video, rows, least_rows(content))
+            return mine
+
+        def make_now(video: Video) -> None:
+            if not make(video):
+                others.append(video)
+
+        def make_later(video: Video) -> None:
+            while not make(video):
+                self._go_on()
+                time.sleep(PAUSE)
+
+        with claims:
+            refused = self._each(describe, make_now, videos, skip_unreadable)
+            return refused | self._each(f"{describe} with others", make_later, others, skip_unreadable)
 
     def _each(
         self, describe: str, work: Callable[[Video], None], videos: list[Video], skip_unreadable: bool
@@ -160,7 +194,7 @@ class VideoCache:
     def _make(self, video: Video, rows: Rows, least_rows: int) -> None:
         content = self._content(video)
         path = self._path(content)
-        made = _whole(path)  # by a process that was killed, or is at work on the same videos
+        made = _whole(path)  # by a process that was killed, or that shares the work
         if made is None or made[0][0] < least_rows:
             made = save_rows(path, self._until_stopped(rows(video, content)))
         self._arrays[content] = _Stored(*made, path.stat().st_size)

@@ -125,6 +125,9 @@ class VideoClips(Clips):
     def label(self, index: int) -> str:
         return self.arrays.class_names[self.labels[index % len(self)]]
 
+    def stretch(self, index: int) -> int:
+        return self.arrays.videos[self.chosen[self.videos[index % len(self)]]].first
+
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
         """Items `indices` as one batch (B, frames, C, H, W) uint8, or (B, frames, D, 1, 1) float32 of features."""
         clips = np.empty((len(indices), self.frames, *self.frame_shape), self.dtype)
@@ -139,7 +142,7 @@ class VideoClips(Clips):
         """(frames, C, H, W) or (frames, D, 1, 1), a view of the array; fewer frames of a video that has fewer."""
         which = index % len(self) if self.augmented else index
         array, start = self.arrays.array(self.chosen[self.videos[which]]), self.starts[which]
-        clip = array[start, : self.frames] if array.ndim == 5 else array[start : start + self.frames]
+        clip = np.asarray(array[start, : self.frames] if array.ndim == 5 else array[start : start + self.frames])
         if clip.ndim == 2:
             return clip[..., None, None]
         top, left = np.asarray(self._room) // 2

@@ -28,7 +28,7 @@ from .video_times import VideoTimes
 from .videos import SUFFIXES, Video, count_frames, read_video
 
 _KIND = re.compile(r"[\W_]*(set|split|data|videos?|clips|frames|images)$")  # behind the part in a folder's name
-_OF_PIXELS = ("image_size", "grey", "random_crop")  # fields that percepts do not read
+_OF_PIXELS = ("image_size", "grey", "random_crop", "stream")  # fields that percepts do not read
 
 
 class ListedVideos(NamedTuple):
@@ -298,7 +298,7 @@ def _own_videos(config: DataFields, place: Path) -> list[Video]:
 class WholeVideos(VideoSource, ABC):
     """Videos, which `videos` lists, read as pixels or as percepts."""
 
-    fields: ClassVar[Sequence[str]] = (*VIDEO_FIELDS, "random_crop", "percepts")
+    fields: ClassVar[Sequence[str]] = (*VIDEO_FIELDS, "random_crop", "percepts", "stream")
     model = VIDEO_MODEL
 
     def fields_read(self, config: DataFields) -> set[str]:

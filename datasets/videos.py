@@ -7,18 +7,18 @@ frames are counted as they decode. Where the container says how many there are, 
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from .containers import MAX_PIXELS_PER_FRAME, DamagedError, frames_in_container
-from .decoders import Decoder, Frame, has_av, open_decoder
+from .decoders import Decoder, Frame, Place, has_av, open_decoder
 from .frame_folders import ImageFolder, size_on_disk
 from .interlaced import EXTRA
 
@@ -71,7 +71,7 @@ def read_video(
         _refuse_more(path, expected, most, shape)
         kept = np.empty((0, *shape), np.uint8)
         count = 0
-        for frame in _frames(video, wanted):
+        for _, frame in _frames(video, wanted):
             if count == 0:
                 shape = frame.shape  # of a video on its side, turned
                 kept = np.empty((min(most, max(expected, 16)), *shape), np.uint8)
@@ -120,9 +120,38 @@ def video_frames(
 
     def opened() -> Iterator[npt.NDArray[np.uint8]]:
         with _opened(path) as video:
-            yield from _frames(video, wanted)
+            for _, frame in _frames(video, wanted):
+                yield frame
 
     return opened()
+
+
+def placed_frames(path: Path | str, **how: Any) -> Iterator[tuple[Place | None, npt.NDArray[np.uint8]]]:
+    """What `video_frames(path, **how)` gives and raises, each frame with where it is in the file: see `frames_at`."""
+    with _opened(path) as video:
+        yield from _frames(video, _Wanted(**how))
+
+
+def frames_at(
+    path: Path, stamps: Collection[int], start: int | None, *, image_size: Size | None, grey: bool
+) -> dict[int, npt.NDArray[np.uint8]]:
+    """The frames with these stamps as `placed_frames` gives them, by their stamps, decoded from `start` on or, if it is
+    None, from the first frame. Those that are not found there are left out. The file must have been read before.
+
+    Raises ValueError where `start` is not found, OSError or ValueError for a file that is not there or no video now.
+    """
+    wanted = set(stamps)
+    found = {}
+    decoder = ImageFolder(path) if path.is_dir() else open_decoder(path, MAX_PIXELS_PER_FRAME, threads=1)
+    try:
+        for frame in decoder.frames(lasting=False, start=start):
+            if frame.place is not None and frame.place.stamp in wanted and (image := frame.image()) is not None:
+                found[frame.place.stamp] = prepare(image, image_size, grey)
+                if len(found) == len(wanted):
+                    break
+    finally:
+        decoder.close()
+    return found
 
 
 def count_frames(path: Path | str, *, fps: float | None = None, max_lost_frames: int = 0) -> int:
@@ -131,7 +160,7 @@ def count_frames(path: Path | str, *, fps: float | None = None, max_lost_frames:
     Raises as `video_frames` does for files that are not whole.
     """
     with _opened(path) as video:
-        return sum(1 for _ in _at_rate(_decoded(video, max_lost_frames), fps))
+        return sum(1 for _ in at_rate(_decoded(video, max_lost_frames), fps))
 
 
 def frame_rate(path: Path | str) -> float:
@@ -187,10 +216,10 @@ class _OpenVideo(NamedTuple):
     frames: int | None
 
 
-def _frames(video: _OpenVideo, wanted: _Wanted) -> Iterator[npt.NDArray[np.uint8]]:
-    """See `video_frames`."""
+def _frames(video: _OpenVideo, wanted: _Wanted) -> Iterator[tuple[Place | None, npt.NDArray[np.uint8]]]:
+    """See `placed_frames`."""
     first, stride, count, fps = wanted.first, wanted.stride, wanted.frames, wanted.fps
-    decoded = _at_rate(_decoded(video, wanted.max_lost_frames, lasting=fps is not None), fps)
+    decoded = at_rate(_decoded(video, wanted.max_lost_frames, lasting=fps is not None), fps)
     stop = None if count is None else first + stride * (count - 1) + 1
     shape = None
     for number, frame in enumerate(itertools.islice(decoded, first, stop, stride)):
@@ -199,10 +228,10 @@ def _frames(video: _OpenVideo, wanted: _Wanted) -> Iterator[npt.NDArray[np.uint8
             found = "does not decode" if image is None else f"is {image.shape[1]}x{image.shape[0]}"
             expected = "a picture" if shape is None else f"{shape[1]}x{shape[0]} pixels throughout"
             raise ValueError(f"{video.path}: frame {first + number * stride} {found}, expected {expected}")
-        yield _prepare(image, wanted.image_size, wanted.grey)
+        yield frame.place, prepare(image, wanted.image_size, wanted.grey)
 
 
-def _at_rate(frames: Iterator[Frame], fps: float | None) -> Iterator[Frame]:
+def at_rate(frames: Iterator[Frame], fps: float | None) -> Iterator[Frame]:
     """The frame shown at each of `fps` moments in a second, from the first frame on; all frames where `fps` is None.
 
     The last frame is shown as long as frames were on average.
@@ -267,7 +296,7 @@ def _refuse_more(path: Path | str, frames: int, most: int, shape: tuple[int, ...
         )
 
 
-def _prepare(image: npt.NDArray[np.uint8], image_size: Size | None, grey: bool) -> npt.NDArray[np.uint8]:
+def prepare(image: npt.NDArray[np.uint8], image_size: Size | None, grey: bool) -> npt.NDArray[np.uint8]:
     """One frame (H, W, 3) cropped, coloured and scaled: (H, W, C)."""
     if isinstance(image_size, int):
         height, width = image.shape[:2]

@@ -1,9 +1,11 @@
 """Scores against brute force, thresholds against numpy, curves against scikit-learn, and the task from end to end."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,9 +13,11 @@ import torch
 from conftest import padded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from video_ae import LSTMAutoencoder, ModelConfig
 from video_ae.anomaly import (
+    Levels,
     Scorer,
     average_windows,
     choose_source,
@@ -31,7 +35,8 @@ from video_ae.anomaly import (
 )
 from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
-from video_ae.thresholds import Thresholds, detection, peaks_over_threshold, rolling_thresholds
+from video_ae.thresholds import Thresholds, detection, detection_by_video, peaks_over_threshold, rolling_thresholds
+from video_ae.visualize import patch_errors
 
 NAN = float("nan")
 
@@ -114,26 +119,41 @@ def test_clips_that_cannot_be_scored():
 
 def test_levels_count_in_decoding_order():
     """Reconstruction counts back from each sequence's own end; steps beyond normal data's take the last level."""
-    levels = normal_levels(
-        [
-            {RECONSTRUCTION: torch.tensor([[4.0, 3, 2], [5, 4, NAN]]), FUTURE: torch.tensor([[1.0, 3], [3, 5]])},
-            {RECONSTRUCTION: torch.tensor([[6.0, NAN]]), FUTURE: torch.tensor([[2.0, 4]])},
-        ]
-    )
-    same(levels[RECONSTRUCTION], [4.0, 4, 4])  # (2 + 4 + 6) / 3, (3 + 5) / 2, 4
-    same(levels[FUTURE], [2.0, 4])
-    levels[RECONSTRUCTION] = torch.tensor([2.0, 4, 8])
-    errors = {RECONSTRUCTION: torch.tensor([[8.0, 8, 8, 8], [8, 8, NAN, NAN]]), FUTURE: torch.tensor([[4.0], [2]])}
-    relative = relative_errors(errors, levels)
-    same(relative[RECONSTRUCTION], [[1.0, 1, 2, 4], [2, 4, NAN, NAN]])
-    same(relative[FUTURE], [[2.0], [1]])
+    errors = [
+        {RECONSTRUCTION: torch.tensor([[4.0, 3, 2], [5, 4, NAN]]), FUTURE: torch.tensor([[1.0, 3], [3, 5]])},
+        {RECONSTRUCTION: torch.tensor([[6.0, NAN]]), FUTURE: torch.tensor([[2.0, 4]])},
+    ]
+    levels = normal_levels([{name: values[..., None] for name, values in batch.items()} for batch in errors])
+    same(levels[RECONSTRUCTION].steps, [4.0, 4, 4])  # (2 + 4 + 6) / 3, (3 + 5) / 2, 4
+    same(levels[FUTURE].steps, [2.0, 4])
+    same(levels[FUTURE].features, [1.0])
+    levels[RECONSTRUCTION] = Levels(torch.tensor([2.0, 4, 8]), torch.tensor([0.5, 1.5]))
+    wrong = torch.tensor([[8.0, 8, 8, 8], [8, 8, NAN, NAN]])[..., None] * torch.tensor([0.5, 3])
+    relative = relative_errors({RECONSTRUCTION: wrong, FUTURE: torch.tensor([[[4.0]], [[2]]])}, levels)
+    expected = torch.tensor([[1.0, 1, 2, 4], [2, 4, NAN, NAN]])[..., None] * torch.tensor([1.0, 2])
+    same(relative[RECONSTRUCTION], expected)
+    same(relative[FUTURE], [[[2.0]], [[1]]])
+
+
+def test_normal_data_have_the_score_1_at_every_step_and_of_every_feature():
+    """Features of which one is always worse than the others, by loops; catches levels that only hold for their mean."""
+    errors = torch.rand(50, 4, 3).square() * torch.tensor([0.1, 1, 7])
+    levels = normal_levels([{FUTURE: errors[:20]}, {FUTURE: errors[20:]}])[FUTURE]
+    of_features = [float(errors[:, :, feature].mean() / errors.mean()) for feature in range(3)]
+    torch.testing.assert_close(levels.features, torch.tensor(of_features))
+    of_steps = [np.mean([float(errors[:, t, f].mean()) / of_features[f] for f in range(3)]) for t in range(4)]
+    torch.testing.assert_close(levels.steps, torch.tensor(of_steps, dtype=torch.float32))
+    relative = relative_errors({FUTURE: errors}, {FUTURE: levels})[FUTURE]
+    torch.testing.assert_close(relative.mean(dim=(0, 2)), torch.ones(4))
 
 
 def test_a_step_that_is_always_right_makes_no_other_infinitely_odd():
-    levels = normal_levels([{FUTURE: torch.tensor([[0.0, 1.0]])}])
-    same(relative_errors({FUTURE: torch.tensor([[0.0, 1.0]])}, levels)[FUTURE], [[0.0, 1]])
-    assert levels[FUTURE][0] == pytest.approx(0.0005)
-    assert normal_levels([{FUTURE: torch.zeros(1, 2)}])[FUTURE].min() > 0
+    levels = normal_levels([{FUTURE: torch.tensor([[[0.0], [1.0]]])}])
+    same(relative_errors({FUTURE: torch.tensor([[[0.0], [1.0]]])}, levels)[FUTURE], [[[0.0], [1]]])
+    assert levels[FUTURE].steps[0] == pytest.approx(0.0005)
+    assert normal_levels([{FUTURE: torch.zeros(1, 2, 1)}])[FUTURE].steps.min() > 0
+    never_wrong = normal_levels([{FUTURE: torch.tensor([[[0.0, 1.0]]])}])[FUTURE].features
+    assert never_wrong[0] == pytest.approx(0.001), "nor does a feature"
     with pytest.raises(ValueError, match="no normal sequences"):
         normal_levels([])
 
@@ -157,9 +177,9 @@ def test_the_scorer_is_its_parts(source):
     model = build()
     clips = padded([torch.randn(length, 3, 1, 1) for length in (7, 7, 4, 6)], 7)
     scorer, _ = Scorer.fit(model, [clips[:2], clips[2:]], source)
-    errors = step_errors(model, clips)
+    errors = step_errors(model, clips, per_feature=True)
     relative = relative_errors(errors, normal_levels([errors]))
-    same(scorer(clips).steps, step_scores(relative, present(clips), source))
+    same(scorer(clips).steps, step_scores(relative, present(clips), source).mean(dim=2))
     same(scorer(clips).sequences, sequence_scores(relative, source))
     same(join_scores([scorer(clips[:1]), scorer(clips[1:])]).sequences, scorer(clips).sequences)
 
@@ -186,6 +206,37 @@ def test_the_features_of_a_step_make_its_score(source):
     torch.testing.assert_close(features.mean(dim=2), scorer(clips).steps, equal_nan=True)
     clips[0, :, 1] += 50
     assert (scorer.features(clips)[0].nan_to_num().sum(dim=0).argmax()) == 1
+
+
+@pytest.mark.parametrize("source", [RECONSTRUCTION, FUTURE, "both"])
+def test_features_explain_by_how_much_the_score_falls_without_them(source):
+    """By loops over features and sequences, of which one is shorter; catches steps of the future put where the padding
+    is, and sequences of a batch that are given each other's replacement."""
+    model = build()
+    with torch.no_grad():
+        model.encoder.std.copy_(torch.tensor([1.0, 2, 5]))
+    parts = [torch.randn(length, 3, 1, 1) * torch.tensor([1.0, 2, 5])[:, None, None] for length in (7, 4, 6)]
+    scorer, _ = Scorer.fit(model, [padded(parts, 7)], source)
+    found = scorer.attribute(padded(parts, 7))
+    for row, part in enumerate(parts):
+        for feature in range(3):
+            without = part[None].clone()
+            for _ in range(6):
+                made = [model.reconstruct(without[:, :-2]), model.predict(without[:, :-2], 2)]
+                without[:, :, feature] = torch.cat(made, dim=1)[:, :, feature]
+            alone = dataclasses.replace(scorer, future_frames=2)
+            falls = alone(part[None]).sequences - alone(without).sequences
+            torch.testing.assert_close(found[row, feature], falls[0], rtol=1e-4, atol=1e-5)
+
+
+def test_of_many_features_the_worst_are_tried_to_explain_it():
+    model = build(frame_shape=(12, 1, 1))
+    clips = torch.randn(4, 7, 12, 1, 1)
+    scorer, _ = Scorer.fit(model, [clips])
+    worst = scorer.features(clips).mean(dim=1).argsort(dim=1)[:, 2:]
+    explained = scorer.attribute(clips)
+    assert ((explained != 0).sum(dim=1) == 10).all()
+    assert (explained.gather(1, worst) != 0).all()
 
 
 def test_sources_are_those_of_the_model():
@@ -274,6 +325,35 @@ def test_rolling_thresholds_know_only_what_came_before():
     assert np.isnan(rolling_thresholds(scores[:20], 0.9, steps=50)).all()
     with pytest.raises(ValueError, match=r"steps 9: expected at least 10 for the quantile 0\.9"):
         rolling_thresholds(scores, 0.9, steps=9)
+
+
+def test_areas_of_videos_are_those_of_pairs():
+    """All pairs of frames by loops: together, in each video, and after each was scaled; a video without anomaly counts
+    in the first and last alone. Scaling hides here that all of one video is anomalous."""
+    rng = np.random.default_rng(0)
+    scores = {"a": rng.normal(size=30), "b": 5 + rng.normal(size=20), "c": rng.normal(size=10)}
+    labels = {name: (rng.random(len(values)) < 0.3).astype(int) for name, values in scores.items()}
+    labels |= {"b": np.ones(20, int), "c": np.array([0, 1] * 5)}
+    scores["a"][3] = NAN
+
+    def area(truth: list, values: list) -> float:
+        pairs = [
+            (x > y) + 0.5 * (x == y)
+            for x, t in zip(values, truth, strict=True)
+            if t
+            for y, u in zip(values, truth, strict=True)
+            if not u and not np.isnan(x) and not np.isnan(y)
+        ]
+        return float(np.mean(pairs))
+
+    found = detection_by_video(labels, scores)
+    together = [np.concatenate([part[name] for name in "abc"]) for part in (labels, scores)]
+    assert found["micro_roc_auc"] == pytest.approx(area(*together))
+    assert found["macro_roc_auc"] == pytest.approx(np.mean([area(labels[name], scores[name]) for name in "ac"]))
+    assert found["judged"] == 2
+    scaled = {name: (row - np.nanmin(row)) / (np.nanmax(row) - np.nanmin(row)) for name, row in scores.items()}
+    assert found["micro_roc_auc_normalised"] == pytest.approx(area(together[0], np.concatenate(list(scaled.values()))))
+    assert found["micro_roc_auc"] > found["micro_roc_auc_normalised"] + 0.1
 
 
 @pytest.mark.parametrize("quantile", [0.5, 0.9, 0.99])
@@ -539,12 +619,15 @@ def test_sequences_longer_than_any_in_the_training_are_scored(tmp_path):
         json.loads((out / "anomaly.json").read_text()),
     )
     assert [int(row["step"]) for row in steps] == list(range(30))
-    errors = step_errors(LSTMAutoencoder.from_pretrained(run), torch.from_numpy(long)[..., None, None], future_frames=2)
-    expected = errors[FUTURE][0] / torch.tensor(results["levels"]["future"])
+    clips, model = torch.from_numpy(long)[..., None, None], LSTMAutoencoder.from_pretrained(run)
+    errors = step_errors(model, clips, future_frames=2, per_feature=True)
+    hard = {name: torch.tensor(values) for name, values in results["feature_levels"].items()}
+    expected = (errors[FUTURE][0] / hard["future"]).mean(dim=1) / torch.tensor(results["levels"]["future"])
     assert [float(row["score"]) for row in steps[-2:]] == pytest.approx(expected.tolist(), rel=1e-4)
     level = results["levels"]["reconstruction"]  # counted from the last input step back; the last holds for all before
-    assert float(steps[27]["score"]) == pytest.approx(errors[RECONSTRUCTION][0, 27].item() / level[0], rel=1e-4)
-    assert float(steps[0]["score"]) == pytest.approx(errors[RECONSTRUCTION][0, 0].item() / level[-1], rel=1e-4)
+    rebuilt = (errors[RECONSTRUCTION][0] / hard["reconstruction"]).mean(dim=1)
+    assert float(steps[27]["score"]) == pytest.approx(rebuilt[27].item() / level[0], rel=1e-4)
+    assert float(steps[0]["score"]) == pytest.approx(rebuilt[0].item() / level[-1], rel=1e-4)
 
 
 # Tables as they come: ids of any kind, rows in any order, a hole in the time, a counter far from zero, and a valve that
@@ -609,6 +692,27 @@ def test_ids_and_times_stay_as_they_are(hosts, tmp_path, capsys):
     assert results["moved_constants"] == []
 
 
+def test_scores_are_not_spread_across_a_hole_in_the_time(hosts, tmp_path):
+    """Steps on both sides of a hole are next to each other in the table; catches a peak before a night that raises the
+    scores of the morning after. Own scores spread by hand, apart before and behind the hole."""
+    write_hosts(tmp_path / "new.csv", 48)
+    words = [str(hosts), "--tasks", "anomaly", "--data-dir", str(tmp_path / "new.csv"), "--device", "cpu"]
+    found = []
+    for name, more in (("own", ["--no-spread"]), ("spread", [])):
+        out = ["--quantile", "0.9", "--output-dir", str(tmp_path / name)]
+        assert evaluate.command([*words, *more, *out]) == 0
+        rows = pd.read_csv(tmp_path / name / "anomaly.csv", dtype={"id": str})
+        found.append({host: rows[rows["id"] == host] for host in HOSTS})
+    for host in HOSTS:
+        own, spread = (rows[host]["score"].to_numpy() for rows in found)
+        times = pd.to_datetime(found[0][host]["time"]).to_numpy()
+        hole = int(np.diff(times).argmax()) + 1
+        assert 8 < hole < len(own) - 8
+        expected = np.concatenate([spread_scores(part, 8) for part in np.split(own, [hole])])
+        np.testing.assert_allclose(spread, expected, rtol=1e-4)
+        assert not np.allclose(spread, spread_scores(own, 8), rtol=1e-3)
+
+
 def test_a_constant_sensor_that_moves_is_named(hosts, tmp_path, capsys):
     valve = np.where(np.arange(48) < 30, 5, 5.01)
     table_of = write_hosts(tmp_path / "new.csv", 48, valve)
@@ -658,6 +762,66 @@ def test_values_beyond_float32_are_centred_and_shown_as_they_are(hosts, tmp_path
     np.save(tmp_path / "new.npy", np.ones((48, 2)))
     assert evaluate.command([str(hosts), "--data-dir", str(tmp_path / "new.npy"), *words]) == 1
     assert "found 2 features, expected 3, as in training" in capsys.readouterr().err
+
+
+def test_frames_of_videos_with_labels_in_a_folder(tmp_path, capsys):
+    """Every frame has the label of its place in `ID.npy`, the areas are those of the table that is written, and a GIF
+    shows where; a file that is too short, or not there, is one line."""
+    for number in range(5):
+        frames = np.full((20, 16, 16), 60, np.uint8)
+        frames[np.arange(20), (np.arange(20) + number) % 12] = 250  # a line moves down
+        if number == 4:
+            frames[8:14, 4:8, 4:8] = 160
+        path = tmp_path / ("judged" if number == 4 else "normal") / f"v{number}.avi"
+        path.parent.mkdir(exist_ok=True)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 10, (16, 16))
+        for frame in frames:
+            writer.write(np.repeat(frame[..., None], 3, axis=2))
+        writer.release()
+    run, out, labels = tmp_path / "run", tmp_path / "out", tmp_path / "labels"
+    source = ["--dataset", "video-folder", "--data-dir", str(tmp_path / "normal"), "--image-size", "16", "--grey"]
+    words = [
+        *source,
+        "--group",
+        ".+",
+        "--future-frames",
+        "2",
+        "--composite",
+        "--cell",
+        "lstm",
+        "--output-dir",
+        str(run),
+    ]
+    assert train.command([*TRAINING, "--input-frames", "4", *words]) == 0
+    words = [str(run), "--tasks", "anomaly", "--data-dir", str(tmp_path / "judged"), "--quantile", "0.8"]
+    words += ["--labels-file", str(labels), "--output-dir", str(out), "--device", "cpu"]
+    labels.mkdir()
+    capsys.readouterr()
+    assert evaluate.command(words) == 1
+    assert "labels: found no labels of 'v4', expected v4.npy with 0 or 1 per frame" in capsys.readouterr().err
+    truth = (np.arange(20) // 6 == 1).astype(np.uint8)
+    np.save(labels / "v4.npy", truth[:19])
+    assert evaluate.command(words) == 1
+    assert "v4.npy: found an array (19,), expected 0 or 1 (anomalous) for each of 20 frames" in capsys.readouterr().err
+    np.save(labels / "v4.npy", truth)
+    assert evaluate.command(words) == 0
+    steps = table(out / "anomaly.csv")
+    expected = detection(truth[[int(row["step"]) for row in steps]], [float(row["score"]) for row in steps])
+    found = json.loads((out / "anomaly.json").read_text())["detection"]["steps"]
+    assert found["micro_roc_auc"] == found["roc_auc"] == pytest.approx(expected["roc_auc"])
+    assert found["macro_roc_auc"] == found["micro_roc_auc_normalised"] == found["roc_auc"], "of one video"
+    with Image.open(out / "anomaly-where.gif") as gif:
+        assert 1 <= gif.n_frames <= 20
+
+
+def test_errors_of_patches_are_those_by_hand():
+    truth, made = np.random.default_rng(0).random((2, 3, 6, 8)).astype(np.float32)
+    found = patch_errors(truth, made, 2)
+    assert found.shape == (3, 4)
+    for row in range(3):
+        for column in range(4):
+            part = slice(2 * row, 2 * row + 2), slice(2 * column, 2 * column + 2)
+            assert found[row, column] == pytest.approx(np.square(truth - made)[:, *part].mean(), rel=1e-5)
 
 
 def test_what_is_constant():

@@ -17,7 +17,7 @@ import pytest
 
 from video_ae.datasets import decoders
 from video_ae.datasets.containers import frames_in_container
-from video_ae.datasets.videos import SUFFIXES, _at_rate, count_frames, frame_rate, read_video, video_frames
+from video_ae.datasets.videos import SUFFIXES, at_rate, count_frames, frame_rate, read_video, video_frames
 
 av = pytest.importorskip("av")
 Image = pytest.importorskip("PIL.Image")
@@ -509,7 +509,7 @@ def test_any_times_and_rates(steps, fps):
     seconds = (np.cumsum(steps) / 1000).tolist()
     end = seconds[-1] + (seconds[-1] - seconds[0]) / max(1, len(seconds) - 1)
     frames = [decoders.Frame(time, lambda: None) for time in seconds]
-    found = [frame.seconds for frame in _at_rate(iter(frames), fps)]
+    found = [frame.seconds for frame in at_rate(iter(frames), fps)]
     assert found == [seconds[number] for number in shown(seconds, end, fps)]
 
 

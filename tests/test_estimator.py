@@ -420,7 +420,7 @@ def test_lists_keep_their_series_apart():
     series = {name: np.sin(np.arange(length) / 5) for name, length in {"x": 60, "y": 31, "z": 45}.items()}
     options = SMALL | {"window": 20, "future_steps": 5, "stride": 7}
     model = SequenceAutoencoder("composite", **options).fit(list(series.values()))
-    for name in ("transform", "reconstruct", "predict", "score_samples", "score_steps"):
+    for name in ("transform", "reconstruct", "reconstruct_steps", "predict", "score_samples", "score_steps"):
         method = getattr(model, name)
         found, by_name = method(list(series.values())), method(series)
         assert list(by_name) == list(series)
@@ -432,6 +432,48 @@ def test_lists_keep_their_series_apart():
     back = model.inverse_transform(model.transform(series))
     assert {name: part.shape for name, part in back.items()} == {"x": (7, 20, 1), "y": (3, 20, 1), "z": (5, 20, 1)}
     assert model.score(series) == pytest.approx(np.concatenate(list(model.score_samples(series).values())).mean())
+
+
+def test_the_faulty_sensor_explains_the_windows_that_it_spoils():
+    """Of three coupled sensors one is stuck; apart for every series of a dictionary. Without normal data nobody knows
+    that the third is always hard to rebuild, and its noise would be first."""
+    steps = np.arange(900)[:, None]
+    series = np.sin(steps / [5, 5, 5] + [0, 1, 2]) + [0.05, 0.05, 0.4] * np.random.default_rng(0).normal(size=(900, 3))
+    options = SMALL | {"window": 20, "hidden_size": 16, "code_size": 3, "max_iter": 15, "stride": 4}
+    model = SequenceAutoencoder(**options).fit(series[:500])
+    broken = {"first": series[700:760].copy(), "second": series[760:800].copy()}
+    broken["first"][:, 0] = broken["first"][0, 0]
+    broken["second"][:, 1] += 1
+    found = model.attribute(broken, series[500:700])
+    assert {name: part.shape for name, part in found.items()} == {"first": (11, 3), "second": (6, 3)}
+    assert found["first"].mean(axis=0).argmax() == 0
+    assert found["second"].mean(axis=0).argmax() == 1
+    np.testing.assert_allclose(
+        found["second"], model.attribute(broken["second"], series[500:700]), rtol=1e-4, atol=1e-5
+    )
+    with pytest.raises(ValueError, match="does not know what is missing"):
+        SequenceAutoencoder(**options, missing="mask").fit(series[:500]).attribute(series, series)
+
+
+def test_windows_are_put_together_to_the_series_that_they_are_of():
+    """Every step the mean over a loop of windows, also far from zero, where float32 would not hold it; NaN in what is
+    too short between two holes; without windows what `reconstruct` gives."""
+    values = np.array([1e8, 0]) + np.random.default_rng(0).normal(size=(43, 2)).cumsum(axis=0)
+    index = [*range(20), *range(100, 103), *range(200, 220)]
+    model = SequenceAutoencoder(**SMALL, window=8, stride=3).fit(values)
+    frame = pd.DataFrame(values, index=index)
+    with pytest.warns(UserWarning, match="holes"):
+        found = model.reconstruct_steps(frame)
+    with pytest.warns(UserWarning, match="holes"):
+        windows = model.reconstruct(frame)
+    starts = [first + start for first in (0, 23) for start in (0, 3, 6, 9, 12)]
+    by_hand = [[w[t - s] for w, s in zip(windows, starts, strict=True) if s <= t < s + 8] for t in range(43)]
+    assert np.isnan(found[20:23]).all()
+    there = [step for step in range(43) if not 20 <= step < 23]
+    np.testing.assert_allclose(found[there], [np.mean(by_hand[step], axis=0) for step in there], rtol=1e-12, atol=1e-6)
+    assert set(model.reconstruct_steps({"a": values, "b": values[:9]})) == {"a", "b"}
+    whole = SequenceAutoencoder(**SMALL).fit(values[None])
+    np.testing.assert_array_equal(whole.reconstruct_steps(values[None]), whole.reconstruct(values[None]))
 
 
 def fitted(objective: str, window: int | None) -> SequenceAutoencoder:

@@ -10,7 +10,7 @@ import torch
 from video_ae import LSTMAutoencoder, ModelConfig
 from video_ae.commands import evaluate, train
 from video_ae.config import DECODERS, FUTURE, LINEAR, RECONSTRUCTION
-from video_ae.onnx.export import encoder_program, export_onnx, run_onnx
+from video_ae.onnx.export import PARTS, encoder_program, export_onnx, run_onnx, stream_onnx
 from video_ae.onnx.layers import onnx_weights
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -90,7 +90,7 @@ def test_onnx_gives_what_the_model_gives(name, tmp_path):
     model = build(MODELS[name])
     whole, encoder = tmp_path / "model.onnx", tmp_path / "encoder.onnx"
     export_onnx(model, whole)
-    export_onnx(model, encoder, encoder_only=True)
+    export_onnx(model, encoder, "encoder")
     for lengths, time, steps in (([4, 4], 4, 2), ([1, 7, 3], 7, 5), ([2], 3, 1), ([1], 1, 1)):
         clips = clips_of(model, len(lengths), time)
         ends = torch.tensor(lengths)
@@ -108,6 +108,24 @@ def test_onnx_gives_what_the_model_gives(name, tmp_path):
         code = run_onnx(encoder, clips, ends)
         assert code.keys() == {"code"}
         assert_alike(code["code"], expected["code"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_in_onnx_goes_on_as_a_stream_does(name, tmp_path):
+    """Codes and forecasts after every frame; catches states of layers that are swapped, and a first frame that is
+    matched with nothing."""
+    model = build(MODELS[name])
+    export_onnx(model, tmp_path / "step.onnx", "step")
+    clips = clips_of(model, 2, 5)
+    found = stream_onnx(tmp_path / "step.onnx", clips, 3)
+    stream = model.stream(steps=3)
+    for step in range(5):
+        frame = clips[:, step]
+        pushed = stream.push(frame)
+        assert_alike(found["code"][step], pushed.code)
+        assert (pushed.coming is not None) == (FUTURE in model.decoders) == ("future" in found)
+        if pushed.coming is not None:
+            assert_alike(found["future"][step], pushed.coming)
 
 
 def test_a_model_of_realistic_size_over_many_steps(tmp_path):
@@ -201,7 +219,10 @@ def test_the_task_checks_what_it_wrote(flags, tmp_path, monkeypatch, capsys):
     decoders = set(LSTMAutoencoder.from_pretrained(tmp_path / "run").decoders)
     assert results["model"].keys() == {"code"} | decoders
     assert max(values["difference"] for values in results["model"].values()) < 1e-5
-    assert {path.name for path in folder.glob("export*")} == {"export.json", "export-model.onnx", "export-encoder.onnx"}
+    assert {path.name for path in folder.glob("export*")} == {
+        "export.json",
+        *(f"export-{part}.onnx" for part in PARTS),
+    }
     assert "encoder, code" in capsys.readouterr().out
 
     monkeypatch.setattr("video_ae.onnx.layers.onnx_weights", lambda layer: _wrong(onnx_weights(layer)))

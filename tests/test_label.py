@@ -131,6 +131,8 @@ def test_the_future_of_many_videos_is_asked_for_one_by_one(folder, tmp_path, cap
     assert "found 12 videos: name its file" in capsys.readouterr().err
     assert evaluate.command([str(folder / "run"), *flags[:2], "--out", str(tmp_path / "future.avi")]) == 1
     assert "expected a file with the suffix .gif or .mp4 or .npy" in capsys.readouterr().err
+    assert evaluate.command([str(folder / "run"), *flags, "--clips", "5"]) == 1  # was ignored
+    assert "leave --clips out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import nab
+from benchmarks import nab, tsb_ad
 
 STEPS = np.arange(400)
 LABELS = ((STEPS // 7) % 13 == 3).astype(np.int64)
@@ -67,3 +67,15 @@ def test_every_method_sees_a_stretch_that_is_like_no_other():
     series = nab.Series("made", values, labels, 450)
     for name in set(nab.METHODS) - {"LSTM autoencoder"}:  # that of 5 passes, for longer
         assert nab.judge(series, nab.METHODS[name], seed=0)[1] > 0.9, name
+
+
+@pytest.mark.parametrize("shape", [(500,), (500, 1), (500, 3)])
+def test_a_detector_of_tsb_ad(shape):
+    """A score from 0 to 1 for every step, highest where it is wrong; hyperparameters are passed on."""
+    data = np.sin(np.arange(500) / 8).reshape(-1, *[1] * (len(shape) - 1)) * np.ones(shape)
+    data += 0.05 * np.random.default_rng(0).normal(size=shape)
+    data[400:420] += 3
+    scores = tsb_ad.run_LSTM_Autoencoder(data[:300], data, window=20, hidden_size=8, max_iter=2)
+    assert scores.shape == (500,)
+    assert (scores.min(), scores.max()) == (0, 1)
+    assert 370 < scores.argmax() < 450

@@ -133,19 +133,18 @@ def test_a_flow_input_is_ten_consecutive_fields_x_and_y_in_turn(tmp_path):
         list(network_inputs(short, "flow"))
 
 
-def test_the_processes_of_torchrun_share_the_videos(tmp_path, monkeypatch, capsys):
-    """Catches shares that overlap, facts that differ between processes, and untrained networks that do not say so."""
+def test_a_folder_becomes_percepts_and_the_first_process_speaks(tmp_path, monkeypatch, capsys):
+    """Catches facts that differ between processes, and untrained networks that do not say so. See test_sharing.py."""
     for number in range(3):
         film(tmp_path / "videos" / "a" / f"v_a_g0{number}_c01.avi", [texture(64, 80)])
     (tmp_path / "videos" / "a" / "broken.avi").write_bytes(b"RIFF")
     words = [str(tmp_path / "videos"), "--out", str(tmp_path / "out"), "--network", "resnet50", "--device", "cpu"]
-    monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in "01":
         monkeypatch.setenv("RANK", rank)
         assert main([*words, "--random-weights", "--skip-unreadable"]) == 0
         output = capsys.readouterr()
-        assert f"{2 - (rank == '0')} of 2 videos (process {rank} of 2)" in output.out
-        assert ("RANDOM weights" in output.out, "left out a/broken" in output.err) == (rank == "0", rank == "0")
+        found = [text in output.out for text in ("RANDOM weights", "3 of 4 videos")]
+        assert [*found, "left out a/broken" in output.err] == [rank == "0"] * 3
     arrays = open_percepts(tmp_path / "out")
     assert [(video.group, video.shape) for video in arrays.videos] == [(f"g0{n}", (1, 2048)) for n in range(3)]
     assert [name for name, _ in arrays.unreadable] == ["a/broken"]

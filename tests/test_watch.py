@@ -1,10 +1,13 @@
 """Scores as rows and frames arrive: those of the whole, of every series apart, before the file has an end."""
 
 import csv
+import functools
+import http.server
 import io
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -16,6 +19,7 @@ import torch
 from video_ae import LSTMAutoencoder
 from video_ae.anomaly import step_errors
 from video_ae.commands import train, watch
+from video_ae.drifting import DriftingThreshold
 
 TRAINING = ["-b", "4", "--steps", "3", "--hidden-size", "6", "--device", "cpu", "--input-frames", "5"]
 
@@ -123,6 +127,20 @@ def test_frames_of_a_video(tmp_path, capsys):
     model = LSTMAutoencoder.from_pretrained(run)
     scores = [float(step_errors(model, clip[:, :t], future_frames=1)["future"]) for t in range(2, 13)]
     np.testing.assert_allclose([float(row["score"]) for row in found[1:]], scores, rtol=1e-4, atol=1e-6)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(video.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        assert watch.command([address + "0.avi", "--run", str(run)]) == 0
+        said = capsys.readouterr()
+        assert list(csv.DictReader(io.StringIO(said.out))) == found
+        assert watch.command([address + "none.avi", "--run", str(run)]) == 1
+        assert "none.avi: OpenCV cannot open it; expected the number of a camera" in capsys.readouterr().err
+        server.shutdown()
+    assert watch.command(["97", "--run", str(run)]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "camera 97: OpenCV cannot open it" in said.err
     assert watch.command([str(video), "--run", str(run), "--follow"]) == 1
     assert "cannot be followed" in capsys.readouterr().err
 
@@ -133,3 +151,22 @@ def test_what_cannot_be_watched_is_said(run, tmp_path, capsys):
     for file, message in (("bad.csv", "an empty cell in column x, line 26"), ("none.csv", "no such file")):
         assert watch.command([str(tmp_path / file), "--run", str(folder)]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_a_threshold_follows_the_scores_of_every_series(run, tmp_path, capsys):
+    """As that of the scores that are printed, apart for each id; catches one threshold for all."""
+    folder, rows = run
+    many = pd.concat([rows] * (2600 // len(rows)), ignore_index=True)
+    many["id"] = np.where(np.arange(len(many)) % 2, "a", "b")
+    many.loc[len(many) - 2 :, "x"] = 1e3
+    many.to_csv(tmp_path / "many.csv", index=False)
+    assert watch.command([str(tmp_path / "many.csv"), "--run", str(folder), "--quantile", "0.999"]) == 0
+    found = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    for _, series in found.groupby("id"):
+        threshold = DriftingThreshold(0.999)
+        expected = [threshold.push(score) for score in series["score"]]
+        np.testing.assert_allclose(
+            series["threshold"], [one.threshold for one in expected], rtol=2e-3
+        )  # scores are rounded
+        assert series["flagged"].tolist() == [one.anomalous for one in expected]
+        assert series["flagged"].iloc[-1] == 1

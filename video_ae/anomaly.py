@@ -10,7 +10,7 @@ times that.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .config import DECODERS, FUTURE, RECONSTRUCTION
+from .config import DECODERS, FUTURE, LINEAR, RECONSTRUCTION
 from .datasets.batches import consecutive_indices, load_batches
 from .evaluation import clips_for
 from .lengths import flip_time, inside, present_steps, split_clips
@@ -28,6 +28,7 @@ from .patches import unit_range
 from .restored import mode
 
 BOTH = "both"
+_TRIED, _REPLACEMENTS = 10, 6  # features, and how often each: chosen on seeds 100 and 101 of benchmarks/anomaly.py
 SOURCES = (*DECODERS, BOTH)
 _ROUNDING = 1e-6  # of a value, what float32 may make of it
 _LEAST_LEVEL = 1e-3  # of the decoder's mean level: a step that is always right by luck must not inflate its scores
@@ -62,16 +63,7 @@ def step_errors(
     """
     config = model.config
     clips = unit_range(clips.to(model.encoder.mean.device))
-    T = clips.shape[1]
-    if FUTURE not in config.decoders:
-        future_frames = 0
-    elif future_frames is None:
-        future_frames = T - config.input_frames
-    if not 0 <= future_frames < T or (future_frames == 0 and RECONSTRUCTION not in config.decoders):
-        raise ValueError(
-            f"found clips of {T} steps, the last {future_frames} of them to predict: expected steps that the model"
-            f" reads, {config.input_frames} unless said otherwise, and after them some for a future decoder alone"
-        )
+    T, future_frames = clips.shape[1], _predicted(model, clips, future_frames)
     inputs, future, lengths = split_clips(clips, T - future_frames)
     truth = {RECONSTRUCTION: inputs, FUTURE: future}
     steps = max(1, future_frames)
@@ -96,55 +88,93 @@ def step_errors(
     return errors
 
 
-def normal_levels(errors: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """What errors are normal: per decoder the mean (steps,) over all sequences, at each step in decoding order.
+def _predicted(model: LSTMAutoencoder, clips: Tensor, future_frames: int | None) -> int:
+    """How many of the last steps of clips (B, T, ...) are predicted, see `step_errors`."""
+    config, T = model.config, clips.shape[1]
+    if FUTURE not in config.decoders:
+        future_frames = 0
+    elif future_frames is None:
+        future_frames = T - config.input_frames
+    if not 0 <= future_frames < T or (future_frames == 0 and RECONSTRUCTION not in config.decoders):
+        raise ValueError(
+            f"found clips of {T} steps, the last {future_frames} of them to predict: expected steps that the model"
+            f" reads, {config.input_frames} unless said otherwise, and after them some for a future decoder alone"
+        )
+    return future_frames
 
-    errors: of `step_errors`, batch by batch. Errors grow with the steps that a decoder has made, so each of these has
-    its own level: `reconstruction` counts back from a sequence's last input step, `future` on from the first predicted.
+
+class Levels(NamedTuple):
+    """What errors of one decoder are normal: `steps` (T,), in decoding order, times `features` (D,), of mean 1.
+
+    Errors grow with the steps that a decoder has made, so each of these has its own level: `reconstruction` counts back
+    from a sequence's last input step, `future` on from the first predicted. And some features are always harder.
     """
-    gathered = _gather(errors)
-    if not gathered:
-        raise ValueError("found no normal sequences, expected at least one to tell what errors are normal")
-    levels = {}
-    for name, values in gathered.items():
-        level = values.double().nanmean(dim=0)
-        level = level[~level.isnan()]  # steps that no sequence has
-        levels[name] = level.clamp(min=max(_LEAST_LEVEL * level.mean().item(), torch.finfo(torch.float32).tiny)).float()
-    return levels
+
+    steps: Tensor
+    features: Tensor
 
 
-def normal_counts(errors: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Of how many sequences each of the `normal_levels` is the mean, (steps,)."""
-    counts = {name: (~values.isnan()).sum(dim=0) for name, values in _gather(errors).items()}
-    return {name: count[count > 0].float() for name, count in counts.items()}
+def normal_levels(errors: Iterable[Mapping[str, Tensor]]) -> dict[str, Levels]:
+    """The `Levels` of every decoder, means over all sequences.
+
+    errors: (B, T, D) of `step_errors`, batch by batch; D is 1 where they are of whole steps.
+    """
+    return {name: levels_of(*sums) for name, sums in _sums(errors).items()}
 
 
-def _gather(errors: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The errors of all batches, per decoder (N, steps) in decoding order."""
+def _sums(errors: Iterable[Mapping[str, Tensor]]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Per decoder the sum (T, D) of all errors, in decoding order, and of how many sequences that is, (T,)."""
     gathered: dict[str, list[Tensor]] = {}
     for batch in errors:
         for name, values in batch.items():
             gathered.setdefault(name, []).append(_decoding_order(name, values))
-    return {name: _stack(parts) for name, parts in gathered.items()}
+    if not gathered:
+        raise ValueError("found no normal sequences, expected at least one to tell what errors are normal")
+    stacked = {name: _stack(parts) for name, parts in gathered.items()}
+    return {name: (values.double().nansum(dim=0), _count(values).sum(dim=0)) for name, values in stacked.items()}
+
+
+def _count(errors: Tensor) -> Tensor:
+    """(B, T): 1 where errors (B, T, D) are there."""
+    return (~errors[..., 0].isnan()).long()
+
+
+def levels_of(total: Tensor, count: Tensor) -> Levels:
+    """From sums (..., T, D) of the errors of so many sequences, (..., T): `steps` (..., T) and `features` (..., D).
+
+    Steps that no sequence has, which are the last ones, have the level of the last that one has.
+    """
+    whole = total.sum(dim=-2)  # (..., D)
+    features = whole / whole.mean(dim=-1, keepdim=True)
+    features = features.nan_to_num(1.0).clamp(min=_LEAST_LEVEL)
+    steps = (total / features[..., None, :]).mean(dim=-1) / count
+    mean = steps.nanmean(dim=-1, keepdim=True)
+    steps = steps.maximum((_LEAST_LEVEL * mean).clamp(min=torch.finfo(torch.float32).tiny))
+    last = (count > 0).sum(dim=-1, keepdim=True) - 1
+    there = torch.arange(steps.shape[-1]).expand_as(steps).minimum(last.clamp(min=0))
+    return Levels(steps.gather(-1, there).float(), features.float())
 
 
 def _at_steps(decoder: str, errors: Tensor, values: Tensor) -> Tensor:
-    """Values (steps,) in decoding order to the places of errors (B, T), NaN where these are.
+    """Values (T',) or (B, T'), in decoding order, to the places of errors (B, T, D): (B, T, 1), NaN where these are.
 
     Steps beyond those that have a value have the last one.
     """
-    ordered = _decoding_order(decoder, errors)
-    more = max(0, ordered.shape[1] - len(values))
-    values = torch.cat([values, values[-1:].expand(more)])[: ordered.shape[1]]
-    return _decoding_order(decoder, values.expand_as(ordered).where(~ordered.isnan(), torch.nan))
+    ordered = _decoding_order(decoder, errors)[..., :1]
+    steps = torch.arange(ordered.shape[1]).clamp(max=values.shape[-1] - 1)
+    values = values[..., steps, None].expand_as(ordered)
+    return _decoding_order(decoder, values.where(~ordered.isnan(), torch.nan))
 
 
-def relative_errors(errors: Mapping[str, Tensor], levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Errors of `step_errors` in units of the normal level of their decoder and step.
+def relative_errors(errors: Mapping[str, Tensor], levels: Mapping[str, Levels]) -> dict[str, Tensor]:
+    """Errors (B, T, D) of `step_errors` in units of the normal level of their decoder, step and feature.
 
-    Steps beyond those of the normal sequences have the level of the last one.
+    Steps beyond those of the normal sequences have the level of the last one. Levels may differ for each sequence.
     """
-    return {name: values / _at_steps(name, values, levels[name]) for name, values in errors.items()}
+    return {
+        name: values / (_at_steps(name, values, levels[name].steps) * levels[name].features.unsqueeze(-2))
+        for name, values in errors.items()
+    }
 
 
 def choose_source(source: str | None, decoders: Sequence[str]) -> str:
@@ -186,7 +216,7 @@ def step_scores(errors: Mapping[str, Tensor], there: Tensor, source: str) -> Ten
 def sequence_scores(errors: Mapping[str, Tensor], source: str) -> Tensor:
     """The mean relative error of each sequence's steps, (B,); of `both`, the mean of the two decoders' means."""
     names = DECODERS if source == BOTH else (source,)
-    return torch.stack([errors[name].nanmean(dim=1) for name in names]).mean(dim=0)
+    return torch.stack([errors[name].flatten(1).nanmean(dim=1) for name in names]).mean(dim=0)
 
 
 @dataclass(frozen=True)
@@ -197,7 +227,7 @@ class Scorer:
     """
 
     model: LSTMAutoencoder
-    levels: Mapping[str, Tensor]
+    levels: Mapping[str, Levels]
     source: str
     future_frames: int | None = None
 
@@ -216,36 +246,84 @@ class Scorer:
 
         source: None takes both decoders where the model has both. Raises ValueError for one that it lacks.
         """
-        source = choose_source(source, model.config.decoders)
-        judged = [(step_errors(model, clips, future_frames=future_frames), present(clips)) for clips in batches]
-        scorer = cls(model, normal_levels(errors for errors, _ in judged), source, future_frames)
-        counts = normal_counts(errors for errors, _ in judged)
-        scores = []
-        for errors, there in judged:
-            relative = relative_errors(errors, scorer.levels)
-            for name, ratios in relative.items():  # x / mean to x / mean of the others: (n - 1) r / (n - r)
-                n = _at_steps(name, ratios, counts[name])
-                ratios[n > 1] = ((n - 1) * ratios / (n - ratios).clamp(min=_LEAST_LEVEL))[n > 1]
-            scores.append(Scores(step_scores(relative, there, source), sequence_scores(relative, source)))
+        scorer = cls(model, {}, choose_source(source, model.config.decoders), future_frames)
+        return scorer.fitted([(scorer.errors(clips), present(clips)) for clips in batches])
+
+    def fitted(self, judged: Sequence[tuple[Mapping[str, Tensor], Tensor]]) -> tuple[Scorer, Scores]:
+        """What `fit` returns, of the `errors` of batches of normal clips and the steps `present` in each."""
+        sums = _sums(errors for errors, _ in judged)
+        scorer = replace(self, levels={name: levels_of(*sums[name]) for name in sums})
+        scores = [scorer._scores(relative_errors(errors, _of_others(errors, sums)), there) for errors, there in judged]
         return scorer, join_scores(scores)
 
     def __call__(self, clips: Tensor) -> Scores:
         """The scores of one batch, float32 on the CPU. Raises ValueError as `step_errors` does."""
-        return self._of(step_errors(self.model, clips, future_frames=self.future_frames), present(clips))
+        return self._scores(relative_errors(self.errors(clips), self.levels), present(clips))
 
     def features(self, clips: Tensor) -> Tensor:
         """What the features of one batch contribute to the scores of its steps, (B, T, D), of linear outputs: errors in
-        units of the step's normal one. Their mean is the score of the step."""
-        errors = step_errors(self.model, clips, future_frames=self.future_frames, per_feature=True)
-        relative = {
-            name: values / _at_steps(name, values.mean(dim=2), self.levels[name])[..., None]
-            for name, values in errors.items()
-        }
-        return step_scores(relative, present(clips), self.source)
+        units of their normal ones. Their mean is the score of the step."""
+        return step_scores(relative_errors(self.errors(clips), self.levels), present(clips), self.source)
 
-    def _of(self, errors: Mapping[str, Tensor], there: Tensor) -> Scores:
-        relative = relative_errors(errors, self.levels)
-        return Scores(step_scores(relative, there, self.source), sequence_scores(relative, self.source))
+    def attribute(self, clips: Tensor) -> Tensor:
+        """Which features explain that clips are anomalous, (B, D): by how much the score of a sequence falls if one
+        feature is replaced by what the model makes of the clip, again and again, so that it fits to the others.
+
+        A faulty feature spoils what the model makes of the others, whose errors are then large as well; its own
+        replacement mends them all (reconstruction-based contributions: Alcala and Qin, Automatica 2009, for PCA). Of
+        more than 10 features those with the largest errors are tried, the others have 0. Of linear outputs.
+        """
+        relative = relative_errors(self.errors(clips), self.levels)
+        own = sequence_scores(relative, self.source)
+        errors = step_scores(relative, present(clips), self.source).nanmean(dim=1)  # (B, D)
+        explained = torch.zeros_like(errors)
+        for tried in errors.argsort(dim=1, descending=True)[:, :_TRIED].unbind(dim=1):
+            chosen = functional.one_hot(tried, errors.shape[1]).bool()
+            without = clips
+            for _ in range(_REPLACEMENTS):
+                made = rebuild(self.model, without, self.future_frames)
+                without = torch.where(chosen[:, None, :, None, None] & ~made.isnan(), made, without)
+            explained[chosen] = own - self(without).sequences
+        return explained
+
+    def errors(self, clips: Tensor) -> dict[str, Tensor]:
+        """(B, T, D) of every decoder; D is 1 of pictures, whose channels and pixels have no levels of their own."""
+        per_feature = self.model.config.features and self.model.config.output == LINEAR
+        errors = step_errors(self.model, clips, future_frames=self.future_frames, per_feature=per_feature)
+        return errors if per_feature else {name: values[..., None] for name, values in errors.items()}
+
+    def _scores(self, relative: Mapping[str, Tensor], there: Tensor) -> Scores:
+        return Scores(step_scores(relative, there, self.source).mean(dim=2), sequence_scores(relative, self.source))
+
+
+def _of_others(errors: Mapping[str, Tensor], sums: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Levels]:
+    """For each of some sequences the levels of all others, (B, T) and (B, D); of a single one its own.
+
+    errors: (B, T, D) of these. sums: of all, in which they are.
+    """
+    levels = {}
+    for name, (total, count) in sums.items():
+        if count.max() > 1:
+            own = _pad(_decoding_order(name, errors[name]), len(count))
+            total, count = total - own.double().nan_to_num(), count - _count(own)
+        levels[name] = levels_of(total, count)
+    return levels
+
+
+@torch.inference_mode()
+def rebuild(model: LSTMAutoencoder, clips: Tensor, future_frames: int | None = None) -> Tensor:
+    """Clips (B, T, C, H, W) as the decoders make them, floats on the CPU, NaN where none does; see `step_errors`."""
+    clips = unit_range(clips.to(model.encoder.mean.device))
+    steps = clips.shape[1] - _predicted(model, clips, future_frames)
+    inputs, _, lengths = split_clips(clips, steps)
+    made = {}
+    if RECONSTRUCTION in model.decoders:
+        rebuilt = model.reconstruct(inputs, lengths).cpu()
+        there = torch.ones(rebuilt.shape[:2], dtype=torch.bool) if lengths is None else inside(lengths, steps).cpu()
+        made[RECONSTRUCTION] = rebuilt.where(there[..., None, None, None], torch.nan)
+    if FUTURE in model.decoders:
+        made[FUTURE] = model.predict(inputs, clips.shape[1] - steps, lengths).cpu()
+    return step_scores(made, present(clips), choose_source(None, model.config.decoders))
 
 
 def anomaly_scores(
@@ -344,14 +422,12 @@ def spread_scores(scores: npt.ArrayLike, width: int) -> Floats:
 
 
 def _decoding_order(decoder: str, errors: Tensor) -> Tensor:
-    """Errors (B, T) as their decoder made them, first step first, and back again: it is its own inverse."""
-    if decoder == FUTURE:
-        return errors
-    return flip_time(errors[:, :, None], (~errors.isnan()).sum(dim=1))[:, :, 0]
+    """Errors (B, T, D) as their decoder made them, first step first, and back again: it is its own inverse."""
+    return errors if decoder == FUTURE else flip_time(errors, _count(errors).sum(dim=1))
 
 
 def _stack(parts: Sequence[Tensor]) -> Tensor:
-    """Values (B, T) of several batches as one, filled up with NaN to the longest T."""
+    """Values (B, T, ...) of several batches as one, filled up with NaN to the longest T."""
     longest = max(part.shape[1] for part in parts)
     return torch.cat([_pad(part, longest) for part in parts])
 

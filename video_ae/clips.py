@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from .anomaly import window_starts
 from .datasets.clips import Clips
-from .series_input import Integers, Sequences
+from .series_input import Floats, Integers, Sequences
 
 _NUMBERS = 2**18  # of clips that are judged together: about a million with the hidden states
 
@@ -66,6 +67,24 @@ class SequenceClips(Clips):
 
     def batches(self) -> Iterator[Tensor]:
         return map(self.batch, self.slices())
+
+    def mean_of_steps(self, values: Iterable[npt.NDArray[np.floating]]) -> Floats:
+        """Something of every step of the clips to that of the steps of all sequences, (S, F): the mean over the clips
+        that cover a step and have a value there; NaN where none has.
+
+        values: (B, T, F), or (B, T) for F = 1, NaN for no value, of the clips of each of `batches` in turn.
+        """
+        total = count = np.zeros((0, 0))
+        for chosen, of_batch in zip(self.slices(), values, strict=True):
+            columns = of_batch.reshape(*of_batch.shape[:2], -1)  # (B, T, F)
+            if not total.size:
+                total, count = np.zeros((2, len(self.steps), columns.shape[2]))
+            there = ~np.isnan(columns)
+            places = self.starts[chosen, None] + np.arange(columns.shape[1])  # (B, T)
+            cells = np.broadcast_to(places[:, :, None], columns.shape)[there], there.nonzero()[2]
+            np.add.at(total, cells, columns[there])
+            np.add.at(count, cells, 1)
+        return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
     def covered(self) -> Tensor:
         """The steps (S', F) that are in any clip."""

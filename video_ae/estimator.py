@@ -19,6 +19,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
+from .anomaly import Scorer
 from .callbacks import EarlyStopping
 from .centring import find_offsets, to_float32
 from .clips import SequenceClips, hold_out_ends, hold_out_sequences, warn_of_holes, whole, windows
@@ -287,6 +288,21 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         rebuilt = self._gathered(clips, rebuild)
         return given.as_given(rebuilt[np.arange(rebuilt.shape[1]) < clips.lengths[:, None]])
 
+    @available_if(_has(RECONSTRUCTION))
+    @torch.no_grad()
+    def reconstruct_steps(self, X: Any) -> Any:  # noqa: N803
+        """The sequences as rebuilt, in the form of `X`: with `window`, every step is the mean over the windows that
+        cover it, so that each series comes back in its own length, (T, F). NaN where no window fits between two holes
+        in the times."""
+        if self.window_ is None:
+            return self.reconstruct(X)
+        given = self._read(X)
+        clips = self._clips(given)
+        features = len(self.offsets_)
+        windows = (self.model_.reconstruct(batch.to(self.device)).flatten(2) for batch in clips.batches())
+        centred = clips.mean_of_steps(values[..., :features].cpu().numpy() for values in windows)
+        return given.as_given(self._in_units_of_fit(centred.astype(np.float32)))
+
     @available_if(_has(FUTURE))
     def predict(self, X: Any, steps: int | None = None) -> Any:  # noqa: N803
         """What follows the last step of every sequence, (N, steps, F); `future_steps` unless said otherwise.
@@ -329,6 +345,22 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
         """
         errors, given = self._of_steps(X, spread=spread, per_feature=True)
         return given.as_given(-errors)
+
+    def attribute(self, X: Any, normal: Any) -> Any:  # noqa: N803
+        """Which features make sequences anomalous, (N, F); with `window`, of every window of each series.
+
+        By how much the error of a sequence falls if one feature is replaced by what the model makes of the others, in
+        units of what is usual in `normal`, data that `fit` has not seen: see `Scorer.attribute`. Ask it of the few
+        sequences, or of the part of a series, that are anomalous: each is judged up to 60 times. Raises ValueError
+        where values may be missing.
+        """
+        if self.missing == MASK:
+            raise ValueError("attribute does not know what is missing: see score_features, or set missing='refuse'")
+        usual, given = self._clips(self._read(normal), with_future=True), self._read(X)
+        clips = self._clips(given, with_future=True)
+        scorer, _ = Scorer.fit(self.model_, usual.batches(), future_frames=self._follow())
+        explained = np.concatenate([scorer.attribute(batch).numpy() for batch in clips.batches()])
+        return self._per_sequence(given, clips, explained)
 
     def stream(self, steps: int | None = None) -> SeriesStream:
         """Series as they arrive: `push(step)` gives the code, the next `steps` and the score of this one.
@@ -526,10 +558,12 @@ class SequenceAutoencoder(TransformerMixin, BaseEstimator):
 
     def _as_in_fit(self, frames: Tensor) -> Floats:
         """Frames (N, T, F, 1, 1) as the sequences that `fit` had: (N, T, F), or rows (N, T), in the units of X."""
-        sequences: Floats = frames.flatten(2)[..., : len(self.offsets_)].cpu().numpy()
-        if self.offsets_.any():
-            sequences = sequences + self.offsets_  # float64, which can hold them
+        sequences = self._in_units_of_fit(frames.flatten(2)[..., : len(self.offsets_)].cpu().numpy())
         return sequences[:, :, 0] if self._rows else sequences
+
+    def _in_units_of_fit(self, centred: Floats) -> Floats:
+        """Values (..., F) of the model in the units of X: float64 where float32 would not hold them."""
+        return centred + self.offsets_ if self.offsets_.any() else centred
 
     def _read(self, X: Any, *, reset: bool = False) -> Sequences:  # noqa: N803
         """The sequences in `X`. In `fit` their names and numbers are kept, and elsewhere compared to these."""

@@ -40,18 +40,8 @@ def errors_of_steps(
     spread: whether those of windows are spread over their surroundings, see `spread_scores`. NaN where there is none.
     """
     source = choose_source(None, model.config.decoders)
-    total = np.zeros((len(given.steps), given.steps.shape[1] if per_feature else 1))
-    count = np.zeros(total.shape, np.int64)
     judged = errors_of_clips(model, clips, per_feature=per_feature, masked=masked)
-    for chosen, (errors_of_batch, there_of_batch) in zip(clips.slices(), judged, strict=True):
-        scores = step_scores(errors_of_batch, there_of_batch, source).numpy()
-        scores = scores.reshape(*scores.shape[:2], -1)  # (B, T, F or 1)
-        there = ~np.isnan(scores)
-        places = clips.starts[chosen, None] + np.arange(clips.longest)  # (B, T)
-        cells = np.broadcast_to(places[:, :, None], scores.shape)[there], there.nonzero()[2]
-        np.add.at(total, cells, scores[there])
-        np.add.at(count, cells, 1)
-    errors = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    errors = clips.mean_of_steps(step_scores(of_batch, there, source).numpy() for of_batch, there in judged)
     if spread:
         begins = [start + first for index, start in enumerate(given.starts) for first, _ in given.stretches(index)]
         nothing = _missing_beside(given, errors)

@@ -389,7 +389,7 @@ def _holes(X: Any, where: str) -> tuple[Hole, ...]:  # noqa: N803
     if times is None or len(times) < 2:
         return ()
     distances = np.diff(times)
-    if np.isnat(distances).any() or (distances < np.timedelta64(0)).any():
+    if np.isnat(distances).any() or (distances < np.timedelta64(0, "ns")).any():
         raise ValueError(
             f"the times of {where} are not in order, or missing: give X.sort_index(), without missing ones"
             + _about_summer_time(times)
@@ -408,7 +408,7 @@ def _holes(X: Any, where: str) -> tuple[Hole, ...]:  # noqa: N803
 
 def _about_summer_time(times: npt.NDArray[Any]) -> str:
     """What to add where times go back now and then, by an hour at most, as clocks do."""
-    back = np.diff(times)[np.diff(times) < np.timedelta64(0)]
+    back = np.diff(times)[np.diff(times) < np.timedelta64(0, "ns")]
     if times.dtype.kind != "M" or not 0 < 10 * len(back) < len(times) or back.min() < -np.timedelta64(1, "h"):
         return ""
     return "; if that is the end of summer time, X.tz_localize(ZONE, ambiguous='infer')"

@@ -6,6 +6,8 @@ anomalous = thresholds.flag(scores)
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +18,7 @@ import numpy.typing as npt
 QUANTILE = 0.99
 PEAKS = "peaks"
 THRESHOLDS = ("quantile", PEAKS)
-_PEAKS_ABOVE = 0.98  # the quantile from which on scores are peaks, as Siffer et al. choose it
+PEAKS_ABOVE = 0.98  # the quantile from which on scores are peaks, as Siffer et al. choose it
 _LEAST_PEAKS = 10
 
 Floats = npt.NDArray[np.float64]
@@ -41,16 +43,52 @@ def peaks_over_threshold(scores: npt.ArrayLike, quantile: float) -> float:
     What is above the .98 quantile of the scores is fitted by a generalised Pareto distribution, of maximum likelihood,
     and that tells how high the scores are that are rarer than any of these. Below .98 it is the quantile itself.
     """
-    from scipy.stats import genpareto
-
     values = np.asarray(scores, np.float64)
-    start = np.quantile(values, _PEAKS_ABOVE)
-    peaks = values[values > start] - start
-    if quantile <= _PEAKS_ABOVE or not len(peaks):
+    start = np.quantile(values, PEAKS_ABOVE)
+    excesses = values[values > start] - start
+    if quantile <= PEAKS_ABOVE or not len(excesses):
         return float(np.quantile(values, quantile))
-    unit = peaks.mean()
-    shape, _, scale = genpareto.fit(peaks / unit, floc=0)
-    return float(start + unit * genpareto.isf((1 - quantile) * len(values) / len(peaks), shape, scale=scale))
+    return float(start + tail_quantile(excesses, len(values), quantile))
+
+
+def tail_quantile(
+    excesses: Floats, count: int, quantile: float, censored: npt.NDArray[np.bool_] | None = None
+) -> float:
+    """How far a quantile of `count` scores is above the level that some of them exceed by `excesses` (N,), by the
+    generalised Pareto distribution that fits these; of those that are `censored` (N,) it is only known that they are
+    higher."""
+    share = (1 - quantile) * count / len(excesses)
+    unit = excesses.mean()
+    shape, scale = _fit_tail(excesses / unit, np.zeros(len(excesses), bool) if censored is None else censored)
+    return float(unit * scale / shape * (share**-shape - 1))
+
+
+def _fit_tail(excesses: Floats, censored: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Shape (at least -1, below which the likelihood has no maximum) and scale of the generalised Pareto distribution
+    under which excesses (N,) of mean 1 are most likely.
+
+    For a given ratio r of the two, the best shape is the sum of log(1 + r x) over all, divided by how many are not
+    censored, so that one number is to be searched (Grimshaw, Technometrics 1993).
+    """
+    from scipy.optimize import minimize_scalar
+
+    exact = int((~censored).sum())
+
+    def of_ratio(ratio: Floats) -> tuple[Floats, Floats]:
+        """Shapes and negative logarithms of likelihoods."""
+        logs = np.log1p(np.multiply.outer(ratio, excesses))
+        shape = logs.sum(axis=-1) / exact
+        loss = exact * np.log(shape / ratio) + logs[..., ~censored].sum(axis=-1)
+        return shape, np.where(shape < -1, np.inf, loss)
+
+    grid = np.concatenate([np.geomspace(-0.9999, -1e-4, 100) / excesses.max(), np.geomspace(1e-4, 1e3, 100)])
+    best = int(of_ratio(grid)[1].argmin())
+    around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    ratio = minimize_scalar(
+        lambda at: float(of_ratio(np.array(at))[1]), bounds=around, method="bounded", options={"xatol": 1e-8}
+    ).x
+    shape = float(of_ratio(np.array(ratio))[0])
+    return shape, shape / float(ratio)
 
 
 def rolling_thresholds(scores: npt.ArrayLike, quantile: float = QUANTILE, *, steps: int) -> Floats:
@@ -65,9 +103,17 @@ def rolling_thresholds(scores: npt.ArrayLike, quantile: float = QUANTILE, *, ste
     if steps < (needed := _needed(quantile)):
         raise ValueError(f"steps {steps}: expected at least {needed} for the quantile {quantile:g}")
     thresholds = np.full(len(values), np.nan)
-    if len(values) > steps:
-        before = np.lib.stride_tricks.sliding_window_view(values[:-1], steps)
-        thresholds[steps:] = [np.quantile(window, quantile) for window in before]
+    place = quantile * (steps - 1)
+    low, part = int(place), place % 1
+    window: list[float] = []  # the last scores in order of their size, kept so: 5,000 of them take 10 us a step
+    for step, score in enumerate(values.tolist()):
+        if len(window) == steps:
+            high = min(low + 1, steps - 1)
+            thresholds[step] = window[low] + part * (window[high] - window[low]) if part else window[low]
+        if step >= steps and not math.isnan(gone := float(values[step - steps])):
+            del window[bisect_left(window, gone)]
+        if not math.isnan(score):
+            insort(window, score)
     return thresholds
 
 
@@ -102,7 +148,7 @@ class Thresholds:
             raise ValueError(f"method {method!r}: expected one of {', '.join(THRESHOLDS)}")
         find = peaks_over_threshold if method == PEAKS else np.quantile
         rows = _rows(scores)
-        needed = _LEAST_PEAKS * _needed(_PEAKS_ABOVE) if method == PEAKS else _needed(quantile)
+        needed = _LEAST_PEAKS * _needed(PEAKS_ABOVE) if method == PEAKS else _needed(quantile)
         chosen = {}
         for name, places in _places(groups, len(rows)).items():
             normal = _flat([rows[place] for place in places])
@@ -169,6 +215,30 @@ def detection(labels: SomeScores, scores: SomeScores) -> dict[str, Any]:
         "count": len(truth),
         "roc": (false_rates, true_rates),
         "pr": (recalls, precisions),
+    }
+
+
+def detection_by_video(labels: Mapping[Any, npt.ArrayLike], scores: Mapping[Any, npt.ArrayLike]) -> dict[str, Any]:
+    """The frame-level areas of papers on anomalies in videos, of labels and scores (T_i,) of each video or series.
+
+    `micro_roc_auc`: all frames together, scores as they are. `macro_roc_auc`: the mean over the `judged` videos that
+    have both kinds of frames; NaN of none. `micro_roc_auc_normalised`: all frames together after the scores of every
+    video were scaled to 0 to 1, as many papers do it: that needs all of a video, and shows in each a frame as anomalous
+    as any can be, even where nothing happens.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    known = {name: ~np.isnan(np.asarray(values, np.float64)) for name, values in scores.items()}
+    rows = {name: np.asarray(scores[name], np.float64)[there] for name, there in known.items() if there.any()}
+    truth = {name: np.asarray(labels[name])[known[name]] for name in rows}
+    areas = [roc_auc_score(truth[name], row) for name, row in rows.items() if len(np.unique(truth[name])) == 2]
+    scaled = [(row - row.min()) / (np.ptp(row) or 1.0) for row in rows.values()]
+    together = np.concatenate(list(truth.values()))
+    return {
+        "micro_roc_auc": float(roc_auc_score(together, np.concatenate(list(rows.values())))),
+        "macro_roc_auc": float(np.mean(areas)) if areas else math.nan,
+        "judged": len(areas),
+        "micro_roc_auc_normalised": float(roc_auc_score(together, np.concatenate(scaled))),
     }
 
 

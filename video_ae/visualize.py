@@ -60,6 +60,48 @@ class ScoredSeries(NamedTuple):
     threshold: float
 
 
+class IncidentSeries(NamedTuple):
+    """The features that explain an incident, around it, and its first and last step."""
+
+    name: str
+    steps: npt.NDArray[np.int64]  # (N,)
+    values: Mapping[str, npt.NDArray[np.float64]]  # (N,) each
+    first: int
+    last: int
+
+
+class Moment(NamedTuple):
+    """A frame (C, H, W) in 0 to 1, and what a model made of it."""
+
+    name: str
+    truth: npt.NDArray[np.float32]
+    made: npt.NDArray[np.float32]
+
+
+def patch_errors(truth: npt.NDArray[np.float32], made: npt.NDArray[np.float32], patch: int) -> npt.NDArray[np.float32]:
+    """The mean squared error in every patch of a frame (C, H, W): (H / patch, W / patch)."""
+    error = np.square(truth - made).mean(axis=0)
+    rows, columns = (side // patch for side in error.shape)
+    return error.reshape(rows, patch, columns, patch).mean(axis=(1, 3))
+
+
+def save_where_gif(path: Path, moments: Sequence[Moment], patch: int | None, *, milliseconds: int = 400) -> None:
+    """An animation of frames, and beside each its patches in red, the more the larger their error; the brightest is the
+    largest error of all. Without a patch size, about eight patches a side."""
+    sides = moments[0].truth.shape[1:]
+    size = patch or max(n for n in range(1, max(1, min(sides) // 8) + 1) if not any(side % n for side in sides))
+    errors = [patch_errors(moment.truth, moment.made, size) for moment in moments]
+    largest = max(float(error.max()) for error in errors) or 1.0
+    pictures = []
+    for moment, error in zip(moments, errors, strict=True):
+        share = np.kron(error / largest, np.ones((size, size), np.float32))  # (H, W)
+        grey = np.repeat(0.5 * moment.truth.mean(axis=0, keepdims=True), 3, axis=0)
+        red = np.array([1, 0.2, 0.1], np.float32)[:, None, None]
+        panels = [("frame", moment.truth.clip(0, 1)), ("where", (grey * (1 - share) + red * share).clip(0, 1))]
+        pictures.append(_few_colours(_compose(panels, _DIFFERS, moment.name)))
+    _save(path, pictures[0], save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+
+
 def save_clip_gif(path: Path, clip: Clip, *, milliseconds: int = 250) -> None:
     """An animation of three panels: the truth, what the model made of it, and the absolute error.
 
@@ -187,6 +229,23 @@ def save_scored_series(path: Path, series: Sequence[ScoredSeries]) -> None:
     figure.supylabel("times the normal error", fontsize=10)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    save_figure(path, figure)
+
+
+def save_incidents(path: Path, incidents: Sequence[IncidentSeries]) -> None:
+    """A row per incident: the features that explain it, the most first, and the incident shaded."""
+    columns = max(len(incident.values) for incident in incidents)
+    figure = new_figure(3.2 * columns + 0.6, 0.5 + 1.7 * len(incidents))
+    panels = figure.subplots(len(incidents), columns, squeeze=False)
+    for row, incident in zip(panels, incidents, strict=True):
+        for axes, (name, values) in zip(row, incident.values.items(), strict=False):
+            axes.plot(incident.steps, values, color="tab:blue", linewidth=1)
+            axes.axvspan(incident.first - 0.5, incident.last + 0.5, color="tab:red", alpha=0.2, linewidth=0)
+            axes.set_ylabel(name, fontsize=9, parse_math=False)
+            tidy(axes)
+        row[0].set_title(incident.name, fontsize=10, loc="left", parse_math=False)
+    for axes in panels[-1]:
+        axes.set_xlabel("step")
     save_figure(path, figure)
 
 

@@ -14,7 +14,7 @@ python evaluate.py runs/videos --tasks retrieve --data-dir COLLECTION --query mi
 python evaluate.py runs/videos --data-dir mine.mp4 --out future.gif  # what follows the end of this one
 python evaluate.py runs/one_digit --tasks anomaly --num-digits 2 --all-anomalous  # what is anomalous, and when
 python evaluate.py --compare runs/one runs/other                     # which pretraining
-torchrun --nproc-per-node 8 evaluate.py runs/demo                    # predict alone, on eight GPUs, docs/scale.md
+torchrun --nproc-per-node 8 evaluate.py runs/demo                    # on eight GPUs, docs/scale.md
 python evaluate.py runs/mnist --dataset moving-mnist-file --data-dir mnist_test_seq.npy
 """
 

@@ -7,7 +7,8 @@ python -m video_ae percepts VIDEOS --out FOLDER --network resnet50 --download
 torchrun --nproc-per-node 4 -m video_ae percepts VIDEOS --out FOLDER --stream flow --download
 
 VIDEOS has a folder per class. FOLDER gets one float16 array (T, D) per video; the same command goes on with an
-extraction that was interrupted.
+extraction that was interrupted. Started several times at once, on one machine or on several that see FOLDER, with or
+without torchrun, it shares the videos: what a process that dies leaves undone, the others do.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def extract_folder(arguments: argparse.Namespace) -> None:
-    """Write the features of a folder of videos; under torchrun, this process's share of them."""
+    """Write the features of a folder of videos, or share that with other processes, see `write_arrays`."""
     import cv2
     import torch
     import torchvision
@@ -72,7 +73,7 @@ def extract_folder(arguments: argparse.Namespace) -> None:
     from ..datasets.video_arrays import fingerprint, write_arrays
     from ..datasets.video_folder import find_videos
 
-    rank, world_size = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
+    speaks = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, the first one
     videos = find_videos(arguments.videos, group=arguments.group, follow_links=arguments.follow_links)
     percepts = _asked_for(arguments)
     facts: dict[str, Any] = percepts.facts | {
@@ -80,7 +81,7 @@ def extract_folder(arguments: argparse.Namespace) -> None:
         "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__, "opencv": cv2.__version__},
         "videos_sha256": fingerprint({}, videos),
     }
-    if rank == 0:
+    if speaks:
         random = ", RANDOM weights, an untrained network" if arguments.random_weights else ""
         print(f"{arguments.network}, {facts.get('layer', percepts.features)} values{random}")
         if "stream" in facts:
@@ -96,15 +97,14 @@ def extract_folder(arguments: argparse.Namespace) -> None:
         videos,
         extract,
         facts,
-        rank=rank,
-        world_size=world_size,
         skip_unreadable=arguments.skip_unreadable,
         describe="extracting",
+        quiet=not speaks,
     )
-    for name, error in unreadable:
-        print(f"left out {name}: {error}", file=sys.stderr)
-    share = len(videos[rank::world_size])
-    print(f"percepts {arguments.out}: {share - len(unreadable)} of {share} videos (process {rank} of {world_size})")
+    if speaks:
+        for name, error in unreadable:
+            print(f"left out {name}: {error}", file=sys.stderr)
+        print(f"percepts {arguments.out}: {len(videos) - len(unreadable)} of {len(videos)} videos")
 
 
 def main(arguments: argparse.Namespace) -> None:

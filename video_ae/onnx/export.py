@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..config import FUTURE, LOGISTIC, RECONSTRUCTION, ModelConfig
+from ..config import FUTURE, LOGISTIC, RECONSTRUCTION, ModelConfig, from_json
 from ..extras import import_extra
 from ..files import write_bytes
 from ..models import Decoder, Encoder, LSTMAutoencoder
@@ -26,15 +26,23 @@ from .layers import Graph, Grid, State, convolution, inside, linear, matching, m
 
 _OPSET, _IR_VERSION = 17, 8  # of 2022: nothing here needs newer ones, and older runtimes read the file too
 _LARGEST = 2**31 - 2**20  # bytes of weights: a protobuf message has to stay below 2 GiB
+ENCODER, MODEL, STEP = PARTS = ("encoder", "model", "step")
 _DOC = (
     "frames: float, in data range (pictures 0 to 1), of at least one clip. lengths: how many frames each clip has, 1 to"
     " time; what follows does not matter. steps: how many future frames to predict, at least 1. code: the code of each"
     " clip. reconstruction, future: frames in data range and in time order; zeros after the end of each reconstruction."
 )
+_DOC_OF_STEP = (
+    "frames: one more frame of each stream, float, in data range. Every other input, but steps, is a part of the state:"
+    " zeros at first, and then what the output of the same name with _after was. sequences: batch, times the patches of"
+    " a frame. code: the code of all frames so far. future: the coming frames."
+)
+_AFTER, _BEFORE, _BEGUN = "_after", "before", "begun"
 
 
-def export_onnx(model: LSTMAutoencoder, path: Path | str, *, encoder_only: bool = False) -> None:
-    """Write `model`, or its encoder, as an ONNX file for any number of clips, frames and steps.
+def export_onnx(model: LSTMAutoencoder, path: Path | str, part: str = MODEL) -> None:
+    """Write one of `PARTS` of `model` as an ONNX file: its encoder or all of it, for any number of clips, frames and
+    steps, or one step of `model.stream()`.
 
     Inputs: `frames` float32 (batch, time, C, H, W) in data range, (batch, time, D) of a model of features, of any H and
     W that the patch size divides where the model is convolutional; `lengths`
@@ -45,24 +53,31 @@ def export_onnx(model: LSTMAutoencoder, path: Path | str, *, encoder_only: bool 
     also `reconstruction` (batch, time, ...) and `future` (batch, steps, ...), those that there are, as
     `model.reconstruct` and `model.predict` give them for float frames.
 
+    Of a step, `frames` have a time of 1, there are no `lengths`, and the state comes in and goes out: zeros at first,
+    and then what the outputs with `_after` at the end of their names were. See `stream_onnx`.
+
     Raises ImportError without the extra `export`, and ValueError for weights of 2 GiB, too many for one file.
     """
     onnx = import_extra("onnx", "export")
-    exported = model.encoder if encoder_only else model
+    exported = model.encoder if part == ENCODER else model
     size = 4 * sum(parameter.numel() for parameter in exported.parameters())
     if size > _LARGEST:
         raise ValueError(f"{path}: the weights take {size / 2**30:.1f} GiB, an ONNX file holds less than 2 GiB")
     graph = Graph(onnx)
-    if encoder_only:
-        _Clips.read(graph, model.encoder).encode(graph, model.encoder)
+    inputs, outputs = _inputs_and_outputs(graph, model, part)
+    if part == ENCODER:
+        clips = _Clips.read(graph, model.encoder)
+        clips.encode(graph, model.encoder, clips.no_states(graph, model.encoder.lstm))
+    elif part == STEP:
+        _step_of_stream(graph, model)
     else:
         _whole_model(graph, model)
     proto = onnx.helper.make_model(
-        graph.proto("encoder" if encoder_only else "autoencoder", *_inputs_and_outputs(graph, model, encoder_only)),
+        graph.proto(part, inputs, outputs),
         opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
         ir_version=_IR_VERSION,
         producer_name="video-ae",
-        doc_string=_DOC,
+        doc_string=_DOC_OF_STEP if part == STEP else _DOC,
     )
     onnx.helper.set_model_props(proto, {"config": json.dumps(asdict(model.config))})
     onnx.checker.check_model(proto, full_check=True)
@@ -82,6 +97,31 @@ def run_onnx(path: Path | str, frames: Tensor, lengths: Tensor, steps: int = 1) 
     given = {node.name: values[node.name].numpy() for node in session.get_inputs()}
     names = [node.name for node in session.get_outputs()]
     return {name: torch.from_numpy(value) for name, value in zip(names, session.run(names, given), strict=True)}
+
+
+def stream_onnx(path: Path | str, frames: Tensor, steps: int = 1) -> dict[str, Tensor]:
+    """What onnxruntime makes of frames (batch, time, ...) in a file with one step, one after another: its outputs after
+    each of them, (time, ...). Raises ImportError without the extra `export`."""
+    onnxruntime = import_extra("onnxruntime", "export")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    config = from_json(ModelConfig, json.loads(session.get_modelmeta().custom_metadata_map["config"]), str(path))
+    pixels = math.prod(frames.shape[3:]) if config.patch_size else 1
+    rows = len(frames) * pixels // (config.patch_size or 1) ** 2
+    shapes = {node.name: node.shape for node in session.get_inputs() if node.name not in ("frames", "steps")}
+    state = {
+        name: torch.zeros([rows if side == "sequences" else side for side in shape]) for name, shape in shapes.items()
+    }
+    names = [node.name for node in session.get_outputs()]
+    takes_steps = any(node.name == "steps" for node in session.get_inputs())
+    found: dict[str, list[Tensor]] = {name: [] for name in names if not name.endswith(_AFTER)}
+    for frame in frames.split(1, dim=1):
+        given = state | {"frames": frame} | ({"steps": torch.tensor(steps)} if takes_steps else {})
+        made = session.run(names, {name: value.numpy() for name, value in given.items()})
+        after = {name: torch.from_numpy(value) for name, value in zip(names, made, strict=True)}
+        state = {name: after[name + _AFTER] for name in state}
+        for name, values in found.items():
+            values.append(after[name])
+    return {name: torch.stack(values) for name, values in found.items()}
 
 
 def encoder_program(model: LSTMAutoencoder, frames: int) -> torch.export.ExportedProgram:
@@ -107,20 +147,60 @@ class _Encode(nn.Module):
         return self.encoder.clip_code(states, clips.shape[0])
 
 
-def _inputs_and_outputs(graph: Graph, model: LSTMAutoencoder, encoder_only: bool) -> tuple[list[Any], list[Any]]:
+def _inputs_and_outputs(graph: Graph, model: LSTMAutoencoder, part: str) -> tuple[list[Any], list[Any]]:
     """What goes in and comes out, see `export_onnx`."""
     config, frame = model.config, _frame(model.config)
-    inputs = [graph.value("frames", ["batch", "time", *frame]), graph.value("lengths", ["batch"], "INT64")]
+    inputs = [graph.value("frames", ["batch", 1 if part == STEP else "time", *frame])]
+    inputs += [graph.value("lengths", ["batch"], "INT64")] if part != STEP else []
     code_size = config.code_size or config.hidden_sizes[-1]
     if not config.convolutional and config.patch_size is not None:
         code_size *= math.prod(config.frame_shape[1:]) // config.patch_size**2
     outputs = [graph.value("code", ["batch", code_size])]
-    if not encoder_only:
-        if FUTURE in config.decoders:
-            inputs.append(graph.value("steps", [], "INT64"))
-        times = {RECONSTRUCTION: "time", FUTURE: "steps"}
-        outputs += [graph.value(name, ["batch", times[name], *frame]) for name in config.decoders]
+    if part == ENCODER:
+        return inputs, outputs
+    if FUTURE in config.decoders:
+        inputs.append(graph.value("steps", [], "INT64"))
+    times = {RECONSTRUCTION: "time", FUTURE: "steps"}
+    made = [name for name in config.decoders if part == MODEL or name == FUTURE]
+    outputs += [graph.value(name, ["batch", times[name], *frame]) for name in made]
+    if part == STEP:
+        state = _state(model)
+        inputs += [graph.value(name, shape) for name, shape in state.items()]
+        outputs += [graph.value(name + _AFTER, shape) for name, shape in state.items()]
     return inputs, outputs
+
+
+def _state(model: LSTMAutoencoder) -> dict[str, list[int | str]]:
+    """The names and shapes of a stream's state: of each layer, and where frames are matched the vectors of the frame
+    before and whether there was one."""
+    state: dict[str, list[int | str]] = {}
+    for layer, size in enumerate(model.encoder.lstm.hidden_sizes):
+        state |= {f"{name}_{layer}": [1, "sequences", size] for name in State._fields}
+    if model.encoder.matching is not None:
+        state |= {_BEFORE: [1, "sequences", model.config.vector_size], _BEGUN: [1]}
+    return state
+
+
+def _step_of_stream(graph: Graph, model: LSTMAutoencoder) -> None:
+    """One frame, read after those that left the state."""
+    encoder, size = model.encoder, model.config.vector_size
+    graph.Expand(1, graph.size("frames", 0), output="lengths")
+    clips = _Clips.read(graph, encoder)
+    layers = range(len(encoder.lstm.hidden_sizes))
+    states = [State(*(f"{name}_{layer}" for name in State._fields)) for layer in layers]
+    after, code = clips.encode(graph, encoder, states, goes_on=True)
+    for layer, state in enumerate(after):
+        for name, value in zip(State._fields, state, strict=True):
+            graph.Identity(value, output=f"{name}_{layer}{_AFTER}")
+    if encoder.matching is not None:
+        graph.Identity(clips.sequences, output=_BEFORE + _AFTER)
+        graph.Identity(torch.ones(1), output=_BEGUN + _AFTER)
+    if FUTURE in model.decoders:
+        decoder = model.decoders[FUTURE]
+        assert isinstance(decoder, Decoder)
+        steps = graph.Reshape("steps", [1])
+        outputs = _decode(graph, decoder, after, code, clips.last(graph, size), steps, clips)
+        _to_frames(graph, model, clips.grid, outputs, FUTURE)
 
 
 def _frame(config: ModelConfig) -> tuple[int | str, ...]:
@@ -170,15 +250,24 @@ class _Clips(NamedTuple):
         sequences = graph.Where(present, vectors, 0.0)
         return cls(grid, sequences, present, lengths, time, rows)
 
-    def encode(self, graph: Graph, encoder: Encoder) -> tuple[list[State], str]:
-        """Every layer's last state and the code (1, B', code_size); the graph's output `code` is made of it."""
+    def encode(
+        self, graph: Graph, encoder: Encoder, states: list[State], *, goes_on: bool = False
+    ) -> tuple[list[State], str]:
+        """Every layer's last state, after what left `states`, and the code (1, B', code_size), of which the graph's
+        output `code` is made.
+
+        goes_on: whether the frame `before` these, if any has `begun`, is matched with the first.
+        """
         config, lstm = encoder.config, encoder.lstm
         inputs = self.sequences
         if encoder.matching is not None:
             _, std = _scale(graph, encoder, self.grid)
-            matches = matching(graph, encoder.matching, inputs, std, self.grid)
+            matched = graph.Concat(_BEFORE, inputs, axis=0) if goes_on else inputs
+            matches = matching(graph, encoder.matching, matched, std, self.grid)
+            if goes_on:
+                matches = graph.Mul(graph.Slice(matches, [1], [2], [0]), _BEGUN)
             inputs = graph.Concat(inputs, matches, axis=2)
-        _, states = recurrence(graph, lstm, inputs, self.no_states(graph, lstm), self.grid, self.lengths)
+        _, states = recurrence(graph, lstm, inputs, states, self.grid, self.lengths)
         code = states[-1].hidden
         if encoder.bottleneck is not None:  # of a variational one the rest is the variance
             code = linear(graph, code, encoder.bottleneck, config.code_size)
@@ -205,7 +294,7 @@ def _whole_model(graph: Graph, model: LSTMAutoencoder) -> None:
     """Encoder and decoders; the outputs have the decoders' names."""
     encoder, size = model.encoder, model.config.vector_size
     clips = _Clips.read(graph, encoder)
-    states, code = clips.encode(graph, encoder)
+    states, code = clips.encode(graph, encoder, clips.no_states(graph, encoder.lstm))
     for name, decoder in model.decoders.items():
         assert isinstance(decoder, Decoder)
         if name == RECONSTRUCTION:
@@ -215,17 +304,21 @@ def _whole_model(graph: Graph, model: LSTMAutoencoder) -> None:
         else:
             steps = graph.Reshape("steps", [1])
             outputs = _decode(graph, decoder, states, code, clips.last(graph, size), steps, clips)
-        if model.config.output != LOGISTIC:
-            mean, std = _scale(graph, encoder, clips.grid)
-            outputs = graph.Add(graph.Mul(outputs, std), mean)
-        if name == RECONSTRUCTION:
-            outputs = graph.Where(clips.present, outputs, 0.0)
-        _to_frames(graph, model.config, clips.grid, outputs, name)
+        ends = clips.present if name == RECONSTRUCTION else None
+        _to_frames(graph, model, clips.grid, outputs, name, ends)
 
 
-def _to_frames(graph: Graph, config: ModelConfig, grid: Grid, vectors: str, output: str) -> None:
-    """Vectors (T, B', D) to the output (B, T, *frame): the inverse of what `_Clips.read` begins with."""
-    shape = [0, -1, grid.rows, grid.columns, config.frame_shape[0], grid.height, grid.width]
+def _to_frames(
+    graph: Graph, model: LSTMAutoencoder, grid: Grid, vectors: str, output: str, present: str | None = None
+) -> None:
+    """Standardised vectors (T, B', D) to the output (B, T, *frame), zeros where they are not `present`: the inverse of
+    what `_Clips.read` does."""
+    if model.config.output != LOGISTIC:
+        mean, std = _scale(graph, model.encoder, grid)
+        vectors = graph.Add(graph.Mul(vectors, std), mean)
+    if present is not None:
+        vectors = graph.Where(present, vectors, 0.0)
+    shape = [0, -1, grid.rows, grid.columns, model.config.frame_shape[0], grid.height, grid.width]
     in_place = graph.Transpose(graph.Reshape(vectors, shape), perm=[1, 0, 4, 2, 5, 3, 6])
     graph.Reshape(in_place, [0, 0, graph.Shape("frames", start=2)], output=output)
 

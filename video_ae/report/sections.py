@@ -68,7 +68,8 @@ def section_of(folder: Path, known: Section, changes: str) -> Markup:
     sheets = [sheet for picture in pictures if picture.suffix == ".png" and (sheet := read_sheet(picture))]
     others = [picture for picture in pictures if all(picture != sheet.path for sheet in sheets)]
     still = [picture for picture in others if picture.suffix == ".png" and not _is_drawn(picture, known)]
-    animations = [picture for picture in others if picture.suffix == ".gif" and not sheets]  # those show the same
+    gifs = [picture for picture in others if picture.suffix == ".gif"]
+    animations = [gif for gif in gifs if not sheets or gif.stem in known.alt]  # others show what sheets do
     parts = [player([sheet]) for sheet in sheets if not _is_drawn(sheet.path, known)]
     if path.is_file():
         parts.append(guarded(lambda: known.show(folder, read_json(path))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -23,19 +23,22 @@ from ...report.sections import where
 from ...report.tables import Cells
 from ...results import replace_results
 from .anomaly_tables import (
+    Incident,
     Place,
     Series,
     Told,
     detection_curves,
     find_incidents,
+    most_contributing,
     read_extents,
+    read_frame_labels,
     read_labels,
     time_of,
     write_clips,
     write_incidents,
     write_steps,
 )
-from .opened import GENERATED_CLIPS, Opened, batches
+from .opened import GENERATED_CLIPS, Opened, batches, share_batches
 from .task import Task, register
 
 if TYPE_CHECKING:
@@ -46,14 +49,18 @@ if TYPE_CHECKING:
     from ...anomaly import Scorer, Scores
     from ...datasets.clips import Clips
     from ...datasets.times import Clock
+    from ...shared_work import Results
     from ...thresholds import Thresholds
+    from ...visualize import IncidentSeries
 
 _DRAWN = 4
 _LANES, _BARS, _ROWS = 20, 100, 20  # of a time line, of each of its lanes, and of the table beside it
+_INCIDENTS = 6  # that are drawn
 _FEW = 30  # normal clips, whose steps go up and down together
 _NORMAL = "normal/"  # before the ids of clips of the training data that stand beside anomalous ones
 _NAMED = 9  # series in a message
-_NUMBERS = ("roc_auc", "average_precision", "anomalous", "count")
+_BY_VIDEO = ("micro_roc_auc", "macro_roc_auc", "judged", "micro_roc_auc_normalised")
+_NUMBERS = ("roc_auc", "average_precision", "anomalous", "count", *_BY_VIDEO)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,10 @@ class AnomalyFlags:
         None, "of the scores (default: all there are)", choices=("reconstruction", "future", "both")
     )
     labels_file: Path | None = flag(
-        None, "id, label (1: anomalous), perhaps step: curves", metavar="FILE.csv", about={"unnamed": True}
+        None,
+        "id, label (1: anomalous), perhaps step: curves; or a folder of ID.npy",
+        metavar="PATH",
+        about={"unnamed": True},
     )
     all_anomalous: bool | None = flag(None, "all clips of the data named here are anomalous: curves")
     per_series: bool | None = flag(None, "a threshold for each series or video")
@@ -97,10 +107,13 @@ class Scored(NamedTuple):
 @register
 class Anomaly(Task):
     name = "anomaly"
+    shared = True
     title = "What is anomalous"
     alt: ClassVar = {
         "anomaly": "Scores over the steps of the most anomalous sequences, with the threshold",
         "anomaly-curves": "ROC curve, and precision against recall",
+        "anomaly-incidents": "The features that explain the worst incidents most, with the incidents shaded",
+        "anomaly-where": "Anomalous frames, and where in them the model is wrong",
         "anomaly-strip": "Frames of the most anomalous clips, the truth above what the model made of it",
     }
     flags = (AnomalyFlags,)
@@ -115,8 +128,14 @@ class Anomaly(Task):
         quantile = check_quantile(QUANTILE if arguments.quantile is None else arguments.quantile)
         method = arguments.threshold or THRESHOLDS[0]
         source = choose_source(arguments.source, opened.model.config.decoders)
-        labels = read_labels(arguments.labels_file) if arguments.labels_file else None
-        if arguments.all_anomalous and (labels is not None or opened.data == opened.trained_on):
+        file: Path | None = arguments.labels_file
+        labels = read_labels(file) if file is not None and not file.is_dir() else None
+        if file is not None and file.is_dir() and (opened.model.config.features or opened.data.fps is not None):
+            raise ValueError(
+                f"--labels-file {file}: a folder has the labels of the frames of videos, expected a run on frames"
+                " without --fps, or a .csv file of labels"
+            )
+        if arguments.all_anomalous and (file is not None or opened.data == opened.trained_on):
             raise ValueError(
                 "--all-anomalous is for other data than the run was trained on, as by --num-digits 2, without"
                 " --labels-file"
@@ -124,10 +143,14 @@ class Anomaly(Task):
         clips, count = _open_clips(opened, arguments)
         normal = _fit(opened, arguments, source)
         constants = _constants(opened, arguments)
-        scores, places, features, moved = _score(normal.scorer, clips, count, arguments.batch_size, "clips", constants)
+        scores, places, features, moved = _score(
+            opened, normal.scorer, clips, count, arguments.batch_size, "clips", constants
+        )
         anomalous = len(places)  # clips of the data to judge; of the training data are those after them
         if arguments.all_anomalous:
             scores, places, features = _beside_normal(opened, arguments, normal.scorer, scores, places, features)
+        if not opened.ranks.is_main:
+            return {}
         cut = not arguments.no_spread and len({place.id for place in places[:anomalous]}) < anomalous
         width = scores.steps.shape[1] if cut else 1
         series = _lay_out(places[:anomalous], scores.steps[:anomalous], features[:anomalous], width)
@@ -141,6 +164,8 @@ class Anomaly(Task):
         if "clips" in thresholds:
             of_clips = thresholds["clips"].of(len(places), _groups(places, arguments.per_series))
         curves = {}
+        if file is not None and labels is None:
+            labels = read_frame_labels(file, series, opened.data.frame_stride)
         if labels is not None:
             curves = detection_curves(labels, series, places, scores)
         elif arguments.all_anomalous:
@@ -155,7 +180,8 @@ class Anomaly(Task):
                 "steps_flagged": write_steps(place / "anomaly.csv", series, of_steps, times, names),
             }
             incidents = find_incidents(series, of_steps)
-            write_incidents(place / "incidents.csv", incidents, times, names)
+            explained = _explain(normal.scorer, clips, incidents, places[:anomalous], scores)
+            write_incidents(place / "incidents.csv", incidents, explained, times, names)
             of_normal = thresholds["steps"].of(len(normal_series), _groups(normal_series, arguments.per_series))
             results = opened.facts(arguments) | {
                 "source": source,
@@ -171,9 +197,13 @@ class Anomaly(Task):
             results |= {"normal_steps": sum(len(one.steps) for one in normal_series)}
             results |= {"normal_days": _days(normal_series, opened.own_data.times())}
             results |= {
-                "detection": {level: {name: curve[name] for name in _NUMBERS} for level, curve in curves.items()}
+                "detection": {
+                    level: {name: curve[name] for name in _NUMBERS if name in curve} for level, curve in curves.items()
+                }
             }
-            results |= {"levels": {name: level.tolist() for name, level in normal.scorer.levels.items()}}
+            levels = normal.scorer.levels.items()
+            results |= {"levels": {name: level.steps.tolist() for name, level in levels}}
+            results |= {"feature_levels": {name: level.features.tolist() for name, level in levels}}
             results |= {"moved_constants": _moved(opened, constants, moved, places, times)}
             write_json(place / "anomaly.json", results)
             _print(opened, results, lacking)
@@ -181,7 +211,10 @@ class Anomaly(Task):
             if curves:
                 save_detection_curves(place / "anomaly-curves.png", curves)
                 print(f"curves   {folder / 'anomaly-curves.png'}")
-            if not opened.model.config.features:
+            if opened.model.config.features:
+                _draw_incidents(opened, place, clips, incidents, explained, places[:anomalous], names)
+            else:
+                _draw_where(opened, place, clips, scores, places[:anomalous], thresholds["steps"])
                 _draw_clips(opened, place, clips, scores.sequences[:count])
             print(f"when     {folder / 'incidents.csv'}\nby step  {folder / 'anomaly.csv'}")
             print(f"by clip  {folder / 'anomaly-clips.csv'}")
@@ -273,15 +306,27 @@ def _open_normal(opened: Opened, arguments: argparse.Namespace, split: str) -> C
 def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
     import torch
 
-    from ...anomaly import Scorer
+    from ...anomaly import Scorer, present
 
     held_out = _open_normal(opened, arguments, "validation")
     held_out = held_out.sample(held_out.available or GENERATED_CLIPS)
-    indices = range(len(held_out))
-    loaded = batches(held_out, indices, arguments.batch_size, "normal clips")
-    scorer, scores = Scorer.fit(opened.model, loaded, source, future_frames=_predicted(opened))
-    features = torch.cat([_features(scorer, batch) for batch in batches(held_out, indices, arguments.batch_size, "")])
-    return Normal(scorer, scores, [Place(*held_out.place(index), 0) for index in indices], features)
+    unfitted = Scorer(opened.model, {}, source, _predicted(opened))
+
+    def errors(batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {**unfitted.errors(batch), "present": present(batch)}
+
+    def shared(what: str, judge: Callable[[torch.Tensor], Results]) -> list[Results]:
+        count = len(held_out)
+        return list(share_batches(opened.ranks, opened.folder, held_out, count, arguments.batch_size, what, judge))
+
+    judged = shared("normal clips", errors)
+    decoders = opened.model.decoders
+    scorer, scores = unfitted.fitted(
+        [({name: part[name] for name in decoders if name in part}, part["present"]) for part in judged]
+    )
+    features = shared("features of normal clips", lambda batch: {"features": _features(scorer, batch)})
+    places = [Place(*held_out.place(row), 0, held_out.stretch(row)) for row in range(len(held_out))]
+    return Normal(scorer, scores, places, torch.cat([part["features"] for part in features]))
 
 
 def _features(scorer: Scorer, batch: torch.Tensor) -> torch.Tensor:
@@ -313,7 +358,9 @@ def _beside_normal(
     from ...anomaly import join_scores
 
     clips = _open_normal(opened, arguments, "test").sample(len(places))
-    others, other_places, more, _ = _score(scorer, clips, len(clips), arguments.batch_size, "normal test clips", {})
+    others, other_places, more, _ = _score(
+        opened, scorer, clips, len(clips), arguments.batch_size, "normal test clips", {}
+    )
     return join_scores([scores, others]), places + other_places, torch.cat([features, more])
 
 
@@ -352,25 +399,44 @@ def _listed(ids: Sequence[str]) -> str:
     return ", ".join(map(repr, ids[:_NAMED])) + more
 
 
-def _score(scorer: Scorer, clips: Clips, count: int, batch_size: int, what: str, constants: dict[int, float]) -> Scored:
-    import numpy as np
+def _score(
+    opened: Opened,
+    scorer: Scorer,
+    clips: Clips,
+    count: int,
+    batch_size: int,
+    what: str,
+    constants: dict[int, float],
+) -> Scored:
     import torch
 
-    from ...anomaly import join_scores, moved_constants, present
+    from ...anomaly import Scores, join_scores, moved_constants, present
 
-    parts: list[Scores] = []
-    places: list[Place] = []
-    features = []
-    moved = [np.zeros((0, 3), np.int64)]
-    for batch in batches(clips, range(count), batch_size, what):
+    def judge(batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        moved = [torch.zeros(0, 3, dtype=torch.int64)]
         for channel, there in moved_constants(constants, batch).items():
-            clip, step = there.numpy().nonzero()
-            moved.append(np.stack([clip + len(places), step, np.full_like(step, channel)], axis=1))
-        parts.append(scorer(batch))
-        features.append(_features(scorer, batch))
-        lengths = present(batch).sum(dim=1).tolist()
-        places += [Place(*clips.place(len(places) + row), length) for row, length in enumerate(lengths)]
-    return Scored(join_scores(parts), places, torch.cat(features), np.concatenate(moved))
+            moved.append(torch.cat([there.nonzero(), torch.full((int(there.sum()), 1), channel)], dim=1))
+        scores = scorer(batch)
+        return {
+            "steps": scores.steps,
+            "sequences": scores.sequences,
+            "features": _features(scorer, batch),
+            "lengths": present(batch).sum(dim=1),
+            "moved": torch.cat(moved),
+        }
+
+    places: list[Place] = []
+    parts = []
+    for part in share_batches(opened.ranks, opened.folder, clips, count, batch_size, what, judge):
+        part["moved"][:, 0] += len(places)
+        places += [
+            Place(*clips.place(row), length, clips.stretch(row))
+            for row, length in enumerate(part["lengths"].tolist(), len(places))
+        ]
+        parts.append(part)
+    scores = join_scores([Scores(part["steps"], part["sequences"]) for part in parts])
+    features, moved = (torch.cat([part[name] for part in parts]) for name in ("features", "moved"))
+    return Scored(scores, places, features, moved.numpy())
 
 
 def _groups(of: Sequence[Place] | Sequence[Series], per_series: bool) -> list[str] | None:
@@ -380,7 +446,7 @@ def _groups(of: Sequence[Place] | Sequence[Series], per_series: bool) -> list[st
 
 def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tensor, width: int) -> list[Series]:
     """Scores of clips (B, T), and of their features (B, T, F), to those of the steps of the sequences that the clips
-    were cut from, spread by `spread_scores`."""
+    were cut from, spread by `spread_scores` between holes in their times."""
     import numpy as np
     import torch
 
@@ -396,7 +462,9 @@ def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tens
         length = int(starts.max() - first) + scores.shape[1]
         columns = torch.cat([scores[chosen, :, None], features[chosen]], dim=2).unbind(dim=2)
         laid = np.stack([average_windows(column, starts - first, length) for column in columns], axis=1)
-        laid = spread_scores(laid, width)
+        begins = sorted({places[row].stretch for row in chosen})
+        parts = np.split(laid, np.array(begins[1:], int) - first)
+        laid = np.concatenate([spread_scores(part, width) for part in parts])
         steps = np.flatnonzero(~np.isnan(laid[:, 0]))
         series.append(Series(name, first + steps, laid[steps, 0], laid[steps, 1:]))
     return series
@@ -473,6 +541,11 @@ def _print(opened: Opened, results: dict[str, Any], lacking: str) -> None:
             f"of {curve['anomalous']} anomalous among {curve['count']} {level}: ROC-AUC {curve['roc_auc']:.3f}, average"
             f" precision {curve['average_precision']:.3f}"
         )
+        if curve.get("judged"):
+            print(
+                f"mean over the {curve['judged']} series or videos with both: ROC-AUC {curve['macro_roc_auc']:.3f};"
+                f" all {level} after scaling each to 0 to 1, as some papers do: {curve['micro_roc_auc_normalised']:.3f}"
+            )
 
 
 def _alarms(results: dict[str, Any]) -> str:
@@ -500,6 +573,100 @@ def _draw(
     drawn = [ScoredSeries(*series[place][:3], float(thresholds[place])) for place in chosen]
     save_scored_series(place / "anomaly.png", drawn)
     print(f"plot     {opened.folder / 'anomaly.png'}")
+
+
+def _overlapping(incident: Incident, places: Sequence[Place], beside: int = 0) -> list[int]:
+    """The clips that have a step of an incident, or one of so many `beside` it."""
+    first, last = incident.series.steps[[incident.first, incident.last]].tolist()
+    return [
+        row
+        for row, place in enumerate(places)
+        if place.id == incident.series.id
+        and place.start <= last + beside
+        and place.start + place.steps > first - beside
+    ]
+
+
+def _explain(
+    scorer: Scorer, clips: Clips, incidents: Sequence[Incident], places: Sequence[Place], scores: Scores
+) -> list[npt.NDArray[np.float64]]:
+    """What each feature (F,) explains of every incident, by the most anomalous clip in it; of those in the normal clips
+    that stand beside the ones to judge, their errors alone."""
+    explained = []
+    for incident in incidents:
+        rows = _overlapping(incident, places)
+        if not rows or not incident.series.features.shape[1]:
+            explained.append(incident.features)
+            continue
+        worst = max(rows, key=lambda row: float(scores.sequences[row]))
+        explained.append(scorer.attribute(clips.__getitems__([worst]))[0].clamp(min=0).double().numpy())
+    return explained
+
+
+def _draw_incidents(
+    opened: Opened,
+    place: Path,
+    clips: Clips,
+    incidents: Sequence[Incident],
+    explained: Sequence[npt.NDArray[np.float64]],
+    places: Sequence[Place],
+    names: Sequence[str],
+) -> None:
+    """The features that explain the worst incidents most, as they were before, then, and after."""
+    import numpy as np
+
+    from ...anomaly import average_windows
+    from ...visualize import IncidentSeries, save_incidents
+
+    worst = sorted(range(len(incidents)), key=lambda row: -incidents[row].series.scores[incidents[row].peak])
+    offsets = np.array(opened.trained_on.offsets or 0.0)
+    drawn: list[IncidentSeries] = []
+    for incident, of_features in ((incidents[row], explained[row]) for row in worst):
+        rows = _overlapping(incident, places, beside=2 * max(place.steps for place in places))
+        if not rows or len(drawn) == _INCIDENTS:
+            continue
+        starts = np.array([places[row].start for row in rows])
+        frames = clips.__getitems__(rows).flatten(2).double().numpy() + offsets  # (B, T, F)
+        steps = int(starts.max() - starts.min()) + frames.shape[1]
+        values = {
+            names[feature]: average_windows(frames[:, :, feature], starts - starts.min(), steps)
+            for feature in most_contributing(of_features)
+        }
+        during = incident.series.steps[[incident.first, incident.last]].tolist()
+        drawn.append(IncidentSeries(incident.series.id, starts.min() + np.arange(steps), values, *during))
+    if drawn:
+        save_incidents(place / "anomaly-incidents.png", drawn)
+        print(f"worst    {opened.folder / 'anomaly-incidents.png'}")
+
+
+def _draw_where(
+    opened: Opened, place: Path, clips: Clips, scores: Scores, places: Sequence[Place], thresholds: Thresholds
+) -> None:
+    """A GIF of the anomalous frames of the most anomalous clips, or of all of the worst, and where in them the model is
+    wrong."""
+    import numpy as np
+
+    from ...anomaly import rebuild
+    from ...patches import unit_range
+    from ...visualize import Moment, save_where_gif
+
+    known = thresholds.values.get
+    worst = scores.sequences[: len(places)].argsort(descending=True)[:_DRAWN].tolist()
+    batch = clips.__getitems__(worst)
+    frames, made = unit_range(batch).numpy(), rebuild(opened.model, batch, _predicted(opened)).numpy()
+    found = [
+        [
+            Moment(f"{places[row].id}, frame {places[row].start + step}", frames[of, step], made[of, step])
+            for step in range(places[row].steps)
+            if not np.isnan(made[of, step]).any()
+            and (every or scores.steps[row, step] > known(places[row].id, known("", np.inf)))
+        ]
+        for every in (False, True)
+        for of, row in enumerate(worst[: 1 if every else None])
+    ]
+    anomalous = [moment for of_clip in found[:-1] for moment in of_clip] or found[-1]
+    save_where_gif(place / "anomaly-where.gif", anomalous, opened.model.config.patch_size)
+    print(f"where    {opened.folder / 'anomaly-where.gif'}")
 
 
 def _draw_clips(opened: Opened, place: Path, clips: Clips, scores: torch.Tensor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -21,11 +21,13 @@ Labels = dict[tuple[str, int | None], int]  # of a sequence, or of one of its st
 
 
 class Place(NamedTuple):
-    """What a clip is of: a sequence, the clip's first step in it, and how many it has."""
+    """What a clip is of: a sequence, the clip's first step in it, how many it has, and the first step of the part
+    between holes in the times."""
 
     id: str
     start: int
     steps: int
+    stretch: int
 
 
 class Series(NamedTuple):
@@ -68,10 +70,15 @@ def find_incidents(series: Sequence[Series], thresholds: npt.NDArray[np.float64]
     return incidents
 
 
+def most_contributing(features: npt.NDArray[np.float64]) -> list[int]:
+    """Which few of (F,) contribute most, the largest first."""
+    return (-features).argsort(kind="stable")[:_CONTRIBUTE].tolist()
+
+
 def _contributions(features: npt.NDArray[np.float64], names: Sequence[str]) -> str:
     """The features (F,) that contribute most, with their shares of all, as JSON."""
     shares = features / (features.sum() or 1.0)
-    most = (-shares).argsort()[:_CONTRIBUTE].tolist()
+    most = most_contributing(shares)
     return json.dumps({names[index]: round(float(shares[index]), 3) for index in most}, ensure_ascii=False)
 
 
@@ -81,14 +88,15 @@ def time_of(times: Mapping[str, Clock], name: str, step: int) -> str:
 
 
 def read_labels(path: Path) -> Labels:
-    """The labels of a `.csv` file: columns `id`, `label` (0 normal, 1 anomalous) and, for those of steps, `step`.
+    """The labels of a `.csv` file: columns `id`, `label` (0 normal, 1 anomalous) and, for those of steps, `step` or
+    `frame`.
 
     Raises FileNotFoundError, or ValueError that names the line where something else is found.
     """
     labels: Labels = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
-        found = reader.fieldnames or []
+        reader.fieldnames = found = ["step" if name == "frame" else name for name in reader.fieldnames or []]
         if not {"id", "label"} <= set(found):
             raise ValueError(f"{path}: found the columns {', '.join(found)}, expected id, label and perhaps step")
         for row in reader:
@@ -104,6 +112,37 @@ def read_labels(path: Path) -> Labels:
     return labels
 
 
+def read_frame_labels(folder: Path, series: Sequence[Series], stride: int) -> Labels:
+    """The labels of every frame of the videos that were scored, of a folder with a file `ID.npy` for each, (frames,) of
+    0 and 1, in the usual layout of UCSD Ped, Avenue and ShanghaiTech.
+
+    A file may be called like the video's id, the id without suffix, or its last part. stride: the run reads every so
+    many frames. Raises FileNotFoundError or ValueError for what is not there or does not fit.
+    """
+    import numpy as np
+
+    from ...datasets.arrays import open_npy
+
+    labels: Labels = {}
+    for one in series:
+        name = PurePosixPath(one.id)
+        tried = [folder / f"{part}.npy" for part in (one.id, name.with_suffix(""), name.stem)]
+        path = next((path for path in tried if path.is_file()), None)
+        if path is None:
+            raise FileNotFoundError(
+                f"{folder}: found no labels of {one.id!r}, expected {tried[-1].name} with 0 or 1 per frame"
+            )
+        values = open_npy(path).squeeze()
+        of_steps, frames = values[::stride], int(one.steps.max()) + 1
+        if values.ndim != 1 or len(of_steps) != frames or not np.isin(values, (0, 1)).all():
+            raise ValueError(
+                f"{path}: found an array {values.shape}, expected 0 or 1 (anomalous) for each of {frames} frames"
+                + (f", of which one in {stride} is read" if stride > 1 else "")
+            )
+        labels |= {(one.id, step): int(label) for step, label in enumerate(of_steps.tolist())}
+    return labels
+
+
 def detection_curves(
     labels: Labels, series: Sequence[Series], places: Sequence[Place], scores: Scores
 ) -> dict[str, Any]:
@@ -113,7 +152,7 @@ def detection_curves(
     """
     import numpy as np
 
-    from ...thresholds import detection
+    from ...thresholds import detection, detection_by_video
 
     truth: dict[str, tuple[list[int], npt.NDArray[np.float64]]] = {}
     if all(step is None for _, step in labels):
@@ -121,11 +160,14 @@ def detection_curves(
     else:
         of_steps = [_label(labels, one.id, step) for one in series for step in one.steps.tolist()]
         truth["steps"] = of_steps, np.concatenate([one.scores for one in series])
+        by_series = {one.id: [labels[one.id, step] for step in one.steps.tolist()] for one in series}
         of_clips = [
             int(any(labels.get((place.id, place.start + step)) for step in range(place.steps))) for place in places
         ]
     truth["clips"] = of_clips, scores.sequences.double().numpy()
     curves = {level: detection(*pair) for level, pair in truth.items() if len(set(pair[0])) == 2}
+    if "steps" in curves:
+        curves["steps"] |= detection_by_video(by_series, {one.id: one.scores for one in series})
     if not curves:
         raise ValueError(f"found only the label {of_clips[0]}, expected both 0 and 1 among what is scored")
     return curves
@@ -161,17 +203,24 @@ def write_steps(
 
 
 def write_incidents(
-    path: Path, incidents: Sequence[Incident], times: Mapping[str, Clock], names: Sequence[str]
+    path: Path,
+    incidents: Sequence[Incident],
+    explained: Sequence[npt.NDArray[np.float64]],
+    times: Mapping[str, Clock],
+    names: Sequence[str],
 ) -> None:
-    """A row per incident; start, end and peak are times where the data have some, or else steps."""
+    """A row per incident; start, end and peak are times where the data have some, or else steps.
+
+    explained: by how much (F,) each feature explains each incident.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("id", "start", "end", "peak", "score", *(["features"] if names else [])))
-        for incident in incidents:
+        for incident, of_features in zip(incidents, explained, strict=True):
             one = incident.series
             steps = one.steps[[incident.first, incident.last, incident.peak]].tolist()
             when = [time_of(times, one.id, step) if times else step for step in steps]
-            contribute = [_contributions(incident.features, names)] if names else []
+            contribute = [_contributions(of_features, names)] if names else []
             writer.writerow((one.id, *when, f"{one.scores[incident.peak]:.6g}", *contribute))
 
 
@@ -192,7 +241,7 @@ def write_clips(
         writer.writerow(("id", "step", *(["time"] if times else []), "score", "threshold", "flagged"))
         for row in scores.sequences.argsort(descending=True).tolist():
             score, threshold = float(scores.sequences[row]), None if thresholds is None else float(thresholds[row])
-            name, start, _ = places[row]
+            name, start = places[row][:2]
             place = (name, start, *([time_of(times, name, start)] if times else []))
             cells = ("", "") if threshold is None else (f"{threshold:.6g}", int(score > threshold))
             writer.writerow((*place, f"{score:.6g}", *cells))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import zipfile
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...files import free_place
-from .opened import Opened, batches
+from .opened import Opened, share_batches
 from .task import Task, register
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _PLACES = 4096  # that are in memory at a time
 @register
 class Encode(Task):
     name = "encode"
+    shared = True
     out = "codes.npz"
 
     def run(self, opened: Opened, arguments: argparse.Namespace) -> None:
@@ -42,23 +44,30 @@ class Encode(Task):
         frames = data.longest(1) if data.whole else config.input_frames
         split = "test" if data.generated else "all"
         clips, count = opened.clips(split, arguments, frames, shortest=1)
-        _write_npz(path, encoded(opened, clips, count, arguments.batch_size), clips, count)
+        codes = encoded(opened, path, clips, count, arguments.batch_size)
+        if not opened.ranks.is_main:
+            deque(codes, maxlen=0)  # as the first process reads them
+            return
+        _write_npz(path, codes, clips, count)
         what = "every part of it" if count == clips.available else f"{count} {split} clips"
         where = data.dataset if data.data_dir is None else f"{data.dataset}, {data.data_dir}"
         print(f"{count} codes of {where} ({what})\ncodes    {path}")
 
 
-def encoded(opened: Opened, clips: Clips, count: int, batch_size: int) -> Iterator[npt.NDArray[np.float32]]:
-    """The codes of the first `count` clips, (B, code_size) at a time; shorter clips end in NaN."""
+def encoded(opened: Opened, out: Path, clips: Clips, count: int, batch_size: int) -> Iterator[npt.NDArray[np.float32]]:
+    """The codes of the first `count` clips, of which shorter ones end in NaN, (B, code_size) at a time; see
+    `share_batches`."""
     import torch
 
     from ...lengths import split_clips
 
-    for batch in batches(clips, range(count), batch_size, "encoding"):
+    def encode(batch: torch.Tensor) -> dict[str, torch.Tensor]:
         inputs, _, lengths = split_clips(batch.to(opened.device), batch.shape[1])
         with torch.no_grad():
-            codes = opened.model.encode(inputs, lengths)
-        yield codes.float().cpu().numpy()
+            return {"codes": opened.model.encode(inputs, lengths).float().cpu()}
+
+    parts = share_batches(opened.ranks, out, clips, count, batch_size, "encoding", encode)
+    return (part["codes"].numpy() for part in parts)
 
 
 def _write_npz(path: Path, codes: Iterable[npt.NDArray[np.float32]], clips: Clips, count: int) -> None:

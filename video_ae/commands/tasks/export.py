@@ -27,11 +27,12 @@ class Export(Task):
     title = "Exported"
 
     def run(self, opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:
-        """Write `export-encoder.onnx`, `export-model.onnx` and `export.json`; print how far they are from our outputs.
+        """Write `export-encoder.onnx`, `export-model.onnx`, `export-step.onnx` and `export.json`; print how far their
+        outputs are from ours.
 
         Raises ValueError where a difference exceeds 1e-4 of the largest value (of 1 where values are smaller).
         """
-        from ...onnx.export import export_onnx, run_onnx
+        from ...onnx.export import PARTS, STEP, export_onnx, run_onnx, stream_onnx
 
         model, folder = opened.model, opened.folder
         import_extra("onnxruntime", "export")  # what is missing is said before the old files are gone
@@ -40,10 +41,14 @@ class Export(Task):
         with replace_results(folder, "export") as place:
             results: dict[str, Any] = {"tolerance": _TOLERANCE, "clips": len(frames), "lengths": lengths.tolist()}
             rows = []
-            for name in ("encoder", "model"):
+            for name in PARTS:
                 path = place / f"export-{name}.onnx"
-                export_onnx(model, path, encoder_only=name == "encoder")
-                found = run_onnx(path, frames, lengths, model.config.future_frames)
+                export_onnx(model, path, name)
+                if name == STEP:  # what is known after the last frame of each clip
+                    streamed = stream_onnx(path, frames, model.config.future_frames)
+                    found = {output: values[lengths - 1, range(len(frames))] for output, values in streamed.items()}
+                else:
+                    found = run_onnx(path, frames, lengths, model.config.future_frames)
                 results[name] = {output: _difference(value, expected[output]) for output, value in found.items()}
                 rows += [(folder / path.name, output, values) for output, values in results[name].items()]
             write_json(place / "export.json", results | opened.facts(arguments))

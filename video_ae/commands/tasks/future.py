@@ -21,9 +21,11 @@ def write_future(opened: Opened, arguments: argparse.Namespace) -> None:
     """Predict the frames that follow the last ones of the only video in the data, and write them to `--out`.
 
     `.npy` holds them as they are, (T, H, W, C) uint8; `.gif` and `.mp4` show the frames that were read before them, and
-    are enlarged. Raises ValueError for more than one video, features, and other suffixes.
+    are enlarged. Raises ValueError for a number of clips, more than one video, features, and other suffixes.
     """
     suffixes = (".gif", ".mp4", ".npy")
+    if arguments.clips is not None:
+        raise ValueError(f"--clips {arguments.clips}: --out writes the future of one video, its end; leave --clips out")
     out = free_place(arguments.out, *suffixes)
     model, config = opened.model, opened.model.config
     if FUTURE not in model.decoders or config.features:

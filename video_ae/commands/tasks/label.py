@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...datasets.flags import flag
 from ...files import free_place
-from .opened import Opened, batches
+from .opened import Opened, share_batches
 from .task import Task, register
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class LabelFlags:
 @register
 class Label(Task):
     name = "label"
+    shared = True
     flags = (LabelFlags,)
     out = "labels.csv"
 
@@ -65,7 +66,9 @@ class Label(Task):
         names = classifier.config.class_names
         split = "test" if opened.data.generated else "all"
         clips, count = opened.clips(split, arguments, opened.model.config.input_frames, shortest=None)
-        scores = _scores(opened, classifier, clips, count, arguments.batch_size)
+        scores = _scores(opened, classifier, out, clips, count, arguments.batch_size)
+        if not opened.ranks.is_main:
+            return
         places = [clips.place(index) for index in range(count)]
         videos, numbers = np.unique([name for name, _ in places], return_inverse=True)
         means = np.stack([scores[numbers == video].mean(axis=0) for video in range(len(videos))])
@@ -105,16 +108,16 @@ def _classifier(evaluation: Path) -> LSTMClassifier:
     return LSTMClassifier.from_pretrained(found[0]).eval()
 
 
-def _scores(opened: Opened, classifier: LSTMClassifier, clips: Clips, count: int, batch_size: int) -> Scores:
+def _scores(opened: Opened, classifier: LSTMClassifier, out: Path, clips: Clips, count: int, batch_size: int) -> Scores:
     """(N, classes) of the first `count` clips."""
     import torch
 
-    with torch.no_grad():
-        parts = [
-            classifier.scores(batch.to(opened.device)).float().cpu()
-            for batch in batches(clips, range(count), batch_size, "labelling")
-        ]
-    return torch.cat(parts).numpy()
+    def label(batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        with torch.no_grad():
+            return {"scores": classifier.scores(batch.to(opened.device)).float().cpu()}
+
+    parts = share_batches(opened.ranks, out, clips, count, batch_size, "labelling", label)
+    return torch.cat([part["scores"] for part in parts]).numpy()
 
 
 def _judged(scores: Scores, names: Sequence[str], least: float) -> tuple[Any, ...]:

@@ -40,7 +40,8 @@ class Map(Task):
         data, config, folder = opened.data, opened.model.config, opened.folder
         length = data.longest(1) if data.whole else config.input_frames
         clips, count = opened.test_clips(arguments, length, shortest=1, default=_CLIPS)
-        places, method = plane(np.concatenate([*encoded(opened, clips, count, arguments.batch_size)]))
+        codes = encoded(opened, folder / "map.json", clips, count, arguments.batch_size)
+        places, method = plane(np.concatenate([*codes]))
         classes, kind = _classes(clips, count)
         frames = None
         if not config.features:

@@ -6,7 +6,7 @@ Imports nothing heavy at the top, because the `--help` of evaluate.py names the 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ...distributed import Ranks
     from ...models import LSTMAutoencoder
     from ...run_folder import RunFolder
+    from ...shared_work import Results
 
 GENERATED_CLIPS = 1000  # for testing, of a data set that has no end
 FEW_CLIPS = 200  # of tasks that compute several times as much for each
@@ -29,7 +30,7 @@ DRAWN_CLIPS = 8
 class Opened(NamedTuple):
     """A run to evaluate, what to evaluate it on and where the results go.
 
-    ranks:    the processes that share the work; all tasks but predict run in one.
+    ranks:    the processes that share the work, of the tasks that can be shared.
     division: which of the data that the run was trained on are in which of its parts; None of generated clips.
     changes:  what the flags change about the standard evaluation, as the name of a folder in RUN/evaluation, or "".
     folder:   that folder, or another that was asked for.
@@ -92,6 +93,27 @@ class Opened(NamedTuple):
             raise ValueError(f"--clips {count}: found {there} {clips.split} clips; ask for at most as many")
         chosen = clips.sample(count)
         return chosen, len(chosen)
+
+
+def share_batches(
+    ranks: Ranks,
+    out: Path,
+    clips: Clips,
+    count: int,
+    batch_size: int,
+    what: str,
+    judge: Callable[[torch.Tensor], Results],
+) -> Iterator[Results]:
+    """What `judge` makes of the first `count` clips, (B, T, C, H, W) at a time, in order: see `share_work`, whose files
+    are beside the results `out` meanwhile. `what` they are for is in their name, another one for each pass over clips.
+    """
+    from ...shared_work import share_work
+
+    def work(number: int) -> Results:
+        return judge(clips.__getitems__(range(number * batch_size, min((number + 1) * batch_size, count))))
+
+    folder = out.with_name(f".{out.name}-{what.replace(' ', '-')}")
+    return share_work(ranks, folder, -(-count // batch_size), work, what)
 
 
 def batches(clips: Clips, indices: Sequence[int], batch_size: int, what: str) -> Iterator[torch.Tensor]:

@@ -63,8 +63,8 @@ class Retrieve(Task):
         if others := {query.place(index)[0] for index in range(1, len(query))} - {query.place(0)[0]}:
             raise ValueError(f"--query {arguments.query}: found {len(others) + 1} videos, expected one; name its file")
         clips, count = opened.clips("all", arguments, frames, shortest=None)
-        codes = np.concatenate([*encoded(opened, clips, count, arguments.batch_size)])
-        asked = np.concatenate([*encoded(opened, query, len(query), arguments.batch_size)])
+        codes = np.concatenate([*encoded(opened, out, clips, count, arguments.batch_size)])
+        asked = np.concatenate([*encoded(opened, out, query, len(query), arguments.batch_size)])
         mean = codes.mean(axis=0)
         target = (asked - mean).mean(axis=0, keepdims=True)
         other = np.array([_content(clips, index) != _content(query, 0) for index in range(count)])

@@ -1,0 +1,74 @@
+"""Frames of cameras and of addresses as they come: nothing is known of how many there will be."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .capture import silent
+from .containers import MAX_PIXELS_PER_FRAME
+from .decoders import Frame
+from .videos import Size, at_rate, prepare
+
+_ADDRESS = re.compile(r"(https?|rtsps?|rtmps?)://.+")  # of FFmpeg's protocols those that read no local file
+_WAIT = 10_000  # milliseconds, for an address to answer
+
+
+def is_live(source: str) -> bool:
+    """Whether it is the number of a camera or the address of a video."""
+    return source.isdecimal() or _ADDRESS.fullmatch(source) is not None
+
+
+def live_frames(
+    source: str, *, image_size: Size | None = None, stride: int = 1, fps: float | None = None, grey: bool = False
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """The frames of a camera by its number, or of an address, as `video_frames` gives those of a file, until they end.
+
+    Raises ValueError for what OpenCV cannot open, and where a camera stops.
+    """
+    capture = _open(source)
+    try:
+        for frame in itertools.islice(at_rate(_frames(capture), fps), 0, None, stride):
+            image = frame.image()
+            assert image is not None
+            yield prepare(image, image_size, grey)
+    finally:
+        capture.release()
+    if source.isdecimal():
+        raise ValueError(f"camera {source}: gives no more frames; see whether it is still connected")
+
+
+def _open(source: str) -> cv2.VideoCapture:
+    with silent():
+        if source.isdecimal():
+            capture = cv2.VideoCapture(int(source))
+        else:
+            times = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _WAIT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _WAIT]
+            capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, times)
+    what = f"camera {source}" if source.isdecimal() else source
+    if not capture.isOpened():
+        raise ValueError(
+            f"{what}: OpenCV cannot open it; expected the number of a camera, from 0, or the address of a video"
+        )
+    width, height = (int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    if width * height > MAX_PIXELS_PER_FRAME:
+        raise ValueError(f"{what}: found frames of {width}x{height}, expected at most {MAX_PIXELS_PER_FRAME:,} pixels")
+    return capture
+
+
+def _frames(capture: cv2.VideoCapture) -> Iterator[Frame]:
+    read, image = capture.read()
+    while read:
+        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        yield Frame(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, functools.partial(_same, rgb))
+        read, image = capture.read()
+
+
+def _same(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return image
