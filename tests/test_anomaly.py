@@ -34,6 +34,7 @@ from video_ae.anomaly import (
     window_starts,
 )
 from video_ae.commands import evaluate, train
+from video_ae.commands.tasks.anomaly_tables import read_extents
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
 from video_ae.thresholds import Thresholds, detection, detection_by_video, peaks_over_threshold, rolling_thresholds
 from video_ae.visualize import patch_errors
@@ -570,6 +571,10 @@ def test_series_from_csv_to_csv(tmp_path, capsys):
     inside = {(row["id"], t) for row in incidents for t in range(int(row["start"]), int(row["end"]) + 1)}
     assert inside == flagged
     assert (results["incidents"], results["spread"]) == (len(incidents), 10)
+    extents = read_extents(out)
+    assert [(one.id, one.ends, one.when) for one in extents] == [(name, (0, 129), ("0", "129")) for name in "ab"]
+    told = [(one.first, one.last, one.row) for extent in extents for one in extent.incidents]
+    assert told == [(int(row["start"]), int(row["end"]), row) for row in incidents]
     of_step = {(row["id"], row["step"]): row for row in steps}
     for row in incidents:
         assert row["score"] == of_step[row["id"], row["peak"]]["score"]
@@ -681,6 +686,10 @@ def test_ids_and_times_stay_as_they_are(hosts, tmp_path, capsys):
     expected = {(row.id, row.step): str(row.time) for row in table_of.itertuples()}
     found = {(row["id"], int(row["step"])): row["time"] for row in table(tmp_path / "out" / "anomaly.csv")}
     assert found == expected
+    told = [(extent.id, one) for extent in read_extents(tmp_path / "out") for one in extent.incidents]
+    assert told
+    for name, one in told:
+        assert (one.row["start"], one.row["end"]) == (expected[name, one.first], expected[name, one.last])
     clips = table(tmp_path / "out" / "anomaly-clips.csv")
     assert {row["id"] for row in clips} == set(HOSTS)
     assert all(row["time"] == expected[row["id"], int(row["step"])] for row in clips)

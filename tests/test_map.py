@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from conftest import write_videos
 from PIL import Image
 
 from video_ae.commands import evaluate, train
+from video_ae.datasets.config import DataConfig
+from video_ae.datasets.videos import read_video
 from video_ae.probes import plane
 from video_ae.visualize import save_map
 
@@ -75,6 +78,18 @@ def test_digits_are_mapped(tmp_path, capsys):
     assert evaluate.command(words) == 0  # two digits are no class
     found = json.loads((run / "evaluation" / "num-digits-2-clips-60" / "map.json").read_text())
     assert (found["method"], found["colours"]) == ("t-SNE", "")
+
+
+def test_percepts_are_shown_as_what_was_filmed(tmp_path):
+    """The frame of that number of those that are read: of every third, or at another rate; pixels show themselves."""
+    videos = write_videos(tmp_path / "videos")
+    for choice in ({"frame_stride": 3}, {"fps": 12.5}):
+        data = DataConfig("video-folder", str(videos), percepts="motion", **choice)
+        how = {"stride": choice.get("frame_stride", 1), "fps": choice.get("fps")}
+        frames = read_video(videos / "left" / "c_left.avi", image_size=64, **how)
+        (found,) = data.filmed([("left/c_left", 2)])
+        assert np.array_equal(found, frames[2])
+    assert DataConfig("video-folder", str(videos)).filmed([("left/c_left", 2)]) == []
 
 
 def test_series_have_the_colours_of_their_ids(tmp_path):

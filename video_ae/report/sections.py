@@ -35,7 +35,7 @@ class Section:
 
     name:  what its files are named after: `predict.json`, `predict-strip.png`.
     title: of the section; "" for the name.
-    alt:   what is in its pictures, by their stems, or patterns of such.
+    alt:   what is in its pictures, by their stems, or patterns of such; beside sheets, GIFs are shown if they have one.
     drawn: stems of pictures, or patterns of such, that `show` shows itself or draws again.
     """
 

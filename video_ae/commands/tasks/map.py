@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +18,8 @@ from .opened import Opened
 from .task import Task, register
 
 if TYPE_CHECKING:
+    import torch
+
     from ...datasets.clips import Clips
 
 _CLIPS = 240  # more are thumbnails too small to see anything
@@ -43,9 +46,7 @@ class Map(Task):
         codes = encoded(opened, folder / "map.json", clips, count, arguments.batch_size)
         places, method = plane(np.concatenate([*codes]))
         classes, kind = _classes(clips, count)
-        frames = None
-        if not config.features:
-            frames = [unit_range(clips.__getitems__([clip])[0, length // 2]).numpy() for clip in range(count)]
+        frames = [unit_range(frame).numpy() for frame in _frames(opened, clips, count, length // 2)]
         results = {"clips": count, "method": method, "colours": kind} | opened.facts(arguments)
         with replace_results(folder, self.name) as place:
             write_json(place / "map.json", results)
@@ -57,6 +58,17 @@ class Map(Task):
         about = f"{results['clips']:,} clips of {where(results)}, laid out by {results['method']} of their codes."
         about += f" Colours are {results['colours']}." if results["colours"] else ""
         return element("p", about)
+
+
+def _frames(opened: Opened, clips: Clips, count: int, number: int) -> Iterable[torch.Tensor]:
+    """A frame (C, H, W) uint8 of each clip, the `number`-th; none of features that are not of videos at hand."""
+    import torch
+
+    if opened.model.config.features:
+        places = [clips.place(index) for index in range(count)]
+        filmed = opened.data.filmed([(name, start + number) for name, start in places])
+        return (torch.from_numpy(frame).movedim(-1, 0) for frame in filmed)
+    return (clips.__getitems__([index])[0, number] for index in range(count))
 
 
 def _classes(clips: Clips, count: int) -> tuple[list[str], str]:
