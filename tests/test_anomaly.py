@@ -34,6 +34,8 @@ from video_ae.anomaly import (
     window_starts,
 )
 from video_ae.commands import evaluate, train
+from video_ae.commands.tasks.anomaly import _days
+from video_ae.commands.tasks.anomaly_tables import Series
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
 from video_ae.thresholds import Thresholds, detection, detection_by_video, peaks_over_threshold, rolling_thresholds
 from video_ae.visualize import patch_errors
@@ -415,6 +417,25 @@ def test_detection_ranks():
 
 
 # The task.
+
+
+@pytest.mark.parametrize(
+    ("times", "days"),
+    [
+        (["2024-01-01 12:00", "2024-01-02", "2024-01-03"], 1.5),
+        (["2024/01/01", "2024/01/02", "2024/01/03"], 2),
+        (["2024-03-31T00:00+01:00", "2024-03-31T12:00+02:00", "2024-04-01T00:00+02:00"], 23 / 24),
+        (["1000", "1001", "1002"], None),  # no years
+        (["0.000", "0.040", "0.080"], None),
+    ],
+)
+def test_days_are_those_of_dates(times, days):
+    """Catches numbers that are taken for years, and time zones that are passed over."""
+    series = [Series(name, np.arange(3), np.zeros(3), np.zeros((3, 0))) for name in "ab"]
+    clock = dict.fromkeys("ab", np.array(times, np.bytes_))
+    assert _days(series, clock) == (None if days is None else pytest.approx(2 * days))
+    assert _days(series, {}) is None
+
 
 TRAINING = ["-b", "4", "--steps", "2", "--hidden-size", "6", "--device", "cpu", "--validation-clips", "8"]
 

@@ -262,7 +262,7 @@ def _open_normal(opened: Opened, arguments: argparse.Namespace, split: str) -> C
 def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
     import torch
 
-    from ...anomaly import Scorer, present
+    from ...anomaly import Scorer, present, relative_errors, step_scores
 
     held_out = _open_normal(opened, arguments, "validation")
     held_out = held_out.sample(held_out.available or GENERATED_CLIPS)
@@ -271,23 +271,22 @@ def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
     def errors(batch: torch.Tensor) -> dict[str, torch.Tensor]:
         return {**unfitted.errors(batch), "present": present(batch)}
 
-    def shared(what: str, judge: Callable[[torch.Tensor], Results]) -> list[Results]:
-        count = len(held_out)
-        return list(share_batches(opened.ranks, opened.folder, held_out, count, arguments.batch_size, what, judge))
+    count, decoders = len(held_out), opened.model.decoders
+    judged = [
+        ({name: part[name] for name in decoders if name in part}, part["present"])
+        for part in share_batches(
+            opened.ranks, opened.folder, held_out, count, arguments.batch_size, "normal clips", errors
+        )
+    ]
+    scorer, scores = unfitted.fitted(judged)
+    features = torch.cat([step_scores(relative_errors(batch, scorer.levels), there, source) for batch, there in judged])
+    places = [Place(*held_out.place(index), 0) for index in range(count)]
+    return Normal(scorer, scores, places, _of_series(opened, features))
 
-    judged = shared("normal clips", errors)
-    decoders = opened.model.decoders
-    scorer, scores = unfitted.fitted(
-        [({name: part[name] for name in decoders if name in part}, part["present"]) for part in judged]
-    )
-    features = shared("features of normal clips", lambda batch: {"features": _features(scorer, batch)})
-    places = [Place(*held_out.place(index), 0) for index in range(len(held_out))]
-    return Normal(scorer, scores, places, torch.cat([part["features"] for part in features]))
 
-
-def _features(scorer: Scorer, batch: torch.Tensor) -> torch.Tensor:
-    """The scores of the features of clips, (B, T, F); of pictures none."""
-    return scorer.features(batch) if scorer.model.config.features else batch.new_zeros(*batch.shape[:2], 0).float()
+def _of_series(opened: Opened, features: torch.Tensor) -> torch.Tensor:
+    """Scores (B, T, F) of the features of series; of pictures none, which have one for the whole frame."""
+    return features if opened.model.config.features else features[..., :0]
 
 
 def _constants(opened: Opened, arguments: argparse.Namespace) -> dict[int, float]:
@@ -372,11 +371,11 @@ def _score(
         moved = [torch.zeros(0, 3, dtype=torch.int64)]
         for channel, there in moved_constants(constants, batch).items():
             moved.append(torch.cat([there.nonzero(), torch.full((int(there.sum()), 1), channel)], dim=1))
-        scores = scorer(batch)
+        scores, features = scorer.judge(batch)
         return {
             "steps": scores.steps,
             "sequences": scores.sequences,
-            "features": _features(scorer, batch),
+            "features": _of_series(opened, features),
             "lengths": present(batch).sum(dim=1),
             "moved": torch.cat(moved),
         }
@@ -424,16 +423,15 @@ def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tens
 
 
 def _days(series: Sequence[Series], times: Mapping[str, Clock]) -> float | None:
-    """How many days the steps of these series last, each from the first to the last; None without time stamps."""
-    import numpy as np
+    """How many days the steps of these series last, each from the first to the last; None without dates: the unit of
+    other times nobody states."""
+    from ...datasets.times import is_date, parse_time
 
-    if not times or any(one.id not in times for one in series):
+    ends = [time_of(times, one.id, step) for one in series if len(one.steps) for step in one.steps[[0, -1]].tolist()]
+    if not ends or not all(map(is_date, ends)):
         return None
-    spans = [np.array([times[one.id][one.steps[end]].decode() for end in (0, -1)]) for one in series if len(one.steps)]
-    try:
-        return float(sum((np.diff(span.astype("M8[us]"))[0] / np.timedelta64(1, "D")) for span in spans))
-    except ValueError:  # numbers, whose unit nobody states
-        return None
+    seconds = [sum(parse_time(text)) for text in ends]
+    return (sum(seconds[1::2]) - sum(seconds[::2])) / 86400
 
 
 def _feature_names(opened: Opened) -> list[str]:
