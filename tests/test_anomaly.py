@@ -523,6 +523,13 @@ def test_flags_that_cannot_be(digits, flags, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_results_may_go_into_the_folder_that_one_is_in(digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [str(digits), "--tasks", "anomaly", "--clips", "4", "--quantile", "0.5", "--output-dir", "."]
+    assert evaluate.command([*words, "--device", "cpu"]) == 0
+    assert (tmp_path / "anomaly.json").is_file()
+
+
 def test_few_normal_clips_leave_the_steps_a_threshold(tmp_path, capsys):
     """An array of 20 videos: two validate, which is too few for a quantile of clips, not of steps."""
     out = tmp_path / "out"

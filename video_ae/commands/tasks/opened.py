@@ -112,7 +112,8 @@ def share_batches(
     def work(number: int) -> Results:
         return judge(clips.__getitems__(range(number * batch_size, min((number + 1) * batch_size, count))))
 
-    folder = out.with_name(f".{out.name}-{what.replace(' ', '-')}")
+    place = out.absolute()  # "." has no name
+    folder = place.with_name(f".{place.name}-{what.replace(' ', '-')}")
     return share_work(ranks, folder, -(-count // batch_size), work, what)
 
 
