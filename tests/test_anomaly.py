@@ -806,7 +806,7 @@ def test_frames_of_videos_with_labels_in_a_folder(tmp_path, capsys):
     capsys.readouterr()
     assert evaluate.command(words) == 1
     assert "labels: found no labels of 'v4', expected v4.npy with 0 or 1 per frame" in capsys.readouterr().err
-    truth = (np.arange(20) // 6 == 1).astype(np.uint8)
+    truth = (np.arange(20) // 5 % 2).astype(np.uint8)
     np.save(labels / "v4.npy", truth[:19])
     assert evaluate.command(words) == 1
     assert "v4.npy: found an array (19,), expected 0 or 1 (anomalous) for each of 20 frames" in capsys.readouterr().err
@@ -819,6 +819,9 @@ def test_frames_of_videos_with_labels_in_a_folder(tmp_path, capsys):
     assert found["macro_roc_auc"] == found["micro_roc_auc_normalised"] == found["roc_auc"], "of one video"
     with Image.open(out / "anomaly-where.gif") as gif:
         assert 1 <= gif.n_frames <= 20
+    for some, count in ((["--source", "reconstruction"], 14), (["--clips", "1"], 6)):  # of other frames no scores
+        assert evaluate.command([*words, *some]) == 0
+        assert json.loads((out / "anomaly.json").read_text())["detection"]["steps"]["count"] == count
 
 
 def test_errors_of_patches_are_those_by_hand():

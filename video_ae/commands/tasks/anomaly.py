@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from markupsafe import Markup
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ...anomaly import Scorer, Scores
     from ...datasets.clips import Clips
     from ...datasets.times import Clock
-    from ...shared_work import Results
+    from ...datasets.video_clips import VideoClips
     from ...thresholds import Thresholds
     from ...visualize import IncidentSeries
 
@@ -125,7 +125,8 @@ class Anomaly(Task):
         source = choose_source(arguments.source, opened.model.config.decoders)
         file: Path | None = arguments.labels_file
         labels = read_labels(file) if file is not None and not file.is_dir() else None
-        if file is not None and file.is_dir() and (opened.model.config.features or opened.data.fps is not None):
+        no_frames = opened.data.generated or opened.data.fps is not None or opened.model.config.features
+        if file is not None and file.is_dir() and no_frames:
             raise ValueError(
                 f"--labels-file {file}: a folder has the labels of the frames of videos, expected a run on frames"
                 " without --fps, or a .csv file of labels"
@@ -160,7 +161,7 @@ class Anomaly(Task):
             of_clips = thresholds["clips"].of(len(places), _groups(places, arguments.per_series))
         curves = {}
         if file is not None and labels is None:
-            labels = read_frame_labels(file, series, opened.data.frame_stride)
+            labels = read_frame_labels(file, series, _frames_of(clips), opened.data.frame_stride)
         if labels is not None:
             curves = detection_curves(labels, series, places, scores)
         elif arguments.all_anomalous:
@@ -237,6 +238,11 @@ class Anomaly(Task):
 def _open_clips(opened: Opened, arguments: argparse.Namespace) -> tuple[Clips, int]:
     """The clips to score and how many; whole sequences may be longer than any in the training."""
     return opened.test_clips(arguments, _frames(opened, opened.data), shortest=_shortest(opened))
+
+
+def _frames_of(clips: Clips) -> dict[str, int]:
+    """How many frames of each video are read."""
+    return {record.name: record.frames for record in cast("VideoClips", clips).arrays.videos}
 
 
 def _frames(opened: Opened, data: DataConfig) -> int:
