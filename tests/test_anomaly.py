@@ -744,6 +744,19 @@ def test_a_constant_sensor_that_moves_is_named(hosts, tmp_path, capsys):
     assert f"warning: {expected}" in capsys.readouterr().err
 
 
+def test_incidents_beside_anomalous_series_have_steps(hosts, tmp_path):
+    """The data to judge have times, those of the training that stand beside them are not looked up there."""
+    write_hosts(tmp_path / "new.csv", 48)
+    words = [str(hosts), "--tasks", "anomaly", "--data-dir", str(tmp_path / "new.csv"), "--all-anomalous"]
+    words += ["--quantile", "0.5", "--device", "cpu", "--output-dir", str(tmp_path / "out")]
+    assert evaluate.command(words) == 0
+    rows = table(tmp_path / "out" / "incidents.csv")
+    beside = [row for row in rows if row["id"].startswith("normal/")]
+    assert beside
+    assert all(int(row["start"]) <= int(row["peak"]) <= int(row["end"]) for row in beside)
+    assert all(row["start"] <= row["end"] and "-" in row["start"] for row in rows if row not in beside)
+
+
 def test_values_beyond_float32_are_centred_and_shown_as_they_are(hosts, tmp_path, monkeypatch, capsys):
     """A counter at 1e9 that moves by 30, in training, in other files, in pictures, and what an exported model reads."""
     data = json.loads((hosts / "config.json").read_text())["data"]

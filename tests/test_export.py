@@ -236,7 +236,15 @@ def test_the_task_checks_sequences_of_different_lengths(tmp_path):
     random = np.random.default_rng(0)
     lengths = random.integers(8, 30, 60).tolist()
     np.savez(tmp_path / "series.npz", **{f"s{n}": random.random((steps, 3)) for n, steps in enumerate(lengths)})
-    flags = ["--composite", "--dataset", "sequences", "--data-dir", str(tmp_path / "series.npz"), "--future-frames", "2"]
+    flags = [
+        "--composite",
+        "--dataset",
+        "sequences",
+        "--data-dir",
+        str(tmp_path / "series.npz"),
+        "--future-frames",
+        "2",
+    ]
     sizes = ["-b", "4", "--hidden-size", "6", "--steps", "2", "--device", "cpu", "--validation-clips", "4"]
     assert train.command([*flags, *sizes, "--output-dir", str(tmp_path / "run")]) == 0
     assert evaluate.command([str(tmp_path / "run"), "--tasks", "export", "--device", "cpu"]) == 0

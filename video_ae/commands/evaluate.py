@@ -198,8 +198,7 @@ def _folder_name(changes: dict[str, Any]) -> str:
         for name, value in changes.items()
     }
     parts = [
-        "-".join([name, *(Path(word).name if name in PATHS else word for word in each)])
-        for name, each in words.items()
+        "-".join([name, *(Path(word).name if name in PATHS else word for word in each)]) for name, each in words.items()
     ]
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")
     if all(map(_is_told, changes.values())) and len(slug) <= _LONGEST_NAME:

@@ -155,10 +155,10 @@ class Anomaly(Task):
         if arguments.per_series:
             _refuse_unknown(normal, [one.id for one in series + beside])
         thresholds, lacking = _thresholds(normal, normal_series, quantile, arguments.per_series, method)
-        of_steps = thresholds["steps"].of(len(series + beside), _groups(series + beside, arguments.per_series))
-        of_clips = None
-        if "clips" in thresholds:
-            of_clips = thresholds["clips"].of(len(places), _groups(places, arguments.per_series))
+        of_steps, of_normal = (
+            _of_each(thresholds["steps"], one, arguments.per_series) for one in (series + beside, normal_series)
+        )
+        of_clips = _of_each(thresholds["clips"], places, arguments.per_series) if "clips" in thresholds else None
         curves = {}
         if file is not None and labels is None:
             labels = read_frame_labels(file, series, _frames_of(clips), opened.data.frame_stride)
@@ -176,31 +176,31 @@ class Anomaly(Task):
                 "steps_flagged": write_steps(place / "anomaly.csv", series, of_steps, times, names),
             }
             incidents = find_incidents(series, of_steps)
-            explained = _explain(normal.scorer, clips, incidents, places[:anomalous], scores)
+            explained = _explain(normal.scorer, clips, arguments.batch_size, incidents, places[:anomalous], scores)
             write_incidents(place / "incidents.csv", incidents, explained, times, names)
-            of_normal = thresholds["steps"].of(len(normal_series), _groups(normal_series, arguments.per_series))
+            levels = normal.scorer.levels.items()
             results = opened.facts(arguments) | {
                 "source": source,
                 "quantile": quantile,
                 "threshold": method,
                 "split": clips.split,
-            }
-            results |= {"thresholds": {level: fitted.values for level, fitted in thresholds.items()}}
-            results |= {"normal_clips": len(normal.places), "clips": len(places)}
-            results |= {"steps": sum(len(one.steps) for one in series)} | flagged
-            results |= {"spread": width, "incidents": len(incidents)}
-            results |= {"normal_incidents": len(find_incidents(normal_series, of_normal))}
-            results |= {"normal_steps": sum(len(one.steps) for one in normal_series)}
-            results |= {"normal_days": _days(normal_series, opened.own_data.times())}
-            results |= {
+                "thresholds": {level: fitted.values for level, fitted in thresholds.items()},
+                "normal_clips": len(normal.places),
+                "clips": len(places),
+                "steps": sum(len(one.steps) for one in series),
+                **flagged,
+                "spread": width,
+                "incidents": len(incidents),
+                "normal_incidents": len(find_incidents(normal_series, of_normal)),
+                "normal_steps": sum(len(one.steps) for one in normal_series),
+                "normal_days": _days(normal_series, opened.own_data.times()),
                 "detection": {
                     level: {name: curve[name] for name in _NUMBERS if name in curve} for level, curve in curves.items()
-                }
+                },
+                "levels": {name: level.steps.tolist() for name, level in levels},
+                "feature_levels": {name: level.features.tolist() for name, level in levels},
+                "moved_constants": _moved(opened, constants, moved, places, times),
             }
-            levels = normal.scorer.levels.items()
-            results |= {"levels": {name: level.steps.tolist() for name, level in levels}}
-            results |= {"feature_levels": {name: level.features.tolist() for name, level in levels}}
-            results |= {"moved_constants": _moved(opened, constants, moved, places, times)}
             write_json(place / "anomaly.json", results)
             _print(opened, results, lacking)
             _draw(opened, place, series, of_steps, places, scores)
@@ -404,6 +404,13 @@ def _groups(of: Sequence[Place] | Sequence[Series], per_series: bool) -> list[st
     return [one.id for one in of] if per_series else None
 
 
+def _of_each(
+    thresholds: Thresholds, of: Sequence[Place] | Sequence[Series], per_series: bool
+) -> npt.NDArray[np.float64]:
+    """The threshold of each."""
+    return thresholds.of(len(of), _groups(of, per_series))
+
+
 def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tensor, width: int) -> list[Series]:
     """Scores of clips (B, T), and of their features (B, T, F), to those of the steps of the sequences that the clips
     were cut from, spread by `spread_scores`."""
@@ -545,19 +552,24 @@ def _overlapping(incident: Incident, places: Sequence[Place], beside: int = 0) -
 
 
 def _explain(
-    scorer: Scorer, clips: Clips, incidents: Sequence[Incident], places: Sequence[Place], scores: Scores
+    scorer: Scorer,
+    clips: Clips,
+    batch_size: int,
+    incidents: Sequence[Incident],
+    places: Sequence[Place],
+    scores: Scores,
 ) -> list[npt.NDArray[np.float64]]:
     """What each feature (F,) explains of every incident, by the most anomalous clip in it; of those in the normal clips
     that stand beside the ones to judge, their errors alone."""
-    explained = []
-    for incident in incidents:
-        rows = _overlapping(incident, places)
-        if not rows or not incident.series.features.shape[1]:
-            explained.append(incident.features)
-            continue
-        worst = max(rows, key=lambda row: float(scores.sequences[row]))
-        explained.append(scorer.attribute(clips.__getitems__([worst]))[0].clamp(min=0).double().numpy())
-    return explained
+    if not scorer.model.config.features:
+        return [incident.features for incident in incidents]
+    by_score = scores.sequences.tolist().__getitem__
+    worst = [max(_overlapping(incident, places), key=by_score, default=None) for incident in incidents]
+    rows = sorted({row for row in worst if row is not None})
+    attributed = (scorer.attribute(batch) for batch in batches(clips, rows, batch_size, "what explains incidents"))
+    of_rows = (row for batch in attributed for row in batch.clamp(min=0).double().numpy())
+    explained: dict[int | None, npt.NDArray[np.float64]] = dict(zip(rows, of_rows, strict=True))
+    return [explained.get(row, incident.features) for row, incident in zip(worst, incidents, strict=True)]
 
 
 def _draw_incidents(
@@ -611,18 +623,20 @@ def _draw_where(
     worst = scores.sequences[: len(places)].argsort(descending=True)[:_DRAWN].tolist()
     batch = clips.__getitems__(worst)
     frames, made = unit_range(batch).numpy(), rebuild(opened.model, batch, _predicted(opened)).numpy()
-    found = [
-        [
+
+    def above(of: int, threshold: float) -> list[Moment]:
+        """The frames of one of these clips with higher scores."""
+        row = worst[of]
+        return [
             Moment(f"{places[row].id}, frame {places[row].start + step}", frames[of, step], made[of, step])
             for step in range(places[row].steps)
-            if not np.isnan(made[of, step]).any()
-            and (every or scores.steps[row, step] > known(places[row].id, known("", np.inf)))
+            if scores.steps[row, step] > threshold
         ]
-        for every in (False, True)
-        for of, row in enumerate(worst[: 1 if every else None])
+
+    anomalous = [
+        moment for of, row in enumerate(worst) for moment in above(of, known(places[row].id, known("", np.inf)))
     ]
-    anomalous = [moment for of_clip in found[:-1] for moment in of_clip] or found[-1]
-    save_where_gif(place / "anomaly-where.gif", anomalous, opened.model.config.patch_size)
+    save_where_gif(place / "anomaly-where.gif", anomalous or above(0, -np.inf), opened.model.config.patch_size)
     print(f"where    {opened.folder / 'anomaly-where.gif'}")
 
 

@@ -115,7 +115,9 @@ def read_frame_labels(folder: Path, series: Sequence[Series], frames_of: Mapping
     0 and 1, in the usual layout of UCSD Ped, Avenue and ShanghaiTech.
 
     A file may be called like the video's id, the id without suffix, or its last part. frames_of: how many frames of
-    each video are read, whether they have scores or not. stride: of so many frames one is read. Raises FileNotFoundError or ValueError for what is not there or does not fit.
+    each video are read, whether they have scores or not. stride: of so many frames one is read.
+
+    Raises FileNotFoundError or ValueError for what is not there or does not fit.
     """
     import numpy as np
 
@@ -217,7 +219,7 @@ def write_incidents(
         for incident, of_features in zip(incidents, explained, strict=True):
             one = incident.series
             steps = one.steps[[incident.first, incident.last, incident.peak]].tolist()
-            when = [time_of(times, one.id, step) if times else step for step in steps]
+            when = [time_of(times, one.id, step) or step for step in steps]
             contribute = [_contributions(of_features, names)] if names else []
             writer.writerow((one.id, *when, f"{one.scores[incident.peak]:.6g}", *contribute))
 
