@@ -149,7 +149,7 @@ def test_normal_data_have_the_score_1_at_every_step_and_of_every_feature():
     torch.testing.assert_close(relative.mean(dim=(0, 2)), torch.ones(4))
 
 
-def test_a_step_that_is_always_right_makes_no_other_infinitely_odd():
+def test_a_step_that_is_always_right_makes_no_other_infinitely_anomalous():
     levels = normal_levels([{FUTURE: torch.tensor([[[0.0], [1.0]]])}])
     same(relative_errors({FUTURE: torch.tensor([[[0.0], [1.0]]])}, levels)[FUTURE], [[[0.0], [1]]])
     assert levels[FUTURE].steps[0] == pytest.approx(0.0005)
@@ -403,8 +403,8 @@ def test_detection_ranks():
     """The area under ROC is the share of pairs in the right order, ties half."""
     rng = np.random.default_rng(0)
     labels, scores = rng.integers(0, 2, 80), rng.integers(0, 9, 80).astype(float)
-    odd, normal = scores[labels == 1], scores[labels == 0]
-    pairs = np.sign(odd[:, None] - normal) / 2 + 0.5
+    anomalous, normal = scores[labels == 1], scores[labels == 0]
+    pairs = np.sign(anomalous[:, None] - normal) / 2 + 0.5
     result = detection([*labels, 1], [*scores, NAN])
     assert result["roc_auc"] == pytest.approx(pairs.mean())
     assert (result["anomalous"], result["count"]) == (labels.sum(), 80)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from markupsafe import Markup
 
-from ...config import FUTURE
-from ...datasets.config import DataConfig
 from ...datasets.flags import flag
 from ...files import write_json
 from ...report.markup import element, join
@@ -136,7 +134,9 @@ class Anomaly(Task):
                 "--all-anomalous is for other data than the run was trained on, as by --num-digits 2, without"
                 " --labels-file"
             )
-        clips, count = _open_clips(opened, arguments)
+        follow = opened.model.config.predicted_frames
+        frames = opened.whole_frames(opened.data, opened.model.config.input_frames, follow)
+        clips, count = opened.test_clips(arguments, frames, shortest=follow + 1)
         normal = _fit(opened, arguments, source)
         constants = _constants(opened, arguments)
         scores, places, features, moved = _score(
@@ -235,34 +235,9 @@ class Anomaly(Task):
         return join([element("p", about), data_table(cells), *moved])
 
 
-def _open_clips(opened: Opened, arguments: argparse.Namespace) -> tuple[Clips, int]:
-    """The clips to score and how many; whole sequences may be longer than any in the training."""
-    return opened.test_clips(arguments, _frames(opened, opened.data), shortest=_shortest(opened))
-
-
 def _frames_of(clips: Clips) -> dict[str, int]:
     """How many frames of each video are read."""
     return {record.name: record.frames for record in cast("VideoClips", clips).arrays.videos}
-
-
-def _frames(opened: Opened, data: DataConfig) -> int:
-    return opened.whole_frames(data, opened.model.config.input_frames, _predicted(opened))
-
-
-def _shortest(opened: Opened) -> int:
-    return 1 + _predicted(opened)
-
-
-def _predicted(opened: Opened) -> int:
-    """How many of a clip's last steps are predicted."""
-    return opened.model.config.future_frames if FUTURE in opened.model.decoders else 0
-
-
-def _open_normal(opened: Opened, arguments: argparse.Namespace, split: str) -> Clips:
-    """Clips of the data that the model was trained on."""
-    data, seed = opened.own_data, arguments.seed if split == "test" else 0
-    frames = _frames(opened, data)
-    return data.open(split, frames, seed=seed, shortest=_shortest(opened), division=opened.division)
 
 
 def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
@@ -270,9 +245,9 @@ def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
 
     from ...anomaly import Scorer, present, relative_errors, step_scores
 
-    held_out = _open_normal(opened, arguments, "validation")
+    held_out = opened.own_clips("validation", opened.model.config.predicted_frames)
     held_out = held_out.sample(held_out.available or GENERATED_CLIPS)
-    unfitted = Scorer(opened.model, {}, source, _predicted(opened))
+    unfitted = Scorer(opened.model, {}, source, opened.model.config.predicted_frames)
 
     def errors(batch: torch.Tensor) -> dict[str, torch.Tensor]:
         return {**unfitted.errors(batch), "present": present(batch)}
@@ -301,7 +276,7 @@ def _constants(opened: Opened, arguments: argparse.Namespace) -> dict[int, float
 
     if not opened.model.config.features:
         return {}
-    clips = _open_normal(opened, arguments, "train")
+    clips = opened.own_clips("train", opened.model.config.predicted_frames)
     return constant_channels(batches(clips, range(len(clips)), arguments.batch_size, "what is constant"))
 
 
@@ -318,7 +293,7 @@ def _beside_normal(
 
     from ...anomaly import join_scores
 
-    clips = _open_normal(opened, arguments, "test").sample(len(places))
+    clips = opened.own_clips("test", opened.model.config.predicted_frames, arguments.seed).sample(len(places))
     others, other_places, more, _ = _score(
         opened, scorer, clips, len(clips), arguments.batch_size, "normal test clips", {}
     )
@@ -622,7 +597,7 @@ def _draw_where(
     known = thresholds.values.get
     worst = scores.sequences[: len(places)].argsort(descending=True)[:_DRAWN].tolist()
     batch = clips.__getitems__(worst)
-    frames, made = unit_range(batch).numpy(), rebuild(opened.model, batch, _predicted(opened)).numpy()
+    frames, made = unit_range(batch).numpy(), rebuild(opened.model, batch, opened.model.config.predicted_frames).numpy()
 
     def above(of: int, threshold: float) -> list[Moment]:
         """The frames of one of these clips with higher scores."""
