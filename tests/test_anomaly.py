@@ -35,7 +35,7 @@ from video_ae.anomaly import (
 )
 from video_ae.commands import evaluate, train
 from video_ae.commands.tasks.anomaly import _days
-from video_ae.commands.tasks.anomaly_tables import Series
+from video_ae.commands.tasks.anomaly_tables import Series, read_extents
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
 from video_ae.thresholds import Thresholds, detection, detection_by_video, peaks_over_threshold, rolling_thresholds
 from video_ae.visualize import patch_errors
@@ -598,6 +598,10 @@ def test_series_from_csv_to_csv(tmp_path, capsys):
     inside = {(row["id"], t) for row in incidents for t in range(int(row["start"]), int(row["end"]) + 1)}
     assert inside == flagged
     assert (results["incidents"], results["spread"]) == (len(incidents), 10)
+    extents = read_extents(out)
+    assert [(one.id, one.ends, one.when) for one in extents] == [(name, (0, 129), ("0", "129")) for name in "ab"]
+    told = [(one.first, one.last, one.row) for extent in extents for one in extent.incidents]
+    assert told == [(int(row["start"]), int(row["end"]), row) for row in incidents]
     of_step = {(row["id"], row["step"]): row for row in steps}
     for row in incidents:
         assert row["score"] == of_step[row["id"], row["peak"]]["score"]
@@ -709,6 +713,10 @@ def test_ids_and_times_stay_as_they_are(hosts, tmp_path, capsys):
     expected = {(row.id, row.step): str(row.time) for row in table_of.itertuples()}
     found = {(row["id"], int(row["step"])): row["time"] for row in table(tmp_path / "out" / "anomaly.csv")}
     assert found == expected
+    told = [(extent.id, one) for extent in read_extents(tmp_path / "out") for one in extent.incidents]
+    assert told
+    for name, one in told:
+        assert (one.row["start"], one.row["end"]) == (expected[name, one.first], expected[name, one.last])
     clips = table(tmp_path / "out" / "anomaly-clips.csv")
     assert {row["id"] for row in clips} == set(HOSTS)
     assert all(row["time"] == expected[row["id"], int(row["step"])] for row in clips)
@@ -718,6 +726,27 @@ def test_ids_and_times_stay_as_they_are(hosts, tmp_path, capsys):
     covering = sum(row["id"] == "host@9" and int(row["step"]) <= 20 < int(row["step"]) + 8 for row in clips)
     assert results["detection"]["clips"]["anomalous"] == covering > 0
     assert results["moved_constants"] == []
+
+
+def test_scores_are_not_spread_across_a_hole_in_the_time(hosts, tmp_path):
+    """Steps on both sides of a hole are next to each other in the table; catches a peak before a night that raises the
+    scores of the morning after. Own scores spread by hand, apart before and behind the hole."""
+    write_hosts(tmp_path / "new.csv", 48)
+    words = [str(hosts), "--tasks", "anomaly", "--data-dir", str(tmp_path / "new.csv"), "--device", "cpu"]
+    found = []
+    for name, more in (("own", ["--no-spread"]), ("spread", [])):
+        out = ["--quantile", "0.9", "--output-dir", str(tmp_path / name)]
+        assert evaluate.command([*words, *more, *out]) == 0
+        rows = pd.read_csv(tmp_path / name / "anomaly.csv", dtype={"id": str})
+        found.append({host: rows[rows["id"] == host] for host in HOSTS})
+    for host in HOSTS:
+        own, spread = (rows[host]["score"].to_numpy() for rows in found)
+        times = pd.to_datetime(found[0][host]["time"]).to_numpy()
+        hole = int(np.diff(times).argmax()) + 1
+        assert 8 < hole < len(own) - 8
+        expected = np.concatenate([spread_scores(part, 8) for part in np.split(own, [hole])])
+        np.testing.assert_allclose(spread, expected, rtol=1e-4)
+        assert not np.allclose(spread, spread_scores(own, 8), rtol=1e-3)
 
 
 def test_a_constant_sensor_that_moves_is_named(hosts, tmp_path, capsys):

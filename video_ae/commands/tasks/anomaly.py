@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from markupsafe import Markup
 
 from ...datasets.flags import flag
 from ...files import write_json
+from ...report.charts import Bar, Lane, time_line
 from ...report.markup import element, join
-from ...report.page import data_table
+from ...report.page import data_table, guarded
 from ...report.sections import where
 from ...report.tables import Cells
 from ...results import replace_results
@@ -22,9 +24,11 @@ from .anomaly_tables import (
     Incident,
     Place,
     Series,
+    Told,
     detection_curves,
     find_incidents,
     most_contributing,
+    read_extents,
     read_frame_labels,
     read_labels,
     time_of,
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from ...visualize import IncidentSeries
 
 _DRAWN = 4
+_LANES, _BARS, _ROWS = 20, 100, 20  # of a time line, of each of its lanes, and of the table beside it
 _INCIDENTS = 6  # that are drawn
 _FEW = 30  # normal clips, whose steps go up and down together
 _NORMAL = "normal/"  # before the ids of clips of the training data that stand beside anomalous ones
@@ -232,7 +237,46 @@ class Anomaly(Task):
             element("p", f"Constant in training, and not here: {one['feature']}, in {one['steps']:,} steps.")
             for one in results.get("moved_constants", [])
         ]
-        return join([element("p", about), data_table(cells), *moved])
+        return join([element("p", about), data_table(cells), *moved, guarded(_show_incidents, folder)])
+
+
+def _show_incidents(folder: Path) -> Markup:
+    """The worst sequences' incidents on a time line, and the worst incidents of all in a table."""
+    found = [one for one in read_extents(folder) if one.incidents]
+    if not found:
+        return element("p", "No incidents.")
+    worst = sorted(found, key=lambda one: -max(told.score for told in one.incidents))[:_LANES]
+    lanes = [
+        Lane(
+            one.id,
+            *one.ends,
+            f"{one.when[0]} to {one.when[1]}",
+            [
+                Bar(told.first, told.last, f"{told.score:.3g}", _say(told), told.score)
+                for told in sorted(one.incidents, key=lambda told: -told.score)[:_BARS]
+            ],
+        )
+        for one in worst
+    ]
+    count = sum(len(one.incidents) for one in found)
+    about = f"{count:,} incidents in {len(found):,} sequences, with their largest scores"
+    shown = sum(len(lane.bars) for lane in lanes)
+    about += "." if shown == count else f": the worst {shown:,}."
+    told = sorted((told for one in found for told in one.incidents), key=lambda told: -told.score)[:_ROWS]
+    columns = list(told[0].row)
+    rows = [[_features_text(text) if name == "features" else text for name, text in one.row.items()] for one in told]
+    table = element("details", element("summary", "The worst incidents"), data_table([columns, *rows]))
+    return join([element("h3", "When"), element("p", about), time_line(lanes), table])
+
+
+def _say(told: Told) -> str:
+    row = told.row
+    text = f"{row['start']} to {row['end']}, score {told.score:.3g} at {row['peak']}"
+    return text + (f": {_features_text(row['features'])}" if row.get("features") else "")
+
+
+def _features_text(shares: str) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in json.loads(shares).items())
 
 
 def _frames_of(clips: Clips) -> dict[str, int]:
@@ -261,7 +305,7 @@ def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
     ]
     scorer, scores = unfitted.fitted(judged)
     features = torch.cat([step_scores(relative_errors(batch, scorer.levels), there, source) for batch, there in judged])
-    places = [Place(*held_out.place(index), 0) for index in range(count)]
+    places = [Place(*held_out.place(row), 0, held_out.stretch(row)) for row in range(count)]
     return Normal(scorer, scores, places, _of_series(opened, features))
 
 
@@ -366,7 +410,8 @@ def _score(
     for part in share_batches(opened.ranks, opened.folder, clips, count, batch_size, what, judge):
         part["moved"][:, 0] += len(places)
         places += [
-            Place(*clips.place(len(places) + row), length) for row, length in enumerate(part["lengths"].tolist())
+            Place(*clips.place(row), length, clips.stretch(row))
+            for row, length in enumerate(part["lengths"].tolist(), len(places))
         ]
         parts.append(part)
     scores = join_scores([Scores(part["steps"], part["sequences"]) for part in parts])
@@ -388,7 +433,7 @@ def _of_each(
 
 def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tensor, width: int) -> list[Series]:
     """Scores of clips (B, T), and of their features (B, T, F), to those of the steps of the sequences that the clips
-    were cut from, spread by `spread_scores`."""
+    were cut from, spread by `spread_scores` between holes in their times."""
     import numpy as np
     import torch
 
@@ -404,7 +449,9 @@ def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tens
         length = int(starts.max() - first) + scores.shape[1]
         columns = torch.cat([scores[chosen, :, None], features[chosen]], dim=2).unbind(dim=2)
         laid = np.stack([average_windows(column, starts - first, length) for column in columns], axis=1)
-        laid = spread_scores(laid, width)
+        begins = sorted({places[row].stretch for row in chosen})
+        parts = np.split(laid, np.array(begins[1:], int) - first)
+        laid = np.concatenate([spread_scores(part, width) for part in parts])
         steps = np.flatnonzero(~np.isnan(laid[:, 0]))
         series.append(Series(name, first + steps, laid[steps, 0], laid[steps, 1:]))
     return series
