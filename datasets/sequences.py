@@ -186,8 +186,9 @@ def sequence_clips(
     if holes := part.facts.get("holes"):
         segments = sum(record.name in part.facts["segmented"] for record in part.videos)
         short = len(part.videos) - len(chosen)
-        left_out = f"; {short} of {segments} segments, of fewer than {least} steps, are left out" if short else ""
-        note(f"{holes}; no window crosses one{left_out}")
+        note(f"{holes}; no window crosses one")
+        if short:
+            note(f"{short} of {segments} segments between them, of fewer than {least} steps, are left out")
     if whole and (long := [record for record in part.videos if record.frames > frames]):
         raise ValueError(f"{long[0].name}: found {long[0].frames} steps, expected at most {frames} in one clip")
     step = max(1, frames // 4) if split == "train" else frames

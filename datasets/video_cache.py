@@ -233,7 +233,7 @@ class VideoCache:
         existing = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
         free = shutil.disk_usage(existing).free
         room = f", of which only {in_words(free)} are free" if needed is not None and needed > free else ""
-        note(f"{describe} {videos:,} videos into {self.folder}{size}{room}")
+        note(f"{describe} {videos:,} video{'s' * (videos != 1)} into {self.folder}{size}{room}")
 
     def _explained(self, error: UnwritableError, needed: int | None) -> OSError:
         if error.errno not in _FULL:

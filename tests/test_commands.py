@@ -13,7 +13,7 @@ from video_ae.__main__ import main
 from video_ae.datasets.config import DataConfig
 from video_ae.datasets.video_cache import VideoCache
 from video_ae.datasets.videos import Video
-from video_ae.shell import as_typed
+from video_ae.shell import as_typed, command_line
 
 ROOT = Path(__file__).parent.parent
 MODULE = "python -m video_ae"
@@ -74,6 +74,18 @@ def test_examples_are_called_as_the_process_was(monkeypatch, called, train, hub,
     monkeypatch.setattr(sys, "argv", [called, "--help"])
     text = f"python train.py -b 8\ntorchrun -n 2 train.py -b 8\n{MODULE} hub RUN"
     assert as_typed(text).splitlines() == [f"{train} -b 8", f"{many} -b 8", f"{hub} RUN"]
+
+
+@pytest.mark.parametrize(
+    ("called", "typed"),
+    [
+        ("my code/train.py", "python 'my code/train.py'"),
+        ("/usr/bin/video-ae", "video-ae"),
+        ("/home/me/video_ae/__main__.py", MODULE),  # which Python cannot run as a script
+    ],
+)
+def test_a_command_is_shown_as_it_can_be_typed_again(called, typed):
+    assert command_line([called, "train", "--data-dir", "my videos"]) == f"{typed} train --data-dir 'my videos'"
 
 
 def test_the_shipped_model_predicts_what_moves(tmp_path, monkeypatch, capsys):

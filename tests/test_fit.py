@@ -405,3 +405,16 @@ def test_a_summary_wants_clips_of_every_class():
     clips = np.random.default_rng(0).normal(size=(6, 4, 3)).astype(np.float32)
     with pytest.raises(ValueError, match=r"no labelled clips of the classes \[1\], expected some of every class"):
         fine_tune(classifier, clips, ["a", "c"] * 3, FineTuning(steps=1, amp="off"))
+
+
+@pytest.mark.parametrize("form", [Mine, Stream])
+def test_clips_that_are_refused_leave_no_folder_behind(form, tmp_path):
+    """The corrected call was refused then: the folder was made before the first clip was looked at."""
+    run = tmp_path / "run"
+    with pytest.raises(ValueError, match="found 7 frames, expected"):
+        trained(form(clips_of(6, frames=7)), output_dir=run)
+    with pytest.raises(ValueError, match="found 7 frames, expected"):
+        trained(form(clips_of(6)), validation=form(clips_of(2, frames=7)), output_dir=run)
+    with pytest.raises(ValueError, match="of up to 255, expected 0 to 1"):
+        trained(form(np.full((6, 6, 3, 8, 8), 255.0, np.float32)), output_dir=run)
+    trained(form(clips_of(6)), output_dir=run)

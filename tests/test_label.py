@@ -99,7 +99,7 @@ def test_a_run_without_classifier_says_so(folder, tmp_path, capsys):
         (tmp_path / "copy" / name).write_bytes((folder / "run" / name).read_bytes())
     flags = ["--tasks", "label", "--out", str(tmp_path / "labels.csv")]
     assert evaluate.command([str(tmp_path / "copy"), *flags]) == 1
-    assert "no classifier; train one on labelled videos first" in capsys.readouterr().err
+    assert "copy --tasks classify, with --data-dir LABELLED" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", ["npy", "gif", "mp4"])

@@ -301,7 +301,8 @@ def test_segments_that_are_too_short_are_left_out_and_counted(capsys):
         *("s0@3", "s0@11", "s0@19", "s0@22", "s0@30", "s0@38", "s0@42", "s0@50", "s0@52"),
         *("s1@0", "s1@8", "s1@16", "s1@24", "s1@32"),
     ]
-    said = "file.csv: some holes; no window crosses one; 1 of 4 segments, of fewer than 8 steps, are left out\n"
+    said = "file.csv: some holes; no window crosses one\n"
+    said += "1 of 4 segments between them, of fewer than 8 steps, are left out\n"
     assert capsys.readouterr().err == said
     assert longest(sequences, 8) == 40
     with pytest.raises(ValueError, match="s0: found 20 steps at most between holes in the time, expected at least 30"):

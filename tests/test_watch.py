@@ -6,6 +6,8 @@ import http.server
 import io
 import itertools
 import json
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -178,9 +180,39 @@ def test_a_camera_without_times_has_those_of_its_rate(monkeypatch):
 def test_what_cannot_be_watched_is_said(run, tmp_path, capsys):
     folder, rows = run
     (tmp_path / "bad.csv").write_text(rows.to_csv(index=False) + "a,300,,1\n")
-    for file, message in (("bad.csv", "an empty cell in column x, line 26"), ("none.csv", "no such file")):
+    (tmp_path / "video.mp4").write_bytes(b"\x00\x00\x00\xfa")
+    for file, message in (
+        ("bad.csv", "an empty cell in column x, line 26"),
+        ("none.csv", "no such file"),
+        ("video.mp4", "expected a table with the columns x, y"),
+    ):
         assert watch.command([str(tmp_path / file), "--run", str(folder)]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_a_run_of_percepts_is_not_taken_for_one_of_tables(run, tmp_path, capsys):
+    """It has features as well, and a video was told to have a header."""
+    config = json.loads((run[0] / "config.json").read_text())
+    config["data"] = {"dataset": "video-folder", "percepts": "motion"}
+    del config["sha256"]
+    shutil.copytree(run[0], tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    assert watch.command(["mine.mp4", "--run", str(tmp_path / "run")]) == 1
+    assert "reads percepts of videos (motion), expected a run of pixels or tables" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_ends_it_without_a_word(run, tmp_path):
+    """`watch FILE | head` ended with an error, and `awk '$NF == 1'` found no row: the lines ended in \\r\\n."""
+    many = pd.concat([run[1]] * 200)
+    many.to_csv(tmp_path / "many.csv", index=False)
+    command = [sys.executable, "-m", "video_ae", "watch", str(tmp_path / "many.csv"), "--run", str(run[0])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"id,step,time,score\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
 
 
 def test_a_threshold_follows_the_scores_of_every_series(run, tmp_path, capsys):

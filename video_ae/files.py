@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+csv_writer = partial(csv.writer, lineterminator="\n")  # \r\n would be part of the last cell to awk, cut and the like
 
 
 def write_bytes(path: Path, content: bytes) -> None:

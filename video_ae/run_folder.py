@@ -43,6 +43,7 @@ class RunFolder:
         if self.path.exists() and {path.name for path in self.path.iterdir()} - left_by_a_kill:
             raise FileExistsError(
                 f"{self.path}: not an empty folder; choose another --output-dir, or go on with --resume"
+                " (in Python, resume=True)"
             )
 
     def create(self, config: dict[str, Any], division: dict[str, Any] | None = None) -> None:

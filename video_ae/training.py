@@ -99,6 +99,10 @@ def fit(
     held_out: Clips | None = None
     if validation is not None:
         held_out = clips_for(model.config, validation, finite=True).sample(config.validation_clips)
+    for part in (training, held_out):
+        if part is not None:
+            first = part.sample(1).__getitems__([0])  # what is no clip is refused before a folder is made
+            model.encoder.to_vectors(first.to(model.encoder.mean.device))
     with (
         denormals_as_zero(),
         join(device) as ranks,

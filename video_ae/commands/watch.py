@@ -14,8 +14,9 @@ and whether a score is above it; the first 1,100 of every series, which have to 
 from __future__ import annotations
 
 import argparse
-import csv
 import math
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from ..config import FUTURE, from_json
 from ..datasets.config import DataConfig
+from ..datasets.names import NO_PERCEPTS
+from ..files import csv_writer
 from ..shell import as_typed
 from . import cli
 
@@ -107,7 +110,7 @@ def watch_rows(
 
     choice = Choice(data.id_column, data.time_column, data.ignore_columns, data.columns)
     series: dict[str, Scores] = {}
-    writer = csv.writer(out)
+    writer = csv_writer(out)
     for row in rows_as_they_arrive(path, lines, choice):
         begun = bool(series)
         if row.id not in series:
@@ -143,7 +146,7 @@ def watch_video(model: LSTMAutoencoder, data: DataConfig, source: str, quantile:
             grey=channels == 1,
             max_lost_frames=data.max_lost_frames,
         )
-    scores, writer = Scores(model, quantile), csv.writer(out)
+    scores, writer = Scores(model, quantile), csv_writer(out)
     for frame in frames:
         step, cells = scores.push(torch.from_numpy(frame).permute(2, 0, 1))
         if not step:
@@ -153,6 +156,14 @@ def watch_video(model: LSTMAutoencoder, data: DataConfig, source: str, quantile:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    try:
+        _watch(arguments)
+    except BrokenPipeError:  # whoever reads the scores, such as `head`, has seen enough: end as other filters do
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at the end of Python complains
+        raise SystemExit(128 + signal.SIGPIPE) from None
+
+
+def _watch(arguments: argparse.Namespace) -> None:
     from ..models import LSTMAutoencoder
     from ..run_folder import RunFolder
 
@@ -170,6 +181,11 @@ def main(arguments: argparse.Namespace) -> None:
                 " come by a pipe"
             )
         watch_video(model, data, arguments.file, arguments.quantile, sys.stdout)
+    elif data.percepts != NO_PERCEPTS:
+        raise ValueError(
+            f"{arguments.run}: reads percepts of videos ({data.percepts}), expected a run of pixels or tables: train"
+            " one without --percepts"
+        )
     elif arguments.file != _PIPE and not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a table, or {_PIPE} for a pipe")
     elif data.dataset != "sequences" or not data.columns:
@@ -179,7 +195,12 @@ def main(arguments: argparse.Namespace) -> None:
         )
     else:
         lines = iter(sys.stdin) if arguments.file == _PIPE else lines_of(path, follow=arguments.follow)
-        watch_rows(model, data, path, lines, arguments.quantile, sys.stdout)
+        try:
+            watch_rows(model, data, path, lines, arguments.quantile, sys.stdout)
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path}: not text in UTF-8 ({error}), expected a table with the columns {', '.join(data.columns)}"
+            ) from error
 
 
 def command(words: list[str] | None = None) -> int:

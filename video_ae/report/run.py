@@ -6,6 +6,7 @@ Reads what train.py and evaluate.py wrote, knows no models, and shows what it fi
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..files import read_json
 from ..pretrained import WEIGHTS
 from ..results import replace_results
 from ..run_folder import RunFolder
-from ..shell import as_typed, shell_path
+from ..shell import as_typed, command_line, shell_path
 from .charts import line_chart
 from .markup import element
 from .page import embed_animation, fact_list, guarded, section, write_page
@@ -158,7 +159,7 @@ def _repeat(run: RunFolder, config: dict[str, Any]) -> Markup:
     parts = []
     for number, start in enumerate(starts):
         parts.append(element("h3", f"{'Resumed' if number else 'Started'} {start.get('started', '')}"))
-        parts.append(element("pre", element("code", f"python {start.get('command', '')}")))
+        parts.append(element("pre", element("code", command_line(shlex.split(start.get("command", ""))))))
         parts.append(fact_list({name: value for name, value in start.items() if name not in ("command", "started")}))
     for name, values in config.items():
         parts.append(element("details", element("summary", f"Config: {name}"), fact_list(values)))

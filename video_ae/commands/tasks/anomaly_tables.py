@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...files import csv_writer
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -192,7 +194,7 @@ def write_steps(
     """A row per step, with its time where the data have times; returns how many are above their threshold."""
     flagged = 0
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv_writer(file)
         head = ("id", "step", *(["time"] if times else []), "score", "threshold", "flagged")
         writer.writerow((*head, *(["features"] if names else [])))
         for one, threshold in zip(series, thresholds.tolist(), strict=True):
@@ -216,7 +218,7 @@ def write_incidents(
     explained: by how much (F,) each feature explains each incident.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv_writer(file)
         writer.writerow(("id", "start", "end", "peak", "score", *(["features"] if names else [])))
         for incident, of_features in zip(incidents, explained, strict=True):
             one = incident.series
@@ -239,7 +241,7 @@ def write_clips(
     """
     flagged = 0
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv_writer(file)
         writer.writerow(("id", "step", *(["time"] if times else []), "score", "threshold", "flagged"))
         for row in scores.sequences.argsort(descending=True).tolist():
             score, threshold = float(scores.sequences[row]), None if thresholds is None else float(thresholds[row])

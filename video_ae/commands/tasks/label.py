@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...datasets.flags import flag
-from ...files import free_place
+from ...files import csv_writer, free_place
+from ...shell import as_typed, shell_path
 from .opened import Opened, share_batches
 from .task import Task, register
 
@@ -76,13 +76,13 @@ class Label(Task):
 
         head = ("label", "score", *names)
         with of_clips.open("w", newline="") as file:
-            writer = csv.writer(file)
+            writer = csv_writer(file)
             writer.writerow(("id", "first_frame", "last_frame", *(("start", "end") if times else ()), *head))
             for (name, start), row in zip(places, scores, strict=True):
                 clock = when(times, name, start, start + frames - 1)
                 writer.writerow((name, start, start + frames - 1, *clock, *_judged(row, names, least)))
         with out.open("w", newline="") as file:
-            writer = csv.writer(file)
+            writer = csv_writer(file)
             writer.writerow(("id", "clips", *head))
             for video, (name, row) in enumerate(zip(videos, means, strict=True)):
                 writer.writerow((name, int((numbers == video).sum()), *_judged(row, names, least)))
@@ -98,7 +98,8 @@ def _classifier(evaluation: Path) -> LSTMClassifier:
     found = [folder for folder in found if folder.is_dir()]
     if not found:
         raise FileNotFoundError(
-            f"{evaluation}: no classifier; train one on labelled videos first: --tasks classify, on data with classes"
+            f"{evaluation}: no classifier; first {as_typed('python evaluate.py')} {shell_path(evaluation.parent)}"
+            " --tasks classify, with --data-dir LABELLED if the run's own videos have no classes"
         )
     if len(found) > 1 and found[0].parent != evaluation:
         raise ValueError(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ...datasets.config import DataConfig
 from ...datasets.flags import flag
-from ...files import free_place
+from ...files import csv_writer, free_place
 from .encode import encoded
 from .label import when
 from .opened import Opened
@@ -74,7 +73,7 @@ class Retrieve(Task):
         found = places[nearest(codes[places] - mean, target, min(_FOUND, len(places)))[0]]
         times = opened.data.times()
         with out.open("w", newline="") as file:
-            writer = csv.writer(file)
+            writer = csv_writer(file)
             writer.writerow(
                 ("rank", "id", "first_frame", "last_frame", *(("start", "end") if times else ()), "similarity")
             )
