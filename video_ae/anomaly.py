@@ -324,7 +324,8 @@ def rebuild(model: LSTMAutoencoder, clips: Tensor, future_frames: int | None = N
     made = {}
     if RECONSTRUCTION in model.decoders:
         rebuilt = model.reconstruct(inputs, lengths).cpu()
-        there = torch.ones(rebuilt.shape[:2], dtype=torch.bool) if lengths is None else inside(lengths, steps).cpu()
+        T = rebuilt.shape[1]  # less than `steps` where all clips are shorter
+        there = torch.ones(len(rebuilt), T, dtype=torch.bool) if lengths is None else inside(lengths, T).cpu()
         made[RECONSTRUCTION] = rebuilt.where(there[..., None, None, None], torch.nan)
     if FUTURE in model.decoders:
         made[FUTURE] = model.predict(inputs, clips.shape[1] - steps, lengths).cpu()
