@@ -122,6 +122,9 @@ class VideoClips(Clips):
             return self.name(index), 0
         return record.name, record.first + int(self.starts[which])
 
+    def label(self, index: int) -> str:
+        return self.arrays.class_names[self.labels[index % len(self)]]
+
     def stretch(self, index: int) -> int:
         return self.arrays.videos[self.chosen[self.videos[index % len(self)]]].first
 

@@ -114,12 +114,14 @@ def read_labels(path: Path) -> Labels:
     return labels
 
 
-def read_frame_labels(folder: Path, series: Sequence[Series], stride: int) -> Labels:
+def read_frame_labels(folder: Path, series: Sequence[Series], frames_of: Mapping[str, int], stride: int) -> Labels:
     """The labels of every frame of the videos that were scored, of a folder with a file `ID.npy` for each, (frames,) of
     0 and 1, in the usual layout of UCSD Ped, Avenue and ShanghaiTech.
 
-    A file may be called like the video's id, the id without suffix, or its last part. stride: the run reads every so
-    many frames. Raises FileNotFoundError or ValueError for what is not there or does not fit.
+    A file may be called like the video's id, the id without suffix, or its last part. frames_of: how many frames of
+    each video are read, whether they have scores or not. stride: of so many frames one is read.
+
+    Raises FileNotFoundError or ValueError for what is not there or does not fit.
     """
     import numpy as np
 
@@ -135,7 +137,7 @@ def read_frame_labels(folder: Path, series: Sequence[Series], stride: int) -> La
                 f"{folder}: found no labels of {one.id!r}, expected {tried[-1].name} with 0 or 1 per frame"
             )
         values = open_npy(path).squeeze()
-        of_steps, frames = values[::stride], int(one.steps.max()) + 1
+        of_steps, frames = values[::stride], frames_of[one.id]
         if values.ndim != 1 or len(of_steps) != frames or not np.isin(values, (0, 1)).all():
             raise ValueError(
                 f"{path}: found an array {values.shape}, expected 0 or 1 (anomalous) for each of {frames} frames"
@@ -221,7 +223,7 @@ def write_incidents(
         for incident, of_features in zip(incidents, explained, strict=True):
             one = incident.series
             steps = one.steps[[incident.first, incident.last, incident.peak]].tolist()
-            when = [time_of(times, one.id, step) if times else step for step in steps]
+            when = [time_of(times, one.id, step) or step for step in steps]
             contribute = [_contributions(of_features, names)] if names else []
             writer.writerow((one.id, *when, f"{one.scores[incident.peak]:.6g}", *contribute))
 
@@ -249,3 +251,48 @@ def write_clips(
             writer.writerow((*place, f"{score:.6g}", *cells))
             flagged += threshold is not None and score > threshold
     return flagged
+
+
+class Told(NamedTuple):
+    """A row of `incidents.csv`, with the numbers of its first and last step."""
+
+    first: int
+    last: int
+    row: dict[str, str]
+
+    @property
+    def score(self) -> float:
+        return float(self.row["score"])
+
+
+class Extent(NamedTuple):
+    """What the tables say of a sequence: its first and last scored step, when these are, and its incidents."""
+
+    id: str
+    ends: tuple[int, int]
+    when: tuple[str, str]
+    incidents: list[Told]
+
+
+def read_extents(folder: Path) -> list[Extent]:
+    """The sequences in the tables that are in `folder`, in their order."""
+    ends: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+    steps: dict[tuple[str, str], int] = {}
+    incidents: dict[str, list[Told]] = {}
+    with (folder / "anomaly.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            ends[row["id"]] = ends.get(row["id"], (row,))[0], row
+            if row["flagged"] == "1":
+                steps[row["id"], _when(row)] = int(row["step"])
+    with (folder / "incidents.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            told = Told(steps[row["id"], row["start"]], steps[row["id"], row["end"]], row)
+            incidents.setdefault(row["id"], []).append(told)
+    return [
+        Extent(name, (int(first["step"]), int(last["step"])), (_when(first), _when(last)), incidents.get(name, []))
+        for name, (first, last) in ends.items()
+    ]
+
+
+def _when(row: Mapping[str, str]) -> str:
+    return row.get("time") or row["step"]

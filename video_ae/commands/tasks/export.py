@@ -80,7 +80,7 @@ def _inputs(opened: Opened, arguments: argparse.Namespace) -> tuple[Tensor, Tens
     from ...patches import unit_range
 
     config = opened.model.config
-    follow = config.future_frames if FUTURE in config.decoders else 0
+    follow = config.predicted_frames
     length = opened.whole_frames(opened.data, config.input_frames, follow)
     clips, count = opened.test_clips(arguments, length, shortest=follow + 1)
     batch = clips.__getitems__([number % count for number in range(_CHECKED_CLIPS)])
