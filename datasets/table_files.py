@@ -34,12 +34,25 @@ def open_rows(path: Path) -> tuple[bool, Rows]:
 def rows_of(path: Path, lines: Iterator[str]) -> tuple[bool, Rows]:
     """Whether semicolons part the cells, by the first line, and the rows of `lines`, whose messages name `path`."""
     blank: list[str] = []
+    lines = _decoded(path, lines)
     for first in lines:
+        if not blank:
+            first = first.removeprefix("\ufeff")
         if first.strip():
             semicolons = ";" in first and "," not in first
             return semicolons, _rows(path, chain(blank, [first], lines), ";" if semicolons else ",")
         blank.append(first)
     return False, iter(())
+
+
+def _decoded(path: Path, lines: Iterator[str]) -> Iterator[str]:
+    """The lines. Raises ValueError that names the file where they are not in UTF-8."""
+    line = 0
+    try:
+        for line, text in enumerate(lines, 1):
+            yield text
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _no_table(path, line, error) from error
 
 
 def _rows(path: Path, lines: Iterator[str], delimiter: str) -> Rows:
@@ -58,22 +71,17 @@ def _no_table(path: Path, line: int, error: Exception) -> ValueError:
 
 def _lines_of(path: Path) -> Iterator[str]:
     """The lines of a `.csv` file, packed or not."""
-    line = 0
     try:
         with (
-            gzip.open(path, "rt", newline="", encoding="utf-8-sig")
+            gzip.open(path, "rt", newline="", encoding="utf-8")
             if path.name.endswith(CSV_GZ)
-            else path.open(newline="", encoding="utf-8-sig") as file
+            else path.open(newline="", encoding="utf-8") as file
         ):
-            for text in _lines(file):
-                line += 1
-                yield text
+            yield from _lines(file)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(
             f"{path}: not a whole gzip file ({error}); it is damaged, or was not copied to its end"
         ) from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise _no_table(path, line, error) from error
 
 
 def _rows_of_parquet(path: Path) -> Rows:

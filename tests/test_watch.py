@@ -141,6 +141,8 @@ def test_frames_of_a_video(tmp_path, capsys):
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
     assert "camera 97: OpenCV cannot open it" in said.err
+    assert watch.command(["9" * 20, "--run", str(run)]) == 1
+    assert "no such file" in capsys.readouterr().err, "no number of a camera"
     assert watch.command([str(video), "--run", str(run), "--follow"]) == 1
     assert "cannot be followed" in capsys.readouterr().err
 
@@ -148,9 +150,25 @@ def test_frames_of_a_video(tmp_path, capsys):
 def test_what_cannot_be_watched_is_said(run, tmp_path, capsys):
     folder, rows = run
     (tmp_path / "bad.csv").write_text(rows.to_csv(index=False) + "a,300,,1\n")
-    for file, message in (("bad.csv", "an empty cell in column x, line 26"), ("none.csv", "no such file")):
-        assert watch.command([str(tmp_path / file), "--run", str(folder)]) == 1
-        assert message in capsys.readouterr().err
+    (tmp_path / "other.csv").write_text(rows.to_csv(index=False), encoding="utf-16")
+    messages = {
+        "bad": "an empty cell in column x, line 26",
+        "none": "no such file",
+        "other": "not a table with commas in",
+    }
+    for name, message in messages.items():
+        assert watch.command([str(tmp_path / f"{name}.csv"), "--run", str(folder)]) == 1
+        error = capsys.readouterr().err
+        assert f"{name}.csv: " in error
+        assert message in error
+
+
+def test_a_pipe_may_begin_with_a_byte_order_mark(run, monkeypatch, capsys):
+    """That of a file was passed over, of a pipe it was part of the first column's name."""
+    folder, rows = run
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\ufeff" + rows.to_csv(index=False)))
+    assert watch.command(["-", "--run", str(folder)]) == 0
+    check(capsys.readouterr().out, folder, rows)
 
 
 def test_a_threshold_follows_the_scores_of_every_series(run, tmp_path, capsys):

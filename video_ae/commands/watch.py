@@ -55,7 +55,7 @@ def lines_of(path: Path, *, follow: bool) -> Iterator[str]:
 
     Raises ValueError where a file that is followed became shorter.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         begun = ""
         while True:
             begun += (more := file.readline())

@@ -125,17 +125,14 @@ class Anomaly(Task):
         source = choose_source(arguments.source, opened.model.config.decoders)
         file: Path | None = arguments.labels_file
         labels = read_labels(file) if file is not None and not file.is_dir() else None
-        if file is not None and file.is_dir() and (opened.model.config.features or opened.data.fps is not None):
-            raise ValueError(
-                f"--labels-file {file}: a folder has the labels of the frames of videos, expected a run on frames"
-                " without --fps, or a .csv file of labels"
-            )
         if arguments.all_anomalous and (file is not None or opened.data == opened.trained_on):
             raise ValueError(
                 "--all-anomalous is for other data than the run was trained on, as by --num-digits 2, without"
                 " --labels-file"
             )
         clips, count = _open_clips(opened, arguments)
+        if file is not None and labels is None:
+            labels = read_frame_labels(file, _frames_of_videos(file, opened, clips), opened.data.frame_stride)
         normal = _fit(opened, arguments, source)
         constants = _constants(opened, arguments)
         scores, places, features, moved = _score(
@@ -159,8 +156,6 @@ class Anomaly(Task):
         if "clips" in thresholds:
             of_clips = thresholds["clips"].of(len(places), _groups(places, arguments.per_series))
         curves = {}
-        if file is not None and labels is None:
-            labels = read_frame_labels(file, series, opened.data.frame_stride)
         if labels is not None:
             curves = detection_curves(labels, series, places, scores)
         elif arguments.all_anomalous:
@@ -237,6 +232,26 @@ class Anomaly(Task):
 def _open_clips(opened: Opened, arguments: argparse.Namespace) -> tuple[Clips, int]:
     """The clips to score and how many; whole sequences may be longer than any in the training."""
     return opened.test_clips(arguments, _frames(opened, opened.data), shortest=_shortest(opened))
+
+
+def _frames_of_videos(labels: Path, opened: Opened, clips: Clips) -> dict[str, int]:
+    """By the ids of the videos that clips are of, how many frames of each are read, also such as are in no clip.
+
+    Raises ValueError where clips are of something else, whose frames the folder `labels` cannot tell.
+    """
+    from ...datasets.video_clips import VideoClips
+
+    if not isinstance(clips, VideoClips) or opened.model.config.features or opened.data.fps is not None:
+        raise ValueError(
+            f"--labels-file {labels}: a folder has the labels of the frames of videos, expected a run on frames"
+            " without --fps, or a .csv file of labels"
+        )
+    scored = {clips.place(index)[0] for index in range(len(clips))}
+    frames: dict[str, int] = {}
+    for record in clips.arrays.videos:
+        if record.name in scored:
+            frames[record.name] = max(frames.get(record.name, 0), record.first + record.frames)
+    return frames
 
 
 def _frames(opened: Opened, data: DataConfig) -> int:
