@@ -49,7 +49,8 @@ def _decoded(path: Path, lines: Iterator[str]) -> Iterator[str]:
     """The lines. Raises ValueError that names the file where they are not in UTF-8."""
     line = 0
     try:
-        for line, text in enumerate(lines, 1):
+        for text in lines:
+            line += 1
             yield text
     except (csv.Error, UnicodeDecodeError) as error:
         raise _no_table(path, line, error) from error
