@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -40,6 +45,29 @@ def file_checksum(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A file to write into, of the same suffix, that becomes `path` when the block ends well, and else is removed."""
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        with names_full_disk(path):
+            yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)  # after an error or Ctrl-C; a whole file is not there any more
+
+
+@contextmanager
+def names_full_disk(path: Path) -> Iterator[None]:
+    """Writing to a full disk, of which the system names no file, is an error of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def sync(path: Path) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .datasets.sharing import alone
-from .files import file_checksum, write_bytes
+from .files import file_checksum, names_full_disk, write_bytes
 
 _PARTIAL = ".partial"
 Listed = set[tuple[str, str]]  # names, relative to the folder, and SHA-256 checksums
@@ -47,7 +47,8 @@ def replace_results(folder: Path, task: str) -> Iterator[Path]:
             shutil.rmtree(partial)
         partial.mkdir(parents=True)
         try:
-            yield partial
+            with names_full_disk(folder):
+                yield partial
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
