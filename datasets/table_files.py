@@ -13,14 +13,19 @@ SUFFIXES = (CSV, CSV_GZ, PARQUET)
 _MAX_LINE = 2**20  # characters of a line
 
 
+def _suffix(path: Path) -> str:
+    """That of a table, in small letters; "" of another file."""
+    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
+
+
 def is_table(path: Path) -> bool:
     """Whether a file is a table by its name."""
-    return path.name.endswith(SUFFIXES)
+    return bool(_suffix(path))
 
 
 def stem(path: Path) -> str:
     """The name of a table without its suffix."""
-    return path.name.removesuffix(next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), path.suffix))
+    return path.name[: len(path.name) - len(_suffix(path) or path.suffix)]
 
 
 Rows = Iterator[tuple[int, list[str]]]  # that are not blank, with the numbers of their lines
@@ -28,7 +33,7 @@ Rows = Iterator[tuple[int, list[str]]]  # that are not blank, with the numbers o
 
 def open_rows(path: Path) -> tuple[bool, Rows]:
     """Whether semicolons part the cells of a file, and its rows."""
-    return (False, _rows_of_parquet(path)) if path.name.endswith(PARQUET) else rows_of(path, _lines_of(path))
+    return (False, _rows_of_parquet(path)) if _suffix(path) == PARQUET else rows_of(path, _lines_of(path))
 
 
 def rows_of(path: Path, lines: Iterator[str]) -> tuple[bool, Rows]:
@@ -75,7 +80,7 @@ def _lines_of(path: Path) -> Iterator[str]:
     try:
         with (
             gzip.open(path, "rt", newline="", encoding="utf-8")
-            if path.name.endswith(CSV_GZ)
+            if _suffix(path) == CSV_GZ
             else path.open(newline="", encoding="utf-8") as file
         ):
             yield from _lines(file)
