@@ -47,3 +47,11 @@ class Clips(Dataset[Tensor]):
     def place(self, index: int) -> tuple[str, int]:
         """The name of the sequence that a clip is of, and the number of its first frame there."""
         return self.name(index), 0
+
+    def label(self, index: int) -> str:
+        """The class of a clip; "" where it has none."""
+        return ""
+
+    def stretch(self, index: int) -> int:
+        """The first frame of the part of the sequence, between two holes in its times, that a clip is of."""
+        return 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -19,6 +19,8 @@ from .flags import add_flags, as_flag
 from .names import DATASETS
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     from .clips import Clips
@@ -107,6 +109,13 @@ class DataConfig(DataFields):
         """By the names of the sequences, what the file says of the time of every step, in UTF-8; empty without that."""
         return self.source.times(self)
 
+    def filmed(self, places: Sequence[tuple[str, int]]) -> list[npt.NDArray[np.uint8]]:
+        """Of percepts of videos, small frames (H, W, 3) to look at, of videos by their names and of which number there.
+
+        Nothing of other data.
+        """
+        return self.source.filmed(self, places)
+
     def divide(self, frames: int) -> Division | None:
         """Which videos or sequences train, validate and test, by this data set's rule; None of generated clips.
 
@@ -165,6 +174,15 @@ class DataConfig(DataFields):
         everything = source.arrays(self, frames, division)
         part = choose(everything, split, division, partial(source.cuts, self), self.data_dir)
         return source.clips(self, part, split, frames, shortest=shortest, seed=seed)
+
+    def has_classes(self, frames: int) -> bool:
+        """Whether `open_labelled` has something to open, clips of `frames` frames."""
+        from .source import GeneratedSource
+
+        source = self.source
+        if isinstance(source, GeneratedSource):
+            return True
+        return source.labelled and self.arrays(frames).class_names != [""]
 
     def open_labelled(
         self,

@@ -243,14 +243,21 @@ class _OpenCV:
         self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
 
     def frames(self, *, lasting: bool, start: int | None = None) -> Iterator[Frame]:
-        rising = _Rising(self.rate)
-        while self._capture.grab():
-            seconds = rising(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-            yield Frame(seconds, functools.partial(_same, self._image()) if lasting else self._image)
-
-    def _image(self) -> Picture | None:
-        decoded, frame = self._capture.retrieve()
-        return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False) if decoded else None
+        return captured(self._capture, self.rate, lasting=lasting)
 
     def close(self) -> None:
         self._capture.release()
+
+
+def captured(capture: cv2.VideoCapture, rate: float, *, lasting: bool) -> Iterator[Frame]:
+    """The frames that OpenCV still has to give, see `Decoder.frames`; `rate` tells their times where it does not."""
+    rising = _Rising(rate)
+    image = functools.partial(_retrieved, capture)
+    while capture.grab():
+        seconds = rising(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+        yield Frame(seconds, functools.partial(_same, image()) if lasting else image)
+
+
+def _retrieved(capture: cv2.VideoCapture) -> Picture | None:
+    decoded, frame = capture.retrieve()
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False) if decoded else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -13,12 +12,13 @@ import numpy.typing as npt
 
 from .capture import silent
 from .containers import MAX_PIXELS_PER_FRAME
-from .decoders import Frame
+from .decoders import captured
 from .videos import Size, at_rate, prepare
 
 _ADDRESS = re.compile(r"(https?|rtsps?|rtmps?)://.+")  # of FFmpeg's protocols those that read no local file
 _CAMERA = re.compile(r"[0-9]{1,9}")
 _WAIT = 10_000  # milliseconds, for an address to answer
+_RATE = 25.0  # frames per second, where a camera does not say it
 
 
 def is_live(source: str) -> bool:
@@ -39,9 +39,10 @@ def live_frames(
     """
     capture = _open(source)
     try:
-        for frame in itertools.islice(at_rate(_frames(capture), fps), 0, None, stride):
-            image = frame.image()
-            assert image is not None
+        every = captured(capture, capture.get(cv2.CAP_PROP_FPS) or _RATE, lasting=fps is not None)
+        for frame in itertools.islice(at_rate(every, fps), 0, None, stride):
+            if (image := frame.image()) is None:
+                raise ValueError(f"{source}: gives a frame that does not decode")
             yield prepare(image, image_size, grey)
     finally:
         capture.release()
@@ -65,15 +66,3 @@ def _open(source: str) -> cv2.VideoCapture:
     if width * height > MAX_PIXELS_PER_FRAME:
         raise ValueError(f"{what}: found frames of {width}x{height}, expected at most {MAX_PIXELS_PER_FRAME:,} pixels")
     return capture
-
-
-def _frames(capture: cv2.VideoCapture) -> Iterator[Frame]:
-    read, image = capture.read()
-    while read:
-        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-        yield Frame(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, functools.partial(_same, rgb))
-        read, image = capture.read()
-
-
-def _same(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    return image

@@ -107,6 +107,10 @@ class MovingMNIST(Clips):
             return torch.from_numpy(paint(self.digits.images, trajectories, self.image_size))
         return paint_on_device(self._images_on_device, trajectories, self.image_size)
 
+    def label(self, index: int) -> str:
+        """The digit, where a clip has one."""
+        return str(self.labels([index]).classes[0, 0]) if self.num_digits == 1 else ""
+
     def labels(self, indices: Sequence[int]) -> Labels:
         """The truth behind clips `indices`: which digits, where, how fast."""
         trajectories = self.trajectories(indices)

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from .clips import Clips
@@ -63,6 +65,10 @@ class Source:
     def times(self, config: DataFields) -> Mapping[str, Clock]:
         """See `DataConfig.times`."""
         return {}
+
+    def filmed(self, config: DataFields, places: Sequence[tuple[str, int]]) -> list[npt.NDArray[np.uint8]]:
+        """See `DataConfig.filmed`."""
+        return []
 
 
 class GeneratedSource(Source, ABC):

@@ -151,7 +151,7 @@ def write_arrays(
     for a folder with other facts and for names that lead out of it.
     """
     folder = Path(folder)
-    _claim(folder, facts)
+    _settle_facts(folder, facts)
     paths = {video.name: _inside(folder, f"arrays/{video.name}.npy") for video in videos}
     by_name = {video.name: video for video in videos}
     shapes: dict[str, tuple[tuple[int, ...], str]] = {}
@@ -170,11 +170,12 @@ def write_arrays(
                     continue
                 save_rows(paths[name], array)
             shapes[name] = array.shape, str(array.dtype)
-    entries: list[dict[str, Any]] = []
-    for video in (video for video in videos if video.name in shapes):
-        shape, dtype = shapes[video.name]
-        known = {field: getattr(video, field) for field in ("name", "label", "group", "official")}
-        entries.append(known | {"file": f"arrays/{video.name}.npy", "shape": shape, "dtype": dtype})
+    entries = []
+    for video in videos:
+        if video.name in shapes:
+            shape, dtype = shapes[video.name]
+            known = {field: getattr(video, field) for field in ("name", "label", "group", "official")}
+            entries.append(known | {"file": f"arrays/{video.name}.npy", "shape": shape, "dtype": dtype})
     left_out = [{"name": name, "error": error} for name, error in sorted(unreadable.items())]
     save_json(folder / _INDEX, {"facts": facts, "videos": entries, "unreadable": left_out})
     return sorted(unreadable.items())
@@ -246,7 +247,7 @@ def _listed(folder: Path, entry: dict[str, Any]) -> tuple[VideoRecord, Path]:
     return record, path
 
 
-def _claim(folder: Path, facts: dict[str, Any]) -> None:
+def _settle_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Write down what the arrays of `folder` are made from, or compare it with what was written before."""
     path = folder / "facts.json"
     folder.mkdir(parents=True, exist_ok=True)

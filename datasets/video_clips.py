@@ -122,6 +122,12 @@ class VideoClips(Clips):
             return self.name(index), 0
         return record.name, record.first + int(self.starts[which])
 
+    def label(self, index: int) -> str:
+        return self.arrays.class_names[self.labels[index % len(self)]]
+
+    def stretch(self, index: int) -> int:
+        return self.arrays.videos[self.chosen[self.videos[index % len(self)]]].first
+
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
         """Items `indices` as one batch (B, frames, C, H, W) uint8, or (B, frames, D, 1, 1) float32 of features."""
         clips = np.empty((len(indices), self.frames, *self.frame_shape), self.dtype)

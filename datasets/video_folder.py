@@ -8,6 +8,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -25,10 +27,12 @@ from .times import Clock
 from .video_arrays import VideoArrays
 from .video_files import VideoFile, video_files
 from .video_times import VideoTimes
-from .videos import SUFFIXES, Video, count_frames, read_video
+from .videos import SUFFIXES, Video, count_frames, read_video, video_frames
 
 _KIND = re.compile(r"[\W_]*(set|split|data|videos?|clips|frames|images)$")  # behind the part in a folder's name
 _OF_PIXELS = ("image_size", "grey", "random_crop", "stream")  # fields that percepts do not read
+
+_SMALL = 64  # pixels of frames that are only looked at
 
 
 class ListedVideos(NamedTuple):
@@ -319,6 +323,18 @@ class WholeVideos(VideoSource, ABC):
 
     def times(self, config: DataFields) -> Mapping[str, Clock]:
         return VideoTimes(self.videos(config), config.frame_stride, config.fps)
+
+    def filmed(self, config: DataFields, places: Sequence[tuple[str, int]]) -> list[npt.NDArray[np.uint8]]:
+        if config.percepts == NO_PERCEPTS:
+            return []
+        paths = {video.name: video.path for video in self.videos(config)}
+
+        def frame(name: str, number: int) -> npt.NDArray[np.uint8]:
+            first = number * config.frame_stride
+            (found,) = video_frames(paths[name], image_size=_SMALL, fps=config.fps, first=first, frames=1)
+            return found
+
+        return [frame(*place) for place in places]
 
     def arrays(self, config: DataFields, frames: int, division: Division | None = None) -> VideoArrays:
         read = decoded if config.percepts == NO_PERCEPTS else perceived

@@ -35,7 +35,8 @@ from video_ae.anomaly import (
     window_starts,
 )
 from video_ae.commands import evaluate, train
-from video_ae.commands.tasks.anomaly_tables import read_frame_labels, read_labels
+from video_ae.commands.tasks.anomaly import _days
+from video_ae.commands.tasks.anomaly_tables import Series, read_extents, read_frame_labels, read_labels
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
 from video_ae.thresholds import Thresholds, detection, detection_by_video, peaks_over_threshold, rolling_thresholds
 from video_ae.visualize import patch_errors
@@ -149,7 +150,7 @@ def test_normal_data_have_the_score_1_at_every_step_and_of_every_feature():
     torch.testing.assert_close(relative.mean(dim=(0, 2)), torch.ones(4))
 
 
-def test_a_step_that_is_always_right_makes_no_other_infinitely_odd():
+def test_a_step_that_is_always_right_makes_no_other_infinitely_anomalous():
     levels = normal_levels([{FUTURE: torch.tensor([[[0.0], [1.0]]])}])
     same(relative_errors({FUTURE: torch.tensor([[[0.0], [1.0]]])}, levels)[FUTURE], [[[0.0], [1]]])
     assert levels[FUTURE].steps[0] == pytest.approx(0.0005)
@@ -403,8 +404,8 @@ def test_detection_ranks():
     """The area under ROC is the share of pairs in the right order, ties half."""
     rng = np.random.default_rng(0)
     labels, scores = rng.integers(0, 2, 80), rng.integers(0, 9, 80).astype(float)
-    odd, normal = scores[labels == 1], scores[labels == 0]
-    pairs = np.sign(odd[:, None] - normal) / 2 + 0.5
+    anomalous, normal = scores[labels == 1], scores[labels == 0]
+    pairs = np.sign(anomalous[:, None] - normal) / 2 + 0.5
     result = detection([*labels, 1], [*scores, NAN])
     assert result["roc_auc"] == pytest.approx(pairs.mean())
     assert (result["anomalous"], result["count"]) == (labels.sum(), 80)
@@ -417,6 +418,25 @@ def test_detection_ranks():
 
 
 # The task.
+
+
+@pytest.mark.parametrize(
+    ("times", "days"),
+    [
+        (["2024-01-01 12:00", "2024-01-02", "2024-01-03"], 1.5),
+        (["2024/01/01", "2024/01/02", "2024/01/03"], 2),
+        (["2024-03-31T00:00+01:00", "2024-03-31T12:00+02:00", "2024-04-01T00:00+02:00"], 23 / 24),
+        (["1000", "1001", "1002"], None),  # no years
+        (["0.000", "0.040", "0.080"], None),
+    ],
+)
+def test_days_are_those_of_dates(times, days):
+    """Catches numbers that are taken for years, and time zones that are passed over."""
+    series = [Series(name, np.arange(3), np.zeros(3), np.zeros((3, 0))) for name in "ab"]
+    clock = dict.fromkeys("ab", np.array(times, np.bytes_))
+    assert _days(series, clock) == (None if days is None else pytest.approx(2 * days))
+    assert _days(series, {}) is None
+
 
 TRAINING = ["-b", "4", "--steps", "2", "--hidden-size", "6", "--device", "cpu", "--validation-clips", "8"]
 
@@ -543,6 +563,13 @@ def test_flags_that_cannot_be(digits, flags, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_results_may_go_into_the_folder_that_one_is_in(digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [str(digits), "--tasks", "anomaly", "--clips", "4", "--quantile", "0.5", "--output-dir", "."]
+    assert evaluate.command([*words, "--device", "cpu"]) == 0
+    assert (tmp_path / "anomaly.json").is_file()
+
+
 def test_few_normal_clips_leave_the_steps_a_threshold(tmp_path, capsys):
     """An array of 20 videos: two validate, which is too few for a quantile of clips, not of steps."""
     out = tmp_path / "out"
@@ -611,6 +638,10 @@ def test_series_from_csv_to_csv(tmp_path, capsys):
     inside = {(row["id"], t) for row in incidents for t in range(int(row["start"]), int(row["end"]) + 1)}
     assert inside == flagged
     assert (results["incidents"], results["spread"]) == (len(incidents), 10)
+    extents = read_extents(out)
+    assert [(one.id, one.ends, one.when) for one in extents] == [(name, (0, 129), ("0", "129")) for name in "ab"]
+    told = [(one.first, one.last, one.row) for extent in extents for one in extent.incidents]
+    assert told == [(int(row["start"]), int(row["end"]), row) for row in incidents]
     of_step = {(row["id"], row["step"]): row for row in steps}
     for row in incidents:
         assert row["score"] == of_step[row["id"], row["peak"]]["score"]
@@ -722,6 +753,10 @@ def test_ids_and_times_stay_as_they_are(hosts, tmp_path, capsys):
     expected = {(row.id, row.step): str(row.time) for row in table_of.itertuples()}
     found = {(row["id"], int(row["step"])): row["time"] for row in table(tmp_path / "out" / "anomaly.csv")}
     assert found == expected
+    told = [(extent.id, one) for extent in read_extents(tmp_path / "out") for one in extent.incidents]
+    assert told
+    for name, one in told:
+        assert (one.row["start"], one.row["end"]) == (expected[name, one.first], expected[name, one.last])
     clips = table(tmp_path / "out" / "anomaly-clips.csv")
     assert {row["id"] for row in clips} == set(HOSTS)
     assert all(row["time"] == expected[row["id"], int(row["step"])] for row in clips)
@@ -731,6 +766,27 @@ def test_ids_and_times_stay_as_they_are(hosts, tmp_path, capsys):
     covering = sum(row["id"] == "host@9" and int(row["step"]) <= 20 < int(row["step"]) + 8 for row in clips)
     assert results["detection"]["clips"]["anomalous"] == covering > 0
     assert results["moved_constants"] == []
+
+
+def test_scores_are_not_spread_across_a_hole_in_the_time(hosts, tmp_path):
+    """Steps on both sides of a hole are next to each other in the table; catches a peak before a night that raises the
+    scores of the morning after. Own scores spread by hand, apart before and behind the hole."""
+    write_hosts(tmp_path / "new.csv", 48)
+    words = [str(hosts), "--tasks", "anomaly", "--data-dir", str(tmp_path / "new.csv"), "--device", "cpu"]
+    found = []
+    for name, more in (("own", ["--no-spread"]), ("spread", [])):
+        out = ["--quantile", "0.9", "--output-dir", str(tmp_path / name)]
+        assert evaluate.command([*words, *more, *out]) == 0
+        rows = pd.read_csv(tmp_path / name / "anomaly.csv", dtype={"id": str})
+        found.append({host: rows[rows["id"] == host] for host in HOSTS})
+    for host in HOSTS:
+        own, spread = (rows[host]["score"].to_numpy() for rows in found)
+        times = pd.to_datetime(found[0][host]["time"]).to_numpy()
+        hole = int(np.diff(times).argmax()) + 1
+        assert 8 < hole < len(own) - 8
+        expected = np.concatenate([spread_scores(part, 8) for part in np.split(own, [hole])])
+        np.testing.assert_allclose(spread, expected, rtol=1e-4)
+        assert not np.allclose(spread, spread_scores(own, 8), rtol=1e-3)
 
 
 def test_a_constant_sensor_that_moves_is_named(hosts, tmp_path, capsys):
@@ -755,6 +811,19 @@ def test_a_constant_sensor_that_moves_is_named(hosts, tmp_path, capsys):
         f"valve was always 5 in training and is not in 144 steps, the first in {first!r}, step 30, {moved.time}: "
     )
     assert f"warning: {expected}" in capsys.readouterr().err
+
+
+def test_incidents_beside_anomalous_series_have_steps(hosts, tmp_path):
+    """The data to judge have times, those of the training that stand beside them are not looked up there."""
+    write_hosts(tmp_path / "new.csv", 48)
+    words = [str(hosts), "--tasks", "anomaly", "--data-dir", str(tmp_path / "new.csv"), "--all-anomalous"]
+    words += ["--quantile", "0.5", "--device", "cpu", "--output-dir", str(tmp_path / "out")]
+    assert evaluate.command(words) == 0
+    rows = table(tmp_path / "out" / "incidents.csv")
+    beside = [row for row in rows if row["id"].startswith("normal/")]
+    assert beside
+    assert all(int(row["start"]) <= int(row["peak"]) <= int(row["end"]) for row in beside)
+    assert all(row["start"] <= row["end"] and "-" in row["start"] for row in rows if row not in beside)
 
 
 def test_values_beyond_float32_are_centred_and_shown_as_they_are(hosts, tmp_path, monkeypatch, capsys):
@@ -819,7 +888,7 @@ def test_frames_of_videos_with_labels_in_a_folder(tmp_path, capsys):
     capsys.readouterr()
     assert evaluate.command(words) == 1
     assert "labels: found no labels of 'v4', expected v4.npy with 0 or 1 per frame" in capsys.readouterr().err
-    truth = (np.arange(20) // 6 == 1).astype(np.uint8)
+    truth = (np.arange(20) // 5 % 2).astype(np.uint8)
     np.save(labels / "v4.npy", truth[:19])
     assert evaluate.command(words) == 1
     assert "v4.npy: found an array (19,), expected 0 or 1 (anomalous) for each of 20 frames" in capsys.readouterr().err
@@ -830,9 +899,11 @@ def test_frames_of_videos_with_labels_in_a_folder(tmp_path, capsys):
     found = json.loads((out / "anomaly.json").read_text())["detection"]["steps"]
     assert found["micro_roc_auc"] == found["roc_auc"] == pytest.approx(expected["roc_auc"])
     assert found["macro_roc_auc"] == found["micro_roc_auc_normalised"] == found["roc_auc"], "of one video"
-    assert evaluate.command([*words, "--clips", "3"]) == 0, "labels are of all frames, also those that no clip has"
     with Image.open(out / "anomaly-where.gif") as gif:
         assert 1 <= gif.n_frames <= 20
+    for some, count in ((["--source", "reconstruction"], 14), (["--clips", "1"], 6)):  # of other frames no scores
+        assert evaluate.command([*words, *some]) == 0
+        assert json.loads((out / "anomaly.json").read_text())["detection"]["steps"]["count"] == count
 
 
 def test_errors_of_patches_are_those_by_hand():

@@ -81,6 +81,18 @@ def test_a_month_takes_no_more_memory_than_a_day_and_nan_is_no_score():
     assert threshold.forgotten > 0
 
 
+@pytest.mark.parametrize("values", [[0.1], [0.0, 1.0]])
+def test_scores_without_a_tail_have_the_highest_as_threshold(values):
+    """Of a machine at rest all scores are equal, of others many share the highest: there is no peak to fit."""
+    threshold = DriftingThreshold(0.999, depth=20, calibration=500)
+    normal = np.resize(values, 600)
+    found = [threshold.push(score) for score in normal]
+    assert not any(one.anomalous for one in found)
+    assert found[-1].threshold == pytest.approx(max(values))
+    for score in (*[2.0] * 5, *normal, 2.0):
+        assert threshold.push(score).anomalous == (score == 2.0)
+
+
 @pytest.mark.parametrize("options", [{"quantile": 0.9}, {"quantile": 1.0}, {"depth": 0}, {"calibration": 400}])
 def test_settings_that_cannot_be(options):
     with pytest.raises(ValueError, match="expected"):

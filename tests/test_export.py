@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import fields
 
+import numpy as np
 import pytest
 import torch
 
@@ -228,6 +229,28 @@ def test_the_task_checks_what_it_wrote(flags, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("video_ae.onnx.layers.onnx_weights", lambda layer: _wrong(onnx_weights(layer)))
     assert evaluate.command(words) == 1
     assert "export-encoder.onnx: code differs by" in capsys.readouterr().err
+
+
+def test_the_task_checks_sequences_of_different_lengths(tmp_path):
+    """Catches a stream that is compared after the padding behind its sequence."""
+    random = np.random.default_rng(0)
+    lengths = random.integers(8, 30, 60).tolist()
+    np.savez(tmp_path / "series.npz", **{f"s{n}": random.random((steps, 3)) for n, steps in enumerate(lengths)})
+    flags = [
+        "--composite",
+        "--dataset",
+        "sequences",
+        "--data-dir",
+        str(tmp_path / "series.npz"),
+        "--future-frames",
+        "2",
+    ]
+    sizes = ["-b", "4", "--hidden-size", "6", "--steps", "2", "--device", "cpu", "--validation-clips", "4"]
+    assert train.command([*flags, *sizes, "--output-dir", str(tmp_path / "run")]) == 0
+    assert evaluate.command([str(tmp_path / "run"), "--tasks", "export", "--device", "cpu"]) == 0
+    results = json.loads((tmp_path / "run" / "evaluation" / "export.json").read_text())
+    assert len(set(results["lengths"][::2])) > 1
+    assert results["step"]["code"]["difference"] < 1e-5
 
 
 def _wrong(weights: list[torch.Tensor]) -> list[torch.Tensor]:

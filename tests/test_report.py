@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from PIL import Image
 from video_ae.charts import Chart, Line
 from video_ae.commands import evaluate, train
 from video_ae.commands.tasks.task import TASKS
-from video_ae.report.charts import line_chart
+from video_ae.report.charts import Bar, Lane, line_chart, time_line
 from video_ae.report.markup import element, join
 from video_ae.report.run import try_to_write, write_run
+from video_ae.report.tables import best_cells
 from video_ae.run_folder import RunFolder
 from video_ae.visualize import Clip, save_sheet
 
@@ -69,6 +71,19 @@ def comparison(runs) -> Path:
         compared = [str(runs / "both"), str(runs / "future")]
         assert evaluate.command(["--compare", *compared, *FEW, "--output-dir", str(runs / "compared")]) == 0
     return runs / "compared" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def everything(runs) -> Path:
+    """The report of a run that every task with a section has judged."""
+    run = shutil.copytree(runs / "both", runs / "everything")
+    tasks = ("predict", "rollout", "map", "anomaly", "features", "ood", "architecture")
+    few = ["--clips", "6", "--device", "cpu"]
+    assert evaluate.command([str(run), "--tasks", *tasks, "--quantile", "0.5", "--rollout-steps", "4", *few]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("video_ae.commands.tasks.labelled.LABELLED_CLIPS", 100)
+        assert evaluate.command([str(run), "--tasks", "classify", "probe", *FEW]) == 0
+    return run / "report.html"
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +263,21 @@ def test_a_chart_puts_values_where_its_ticks_are():
     assert [float(y) for y, _ in dots] == pytest.approx([ticks["0"], ticks["100"]], abs=0.1)
 
 
+def test_bars_are_where_and_as_long_as_they_last():
+    """On one axis for all lanes, of steps that begin anywhere; the labels that there is room for do not overlap."""
+    bars = [Bar(100, 109, "9", "nine", 9), Bar(111, 111, "8", "eight", 8), Bar(160, 199, "7", HOSTILE, 7)]
+    drawing = time_line([Lane("one", 100, 199, "from here to there", bars), Lane("two", 100, 149, "", [])])
+    places = re.findall(r'<rect x="([\d.]+)%" width="([\d.]+)%"', drawing)
+    found = [tuple(map(float, place)) for place in places]
+    assert found == [(0, 100), (0, 10), (11, 1), (60, 40), (0, 50)]
+    assert re.findall(r'<text x="([\d.]+)%" y="1em" text-anchor="(\w+)">(\d)', drawing) == [
+        ("5.00", "start", "9"),
+        ("80.00", "middle", "7"),
+    ]
+    assert HOSTILE not in drawing
+    assert drawing.count("onerror=&#34;") == 2  # for those who see it and for those who do not
+
+
 def test_text_is_escaped_unless_it_is_markup():
     assert element("p", "a<b", Markup("<i>"), title='"') == '<p title="&#34;">a&lt;b<i></p>'
     assert join([element("br_", class_=None), "&"]) == "<br_></br_>&amp;"
@@ -290,12 +320,129 @@ def test_a_browser_shows_and_plays_it(browser, runs):
     assert browser.execute_script(drawn, views[2]) == [True, True, True]
 
 
+def test_every_picture_says_what_it_shows(everything):
+    """A name of a file is no description; a task whose picture has none would be found here."""
+    page = Page(everything)
+    assert "could not be shown" not in page.text
+    shown = {word for word in (task.title for task in TASKS.values()) if word and word in page.text}
+    assert len(shown) == 9
+    images = page.all("img")
+    assert len(images) > 8
+    stems = {path.stem for path in (everything.parent / "evaluation").rglob("*.*")}
+    undescribed = {stem.replace("-", " ").partition(" ")[2] for stem in stems} | {"", None}
+    assert [image["alt"] for image in images if image["alt"] in undescribed] == []
+    drawings = [svg for svg in page.all("svg") if svg.get("aria-hidden") != "true"]
+    assert drawings
+    assert all(part.get("aria-label") for part in [*drawings, *page.all("canvas")])
+    assert all(part.get("aria-label") for name in ("input", "select") for part in page.all(name))
+
+
+def _colours(mode: int) -> dict[str, str]:
+    """Those of the style sheet, light (0) or dark (1)."""
+    style = files("video_ae.report").joinpath("page.css").read_text()
+    blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    light, dark = (dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in blocks)
+    assert light.keys() == dark.keys()
+    return (light, dark)[mode]
+
+
+def _contrast(one: str, other: str, opacity: float = 1) -> float:
+    """Of two colours, by WCAG 2.2, where `one` is drawn on the `other`."""
+    below = np.array([int(other[i : i + 2], 16) for i in (1, 3, 5)])
+    above = np.array([int(one[i : i + 2], 16) for i in (1, 3, 5)]) * opacity + below * (1 - opacity)
+    linear = [np.where(c / 255 <= 0.04045, c / 255 / 12.92, ((c / 255 + 0.055) / 1.055) ** 2.4) for c in (above, below)]
+    low, high = sorted(float(colour @ [0.2126, 0.7152, 0.0722]) for colour in linear)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_contrast_is_as_by_hand():
+    assert _contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert _contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)  # the known grey that just fails
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
+def test_colours_have_the_contrast_of_wcag_aa(mode):
+    """4.5 for text on either ground, 3 for lines, also faint ones: a new colour that is hard to see fails here."""
+    colours = _colours(mode)
+    grounds = [colours.pop(name) for name in ("paper", "panel")]
+    del colours["line"]  # of ornaments
+    style = files("video_ae.report").joinpath("page.css").read_text()
+    (faint,) = {float(opacity) for opacity in re.findall(r"\bopacity: ([\d.]+)", style)}
+    for name, colour in colours.items():
+        text = name in ("ink", "muted", "accent", "future")  # the last two are of words in tables and players
+        assert min(_contrast(colour, ground) for ground in grounds) >= (4.5 if text else 3), name
+        assert name == "plain" or _contrast(colour, grounds[0], faint) >= 3, name  # of baselines, never faint
+
+
+def test_a_keyboard_reaches_all_and_sees_where_it_is(browser, everything):
+    """Every control of a page with everything, in order, with a frame around it; nothing is wider than a phone."""
+    from selenium.webdriver.common.keys import Keys
+
+    look(browser, everything)
+    controls = "button, input, select, summary, [tabindex]"
+    seen = f"[...document.querySelectorAll('{controls}')].filter((x) => x.checkVisibility())"
+    wanted = browser.execute_script(f"return {seen}.map((x) => x.outerHTML)")
+    body, found = browser.switch_to.active_element, []
+    for _ in wanted:
+        body.send_keys(Keys.TAB)
+        body = browser.switch_to.active_element
+        style = "const s = getComputedStyle(arguments[0]); return [s.outlineStyle, s.outlineWidth]"
+        assert browser.execute_script(style, body) == ["solid", "2px"], body.get_attribute("outerHTML")[:300]
+        found.append(body.get_attribute("outerHTML"))
+    assert len(found) > 10
+    assert found == wanted
+
+
+def test_a_screen_reader_is_not_told_every_frame(browser, runs):
+    look(browser, runs / "both" / "report.html")
+    live = "return document.querySelector('.controls output').ariaLive"
+    assert browser.execute_script(live) == "off"
+    browser.find_element("css selector", ".controls .play").click()
+    assert browser.execute_script(live) == "polite"
+
+
 def test_runs_are_compared(comparison):
-    """The tables, the control from scratch, and in what the trainings differed."""
-    text = Page(comparison).text
+    """In what the runs differ comes first; the tables, the control from scratch."""
+    page = Page(comparison)
+    text = page.text
     assert "could not be shown" not in text
-    for words in ("Which pretraining", "0 both", "1 future", "model: decoders", "from scratch, as 0 both"):
+    assert text.index("How they differ") < text.index("Which is better") < text.index("The same clips")
+    results = json.loads((comparison.parent / "compare.json").read_text())["runs"]
+    lowest = min(results.values(), key=lambda row: row["future"]["nats"])["future"]["nats"]
+    assert f"<strong>{lowest:.1f}</strong>" in comparison.read_text()
+    for words in ("Which is better", "parameters", "0 both", "1 future", "model: decoders", "from scratch, as 0 both"):
         assert words in text, words
+
+
+def test_the_best_of_each_column_is_marked():
+    """Low errors, high accuracies; equals share it, and what stands alone is not the best of anything."""
+    cells = [
+        ("", "model", "reconstruction, nats", "future, nats", "accuracy at 1"),
+        ("0 a", "both", "3.0", "20.0", "0.500 ± 0.100"),
+        ("1 b", "future", "-", "9.5", "0.250"),
+        ("from scratch, as 0 a", "none", "-", "-", "0.500"),
+    ]
+    assert best_cells(cells) == {(1, 2), (0, 3), (2, 3)}
+
+
+def test_runs_on_data_without_classes_are_compared(tmp_path, capsys):
+    """Series are predicted and nothing more, which is said; a flag that says how to classify them is an error."""
+    rows = "\n".join(f"{np.sin(step / 4):.4f},{np.cos(step / 7):.4f}" for step in range(300))
+    (tmp_path / "series.csv").write_text(f"x,y\n{rows}\n")
+    data = ["--dataset", "sequences", "--data-dir", str(tmp_path / "series.csv"), "--input-frames", "5"]
+    paths = [str(tmp_path / name) for name in ("small", "large")]
+    for path, size in zip(paths, ("4", "8"), strict=True):
+        words = [*data, "--future-frames", "2", "--hidden-size", size, "--steps", "2", "-b", "2", "--device", "cpu"]
+        assert train.command(["--composite", *words, "--output-dir", path]) == 0
+    words = ["--compare", *paths, "--device", "cpu", "--output-dir", str(tmp_path / "compared")]
+    assert evaluate.command(words) == 0
+    assert "has no classes" in capsys.readouterr().err
+    page = Page(tmp_path / "compared" / "report.html")
+    assert "could not be shown" not in page.text
+    assert "accuracy" not in page.text.replace("the highest accuracy", "")
+    assert [image["alt"].partition(":")[0] for image in page.all("img")] == ["0 small", "1 large"]
+    assert evaluate.command([*words, "--labels-per-class", "1"]) == 1
+    assert "has no classes" in capsys.readouterr().err
 
 
 def test_a_browser_shows_runs_side_by_side(browser, comparison):

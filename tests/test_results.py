@@ -300,10 +300,11 @@ def test_names_that_looked_alike_are_told_apart(one, other):
     assert all(0 < len(name.encode()) <= 100 for name in names)
 
 
-def test_one_folder_has_one_name_however_it_is_written(tmp_path, monkeypatch):
+@pytest.mark.parametrize("flag", ["data_dir", "split_file"])
+def test_one_place_has_one_name_however_it_is_written(flag, tmp_path, monkeypatch):
     (tmp_path / "a b").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "a b")
     monkeypatch.chdir(tmp_path)
     written = ["a b", "./a b", "a b/", str(tmp_path / "a b"), "link", "a b/../a b"]
-    (name,) = {evaluate.difference({"data_dir": path, "clips": 3}, "predict") for path in written}
-    assert name.startswith("data-dir-a-b-clips-3_")
+    (name,) = {evaluate.difference({flag: path, "clips": 3}, "predict") for path in written}
+    assert name.startswith(f"{flag.replace('_', '-')}-a-b-clips-3_")

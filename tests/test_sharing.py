@@ -19,7 +19,8 @@ import torch
 from video_ae.commands import evaluate, percepts, train
 from video_ae.datasets.motion_percepts import MotionPercepts
 from video_ae.datasets.sharing import Claims
-from video_ae.distributed import _take_leave
+from video_ae.distributed import Ranks, _take_leave
+from video_ae.shared_work import share_work
 from video_ae.tensor_files import write_tensors
 
 ROOT = Path(__file__).parent.parent
@@ -193,6 +194,34 @@ def test_what_another_process_has_comes_last(tmp_path):
             assert not mine
         other.communicate("\n")
         assert list(pieces) == ["b"]
+
+
+class _TwoRanks(Ranks):
+    """Two ranks of one process, whose claims all succeed, as those of processes do where there are no locks."""
+
+    def on_first(self, action):
+        return action() if self.is_main else None
+
+    def sums(self, *values):
+        return list(values)
+
+
+def test_without_locks_the_same_work_does_no_harm(tmp_path):
+    """The second rank does all while the first one writes. Catches a file that both write into."""
+
+    def share(rank: int) -> list[int]:
+        found = share_work(_TwoRanks(rank, 2), tmp_path / "work", 2, lambda n: {"n": torch.tensor(n)}, "sharing")
+        return [int(one["n"]) for one in found]
+
+    def interrupted(path, tensors):
+        write_tensors(path, tensors)
+        if path.suffix == ".partial-0" and not others:
+            others.append(share(1))
+
+    others: list[list[int]] = []
+    with patch("video_ae.shared_work.write_tensors", interrupted):
+        assert share(0) == [0, 1]
+    assert others == [[0, 1]]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import csv
 import functools
 import http.server
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import torch
 from video_ae import LSTMAutoencoder
 from video_ae.anomaly import step_errors
 from video_ae.commands import train, watch
+from video_ae.datasets import live
 from video_ae.drifting import DriftingThreshold
 
 TRAINING = ["-b", "4", "--steps", "3", "--hidden-size", "6", "--device", "cpu", "--input-frames", "5"]
@@ -145,6 +147,34 @@ def test_frames_of_a_video(tmp_path, capsys):
     assert "no such file" in capsys.readouterr().err, "no number of a camera"
     assert watch.command([str(video), "--run", str(run), "--follow"]) == 1
     assert "cannot be followed" in capsys.readouterr().err
+
+
+class _Camera:
+    """As of a driver that tells no times; frame t is t everywhere."""
+
+    number = -1
+
+    def get(self, what: int) -> float:
+        return 10.0 if what == cv2.CAP_PROP_FPS else 0.0
+
+    def grab(self) -> bool:
+        self.number += 1
+        return self.number < 30
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return self.number != 28, np.full((8, 8, 3), self.number, np.uint8)
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_camera_without_times_has_those_of_its_rate(monkeypatch):
+    """At 5 of its 10 frames in a second it gives every second one; catches waiting for ever for a later time."""
+    monkeypatch.setattr(live, "_open", lambda source: _Camera())
+    found = list(itertools.islice(live.live_frames("0", fps=5), 10))
+    assert [int(frame[0, 0, 0]) for frame in found] == list(range(0, 20, 2))
+    with pytest.raises(ValueError, match="0: gives a frame that does not decode"):
+        list(live.live_frames("0"))
 
 
 def test_what_cannot_be_watched_is_said(run, tmp_path, capsys):

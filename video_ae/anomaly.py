@@ -253,17 +253,21 @@ class Scorer:
         """What `fit` returns, of the `errors` of batches of normal clips and the steps `present` in each."""
         sums = _sums(errors for errors, _ in judged)
         scorer = replace(self, levels={name: levels_of(*sums[name]) for name in sums})
-        scores = [scorer._scores(relative_errors(errors, _of_others(errors, sums)), there) for errors, there in judged]
-        return scorer, join_scores(scores)
+        of_others = [(relative_errors(errors, _of_others(errors, sums)), there) for errors, there in judged]
+        return scorer, join_scores([scorer._judged(*batch)[0] for batch in of_others])
 
     def __call__(self, clips: Tensor) -> Scores:
         """The scores of one batch, float32 on the CPU. Raises ValueError as `step_errors` does."""
-        return self._scores(relative_errors(self.errors(clips), self.levels), present(clips))
+        return self.judge(clips)[0]
 
     def features(self, clips: Tensor) -> Tensor:
         """What the features of one batch contribute to the scores of its steps, (B, T, D), of linear outputs: errors in
         units of their normal ones. Their mean is the score of the step."""
-        return step_scores(relative_errors(self.errors(clips), self.levels), present(clips), self.source)
+        return self.judge(clips)[1]
+
+    def judge(self, clips: Tensor) -> tuple[Scores, Tensor]:
+        """The scores of one batch and its `features`, by one pass of the model."""
+        return self._judged(relative_errors(self.errors(clips), self.levels), present(clips))
 
     def attribute(self, clips: Tensor) -> Tensor:
         """Which features explain that clips are anomalous, (B, D): by how much the score of a sequence falls if one
@@ -273,9 +277,9 @@ class Scorer:
         replacement mends them all (reconstruction-based contributions: Alcala and Qin, Automatica 2009, for PCA). Of
         more than 10 features those with the largest errors are tried, the others have 0. Of linear outputs.
         """
-        relative = relative_errors(self.errors(clips), self.levels)
-        own = sequence_scores(relative, self.source)
-        errors = step_scores(relative, present(clips), self.source).nanmean(dim=1)  # (B, D)
+        clips = clips.cpu()  # as what the model makes of them
+        scores, features = self.judge(clips)
+        errors = features.nanmean(dim=1)  # (B, D)
         explained = torch.zeros_like(errors)
         for tried in errors.argsort(dim=1, descending=True)[:, :_TRIED].unbind(dim=1):
             chosen = functional.one_hot(tried, errors.shape[1]).bool()
@@ -283,7 +287,7 @@ class Scorer:
             for _ in range(_REPLACEMENTS):
                 made = rebuild(self.model, without, self.future_frames)
                 without = torch.where(chosen[:, None, :, None, None] & ~made.isnan(), made, without)
-            explained[chosen] = own - self(without).sequences
+            explained[chosen] = scores.sequences - self(without).sequences
         return explained
 
     def errors(self, clips: Tensor) -> dict[str, Tensor]:
@@ -292,8 +296,9 @@ class Scorer:
         errors = step_errors(self.model, clips, future_frames=self.future_frames, per_feature=per_feature)
         return errors if per_feature else {name: values[..., None] for name, values in errors.items()}
 
-    def _scores(self, relative: Mapping[str, Tensor], there: Tensor) -> Scores:
-        return Scores(step_scores(relative, there, self.source).mean(dim=2), sequence_scores(relative, self.source))
+    def _judged(self, relative: Mapping[str, Tensor], there: Tensor) -> tuple[Scores, Tensor]:
+        features = step_scores(relative, there, self.source)
+        return Scores(features.mean(dim=2), sequence_scores(relative, self.source)), features
 
 
 def _of_others(errors: Mapping[str, Tensor], sums: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Levels]:

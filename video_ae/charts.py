@@ -81,15 +81,28 @@ def training_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Chart:
 
     rows: of metrics.jsonl. metric: the one that the loss is, `nats` or `squared_error`.
     """
-    lines, steps = [], [row for row in rows if "loss" in row]
-    steps = steps[:: max(1, len(steps) // _POINTS)]
-    for name in (RECONSTRUCTION, FUTURE):
-        points = [(row["sequences_seen"], row[name]) for row in steps if name in row]
-        lines.append(Line(f"{name}, training", *_xs_and_ys(points), f"{name} faint"))
-        judged = [(row["sequences_seen"], row.get("validation", {}).get(name)) for row in rows]
-        points = [(seen, results[metric]) for seen, results in judged if results]
-        lines.append(Line(f"{name}, validation", *_xs_and_ys(points), name, dots=True))
+    lines = [
+        line
+        for name in (RECONSTRUCTION, FUTURE)
+        for line in _training_lines(rows, name, metric, (f"{name}, training", f"{name}, validation"), name)
+    ]
     return Chart(lines, "sequences seen", f"{METRICS[metric]} per frame")
+
+
+def _training_lines(
+    rows: Sequence[Mapping[str, Any]], decoder: str, metric: str, names: tuple[str, str], style: str
+) -> list[Line]:
+    """The training loss of a decoder, and its validation results as points."""
+    steps = [row for row in rows if "loss" in row]
+    steps = steps[:: max(1, len(steps) // _POINTS)]
+    losses = [(row["sequences_seen"], row[decoder]) for row in steps if decoder in row]
+    judged = [(row["sequences_seen"], row.get("validation", {}).get(decoder)) for row in rows]
+    results = [(seen, values[metric]) for seen, values in judged if values]
+    loss, validation = names
+    return [
+        Line(loss, *_xs_and_ys(losses), f"{style} faint"),
+        Line(validation, *_xs_and_ys(results), style, dots=True),
+    ]
 
 
 def error_chart(results: Mapping[str, Any], metric: str) -> Chart:
@@ -136,6 +149,17 @@ def compared_errors(runs: Mapping[str, Mapping[str, Any]], decoder: str, metric:
         _step_line(name, run[decoder], metric, style, dots=True) for (name, run), style in styles if decoder in run
     ]
     return Chart(lines, f"{decoder} step", f"{METRICS[metric]} per frame", from_zero=True)
+
+
+def compared_training(metrics: Mapping[str, Sequence[Mapping[str, Any]]], decoder: str, metric: str) -> Chart:
+    """`training_chart` of one decoder of several runs; by run, the rows of its metrics.jsonl."""
+    styles = zip(metrics.items(), _RUNS * len(metrics), strict=False)
+    lines = [
+        line
+        for (name, rows), style in styles
+        for line in _training_lines(rows, decoder, metric, (name, f"{name}, validation"), style)
+    ]
+    return Chart(lines, "sequences seen", f"{decoder}, {METRICS[metric]} per frame")
 
 
 def _step_line(name: str, values: Any, metric: str, style: str, start: int = 0, *, dots: bool = False) -> Line:

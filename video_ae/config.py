@@ -171,12 +171,17 @@ class ModelConfig:
     @property
     def frames(self) -> int:
         """How many frames a training clip needs: the input and, with a future decoder, what follows it."""
-        return self.shortest - 1 + self.input_frames
+        return self.input_frames + self.predicted_frames
 
     @property
     def shortest(self) -> int:
         """How many frames a clip has at least: one to read and, with a future decoder, what follows it."""
-        return 1 + (self.future_frames if FUTURE in self.decoders else 0)
+        return 1 + self.predicted_frames
+
+    @property
+    def predicted_frames(self) -> int:
+        """How many of a clip's last frames are predicted: none without a future decoder."""
+        return self.future_frames if FUTURE in self.decoders else 0
 
 
 # Unless a preset is asked for, pictures get `conv` and features `dense`, both chosen in docs/history.md; the others are

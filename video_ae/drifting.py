@@ -42,7 +42,8 @@ class DriftingThreshold:
     which it is known that it is above the threshold, not how far: leaving alarms out cuts off the tail that is to be
     fitted, and the threshold stays too low for ever.
 
-    Nothing is flagged during the first `depth` + `calibration` scores, which have to be normal. A level that changes
+    Nothing is flagged during the first `depth` + `calibration` scores, which have to be normal. Where no difference is
+    above their .98 quantile, as of scores that are all equal, the threshold is that. A level that changes
     at once, by more than the threshold, stays anomalous: begin anew after a change that is meant.
     """
 
@@ -80,7 +81,7 @@ class DriftingThreshold:
             return Judged(math.nan, False)
         mean = math.fsum(self.recent) / self.depth
         threshold = mean + self.margin
-        alarm_before, self.alarm = self.alarm, bool(score > threshold)
+        alarm_before, self.alarm = self.alarm, bool(score - mean > self.margin)
         if self.alarm:
             if not alarm_before:
                 self.seen += 1
@@ -113,7 +114,7 @@ class DriftingThreshold:
         self._fit()
 
     def _fit(self) -> None:
-        if all(more for _, _, more in self.peaks):  # scores of a few values, none of them above the level
+        if all(alarm for _, _, alarm in self.peaks):  # two of a hundred have the largest value: no more is known
             self.margin = self.level
             return
         _, excesses, censored = map(np.array, zip(*self.peaks, strict=True))

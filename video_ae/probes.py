@@ -1,4 +1,4 @@
-"""What a code contains without any fine-tuning: linear and nearest-neighbour probes, clusters and retrieval."""
+"""What a code contains without any fine-tuning: linear and nearest-neighbour probes, clusters, retrieval, a map."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+from sklearn.manifold import TSNE
 from sklearn.metrics import normalized_mutual_info_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
 
 Features = npt.NDArray[np.float32]  # (N, D)
 _ALPHAS = np.logspace(-3, 5, 9)  # of the ridge probes; chosen by leave-one-out on the training features
 _NEIGHBOURS = 5
+_COMPONENTS = 50
 
 
 def probe_truth(
@@ -41,6 +44,21 @@ def nearest(features: Features, queries: Features, count: int) -> npt.NDArray[np
     index = NearestNeighbors(n_neighbors=count, metric="cosine").fit(features)
     found: npt.NDArray[np.int64] = index.kneighbors(queries, return_distance=False)
     return found
+
+
+def plane(features: Features) -> tuple[npt.NDArray[np.float64], str]:
+    """Places (N, 2) at which features that are alike are near each other, and by which method they were found.
+
+    t-SNE (van der Maaten and Hinton, 2008) of the first 50 principal components, or, of fewer than 50 features, the
+    first two of these. The same features give the same places. Raises ValueError for fewer than three features.
+    """
+    if len(features) < 3:
+        raise ValueError(f"found {len(features)} clips to lay out, expected at least 3")
+    components = PCA(min(_COMPONENTS, *features.shape), svd_solver="full").fit_transform(features.astype(np.float64))
+    if len(features) < _COMPONENTS:
+        return np.pad(components, ((0, 0), (0, 1)))[:, :2], "PCA"  # a code may be one number
+    places: npt.NDArray[np.float64] = TSNE(random_state=0).fit_transform(components)
+    return places, "t-SNE"
 
 
 def probe(

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from .anomaly import choose_source, present, spread_scores, step_errors, step_scores
 from .clips import SequenceClips
-from .config import FUTURE
 from .missing import errors_of_present
 from .models import LSTMAutoencoder
 from .series_input import Floats, Sequences
@@ -23,7 +22,7 @@ def errors_of_clips(
 
     masked: whether the model reads a mask of missing values, which then have no error.
     """
-    follow = model.config.future_frames if FUTURE in model.decoders else 0
+    follow = model.config.predicted_frames
     for batch in clips.batches():
         errors = step_errors(model, batch, future_frames=follow, per_feature=per_feature or masked)
         if masked:

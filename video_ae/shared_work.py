@@ -40,7 +40,7 @@ def share_work(ranks: Ranks, folder: Path, count: int, work: Callable[[int], Res
     with Claims(folder) as claims:
         for piece in progress(claims.each(map(str, range(count)))):
             if not _file(folder, piece).exists():
-                partial = folder / f"{piece}.partial"  # of nobody else, who has no claim
+                partial = folder / f"{piece}.partial-{ranks.rank}"  # where there are no locks, all have the claim
                 write_tensors(partial, work(int(piece)))
                 partial.replace(_file(folder, piece))
     return _results(ranks, folder, count, held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,9 @@ _SHEET = 4096  # maximum width of a sheet, pixels: browsers limit the size of wh
 _TRUTH = "0.45"  # a grey
 _FEATURES = 4  # maximum number of rows of a series
 _TILE = 48  # about, the height of a unit's weights, pixels
+_MAP, _THUMBNAIL, _DOT = 940, 96, 6  # width of a map of clips, the largest cell in it, radius of a dot, pixels
+_CELLS = 1.6  # of a map for each clip: groups are to stay apart
+_NAMED, _KEY, _LETTERS = 20, 150, 18  # classes that are named in a picture, the width of a name, how much is written
 _MANY = 8  # thresholds, beside which a threshold is near zero
 
 
@@ -306,13 +310,13 @@ def _save(path: Path, picture: Image.Image, **options: Any) -> None:
     picture.save(path, **options)
 
 
-def _picture(frame: Any, size: tuple[int, int]) -> Image.Image:
+def _picture(frame: Any, size: tuple[int, int], how: Image.Resampling = Image.Resampling.NEAREST) -> Image.Image:
     """A frame (C, H, W) in 0 to 1, or None for one that the model does not make, enlarged to `size`."""
     if frame is None:
         return Image.new("RGB", size, _ABSENT)
     pixels = np.rint(np.asarray(frame) * 255).astype(np.uint8)  # (C, H, W)
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
-    return image.convert("RGB").resize(size, Image.Resampling.NEAREST)
+    return image.convert("RGB").resize(size, how)
 
 
 def save_traces(path: Path, traces: Mapping[str, npt.NDArray[np.float32]]) -> None:
@@ -373,6 +377,59 @@ def save_retrieval(path: Path, rows: Sequence[Sequence[tuple[Frames, str, bool]]
             draw.rectangle((x - 2, y - 2, x + cell + 1, y + cell + 1), outline=colour, width=2)
             draw.text((x + cell // 2, y + cell + caption // 2 + 2), label, fill=colour, font=font, anchor="mm")
     _save(path, picture)
+
+
+def save_map(
+    path: Path, places: npt.NDArray[np.float64], classes: Sequence[str], frames: Sequence[Frames] | None = None
+) -> None:
+    """Clips at their places (N, 2), in the colours of their classes: as thumbnails of frames (C, H, W), or as dots.
+
+    Thumbnails are on a grid, so that none hides another: all together as near to their places as they can be.
+    "" is no class. More than twenty classes are coloured, but not named.
+    """
+    names = sorted(set(classes) - {""}, key=lambda name: (len(name), name))
+    colours: dict[str, Any] = dict(zip(names, _hues(len(names)), strict=True)) | {"": _ABSENT if frames else _INPUT}
+    tall = frames[0].shape[1] / frames[0].shape[2] if frames else 1.0
+    columns = math.ceil((_CELLS * len(places) * tall * 1.5) ** 0.5)  # half as wide again as high
+    grid = np.array([columns, math.ceil(_CELLS * len(places) / columns)])
+    width = min(_THUMBNAIL, _MAP // columns)
+    cell = np.array([width, round(width * tall)])
+    at = (places - places.min(axis=0)) / np.maximum(np.ptp(places, axis=0), 1e-12) * (grid - 1)
+    corners = np.rint((_snap(at, grid) if frames else at) * cell).astype(int) + _MARGIN
+    named = names if len(names) <= _NAMED else []
+    across = max(1, int(grid[0] * cell[0]) // _KEY)
+    size = grid * cell + 2 * _MARGIN + (0, -(-len(named) // across) * 24)
+    picture, draw, font = _canvas((int(size[0]), int(size[1])), 13)
+    thumbnail = (int(cell[0]) - 6, int(cell[1]) - 6)  # within a frame of 2 pixels, 2 apart
+    for number, ((x, y), name) in enumerate(zip(corners.tolist(), classes, strict=True)):
+        if frames:
+            draw.rectangle((x, y, x + thumbnail[0] + 3, y + thumbnail[1] + 3), fill=colours[name])
+            picture.paste(_picture(frames[number], thumbnail, Image.Resampling.BOX), (x + 2, y + 2))
+        else:
+            draw.circle((x + cell[0] // 2, y + cell[1] // 2), _DOT, fill=colours[name], outline=_BACKGROUND)
+    for number, name in enumerate(named):
+        x, y = _MARGIN + number % across * _KEY, int(grid[1] * cell[1]) + _MARGIN + 16 + number // across * 24
+        draw.rectangle((x, y - 5, x + 10, y + 5), fill=colours[name])
+        draw.text((x + 16, y), name[:_LETTERS], fill=_TEXT, font=font, anchor="lm")
+    _save(path, picture)
+
+
+def _hues(count: int) -> list[str]:
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    few = count <= 10
+    return [to_hex(colormaps["tab10" if few else "hsv"](index if few else index / count)) for index in range(count)]
+
+
+def _snap(places: npt.NDArray[np.float64], grid: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """To each of the places (N, 2) one of a grid of (columns, rows), with the least sum of squared distances."""
+    from scipy.optimize import linear_sum_assignment
+
+    cells = np.indices(tuple(grid)).reshape(2, -1).T  # (columns * rows, 2)
+    distances = ((places[:, None] - cells) ** 2).sum(axis=2)
+    chosen: npt.NDArray[np.int64] = cells[linear_sum_assignment(distances)[1]]
+    return chosen
 
 
 def save_architecture(path: Path, encoder: Sequence[str], code: str, decoders: Mapping[str, Sequence[str]]) -> None:

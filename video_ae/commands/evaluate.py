@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from ..distributed import Ranks
 
 _STANDARD = {"seed": 0}  # this value changes nothing
-_PATHS = ("_dir", "_path")  # ends of the names of flags that name files or folders
 _LONGEST_NAME = 100  # bytes; file systems take 143 or more
 
 
@@ -182,7 +181,7 @@ def difference(given: dict[str, Any], task: str) -> str:
     unnamed = {"out", *(name for flags in (DataConfig, *known.flags) for name in noted(flags, "unnamed"))}
     standard = _standard(known)
     changes = {
-        name: str(Path(given[name]).resolve()) if name.endswith(_PATHS) else given[name]
+        name: str(Path(given[name]).resolve()) if name in PATHS else given[name]
         for name in (*data, *_flags_of(known))
         if name not in unnamed and given.get(name) not in (None, standard.get(name))
     }
@@ -199,8 +198,7 @@ def _folder_name(changes: dict[str, Any]) -> str:
         for name, value in changes.items()
     }
     parts = [
-        "-".join([name, *(Path(word).name if name.endswith(_PATHS) else word for word in each)])
-        for name, each in words.items()
+        "-".join([name, *(Path(word).name if name in PATHS else word for word in each)]) for name, each in words.items()
     ]
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")
     if all(map(_is_told, changes.values())) and len(slug) <= _LONGEST_NAME:

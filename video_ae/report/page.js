@@ -32,6 +32,7 @@ async function start(player) {
     clearTimeout(timer);
     timer = playing ? setTimeout(tick, MILLISECONDS) : null;
     play.textContent = playing ? "Pause" : "Play";
+    output.ariaLive = playing ? "off" : "polite"; // or a screen reader would never end
   }
 
   function tick() {

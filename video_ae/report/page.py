@@ -10,7 +10,7 @@ import functools
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,9 +66,12 @@ def section(title: str, *parts: Markup, under: str = "") -> Markup:
     return Markup(_macros().section(title, under, join(parts)))
 
 
-def data_table(cells: Sequence[Sequence[str]], first: int = 0) -> Markup:
-    """Numbers in columns, under a row of titles; the `first` rows are those that matter. Wide tables scroll."""
-    return Markup(_macros().data_table(cells[0], cells[1:], first))
+def data_table(cells: Sequence[Sequence[str]], first: int = 0, best: Collection[tuple[int, int]] = ()) -> Markup:
+    """Numbers in columns, under a row of titles; the `first` rows are those that matter. Wide tables scroll.
+
+    best: the cells that are marked as such: rows and columns, without the titles, from 0.
+    """
+    return Markup(_macros().data_table(cells[0], cells[1:], first, best))
 
 
 def fact_list(values: Mapping[str, Any]) -> Markup:

@@ -93,14 +93,14 @@ def _summary(run: RunFolder, config: dict[str, Any]) -> Markup:
     kind = "composite" if len(model["decoders"]) > 1 else model["decoders"][0]
     about = f"A {kind} LSTM autoencoder"
     if (run.model / WEIGHTS).is_file():
-        about += f" with {short(_size(run.model / WEIGHTS))} parameters"
+        about += f" with {short(weights_size(run.model / WEIGHTS))} parameters"
     about += ", trained"
     if rows:
         about += f" for {duration(rows[-1]['seconds'])} on {rows[-1]['sequences_seen']:,} sequences"
     return element("p", f"{about} of {where(data)}.", class_="lede")
 
 
-def _size(weights: Path) -> int:
+def weights_size(weights: Path) -> int:
     """How many numbers there are in a file of weights; those that are not parameters are two for each channel."""
     with safe_open(weights, "np") as file:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no dictionary

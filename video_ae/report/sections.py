@@ -35,7 +35,7 @@ class Section:
 
     name:  what its files are named after: `predict.json`, `predict-strip.png`.
     title: of the section; "" for the name.
-    alt:   what is in its pictures, by their stems.
+    alt:   what is in its pictures, by their stems, or patterns of such; beside sheets, GIFs are shown if they have one.
     drawn: stems of pictures, or patterns of such, that `show` shows itself or draws again.
     """
 
@@ -68,21 +68,26 @@ def section_of(folder: Path, known: Section, changes: str) -> Markup:
     sheets = [sheet for picture in pictures if picture.suffix == ".png" and (sheet := read_sheet(picture))]
     others = [picture for picture in pictures if all(picture != sheet.path for sheet in sheets)]
     still = [picture for picture in others if picture.suffix == ".png" and not _is_drawn(picture, known)]
-    animations = [picture for picture in others if picture.suffix == ".gif" and not sheets]  # those show the same
+    gifs = [picture for picture in others if picture.suffix == ".gif"]
+    animations = [gif for gif in gifs if not sheets or gif.stem in known.alt]  # others show what sheets do
     parts = [player([sheet]) for sheet in sheets if not _is_drawn(sheet.path, known)]
     if path.is_file():
         parts.append(guarded(lambda: known.show(folder, read_json(path))))
     for embed, shown in ((embed_animation, animations[:_GIFS]), (embed_picture, still)):
-        parts += [
-            guarded(embed, picture, known.alt.get(picture.stem) or spaced(picture.stem).removeprefix(f"{known.name} "))
-            for picture in shown
-        ]
+        parts += [guarded(embed, picture, _alt(picture, known)) for picture in shown]
     return section(known.title or spaced(known.name), *parts, under=spaced(changes))
 
 
 def task_of(path: Path) -> str:
     """Files are named after their task: `predict.json`, `predict-strip.png`."""
     return path.stem.partition("-")[0]
+
+
+def _alt(picture: Path, known: Section) -> str:
+    """What is in a picture; of those that share a pattern, or have no text, its name says which one it is."""
+    name = spaced(picture.stem).removeprefix(f"{known.name} ")
+    shared = (f"{name}: {text}" for stems, text in known.alt.items() if fnmatch(picture.stem, stems))
+    return known.alt.get(picture.stem) or next(shared, name)
 
 
 def _is_drawn(picture: Path, known: Section) -> bool:

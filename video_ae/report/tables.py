@@ -47,16 +47,31 @@ def accuracy_text(values: Mapping[str, Any]) -> str:
 
 
 def compare_cells(rows: Mapping[str, Mapping[str, Any]], loss: str) -> Cells:
-    """A row per run, then one per control from scratch, which runs of one shape share: losses and accuracies."""
-    decoders = (RECONSTRUCTION, FUTURE)
-    counts = [entry["labels_per_class"] for entry in next(iter(rows.values()))["classify"]]
-    losses = (f"{decoder}, {METRICS[loss]}" for decoder in decoders)
+    """A row per run, then one per control from scratch, which runs of one shape share: losses and accuracies.
+
+    Data without classes have no accuracies, and then there are no controls.
+    """
+    made = [decoder for decoder in (RECONSTRUCTION, FUTURE) if any(decoder in row for row in rows.values())]
+    counts = [entry["labels_per_class"] for entry in next(iter(rows.values())).get("classify", [])]
+    losses = (f"{decoder}, {METRICS[loss]}" for decoder in made)
     cells: Cells = [("", "model", *losses, *(f"accuracy at {count}" for count in counts))]
     for name, row in rows.items():
-        found = (metric_text(loss, row[decoder][loss]) if decoder in row else "-" for decoder in decoders)
-        cells.append((name, row["model"], *found, *(accuracy_text(entry["encoder_init"]) for entry in row["classify"])))
+        found = (metric_text(loss, row[decoder][loss]) if decoder in row else "-" for decoder in made)
+        accuracies = (accuracy_text(entry["encoder_init"]) for entry in row.get("classify", []))
+        cells.append((name, row["model"], *found, *accuracies))
     for name, row in rows.items():
-        if "scratch" in row["classify"][0]:
+        if counts and "scratch" in row["classify"][0]:
             accuracies = (accuracy_text(entry["scratch"]) for entry in row["classify"])
-            cells.append((f"from scratch, as {name}", "none", "-", "-", *accuracies))
+            cells.append((f"from scratch, as {name}", "none", *("-" for _ in made), *accuracies))
     return cells
+
+
+def best_cells(cells: Cells) -> set[tuple[int, int]]:
+    """Of `compare_cells`, the rows and columns, from 0, of the lowest losses and the highest accuracies, as written."""
+    best = set()
+    for column, (title, *texts) in enumerate(list(zip(*cells, strict=True))[2:], 1):
+        sign = 1 if title.startswith("accuracy") else -1
+        values = {row: sign * float(text.split()[0]) for row, text in enumerate(texts) if text != "-"}
+        if len(values) > 1:
+            best |= {(row, column) for row, value in values.items() if value == max(values.values())}
+    return best

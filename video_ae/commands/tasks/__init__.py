@@ -8,6 +8,7 @@ for _module in (
     "classify",
     "label",
     "probe",
+    "map",
     "anomaly",
     "forecast",
     "encode",

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from markupsafe import Markup
 
-from ...config import FUTURE
-from ...datasets.config import DataConfig
 from ...datasets.flags import flag
 from ...files import write_json
+from ...report.charts import Bar, Lane, time_line
 from ...report.markup import element, join
-from ...report.page import data_table
+from ...report.page import data_table, guarded
 from ...report.sections import where
 from ...report.tables import Cells
 from ...results import replace_results
@@ -24,9 +24,11 @@ from .anomaly_tables import (
     Incident,
     Place,
     Series,
+    Told,
     detection_curves,
     find_incidents,
     most_contributing,
+    read_extents,
     read_frame_labels,
     read_labels,
     time_of,
@@ -45,11 +47,12 @@ if TYPE_CHECKING:
     from ...anomaly import Scorer, Scores
     from ...datasets.clips import Clips
     from ...datasets.times import Clock
-    from ...shared_work import Results
+    from ...datasets.video_clips import VideoClips
     from ...thresholds import Thresholds
     from ...visualize import IncidentSeries
 
 _DRAWN = 4
+_LANES, _BARS, _ROWS = 20, 100, 20  # of a time line, of each of its lanes, and of the table beside it
 _INCIDENTS = 6  # that are drawn
 _FEW = 30  # normal clips, whose steps go up and down together
 _NORMAL = "normal/"  # before the ids of clips of the training data that stand beside anomalous ones
@@ -125,14 +128,22 @@ class Anomaly(Task):
         source = choose_source(arguments.source, opened.model.config.decoders)
         file: Path | None = arguments.labels_file
         labels = read_labels(file) if file is not None and not file.is_dir() else None
+        no_frames = opened.data.generated or opened.data.fps is not None or opened.model.config.features
+        if file is not None and file.is_dir() and no_frames:
+            raise ValueError(
+                f"--labels-file {file}: a folder has the labels of the frames of videos, expected a run on frames"
+                " without --fps, or a .csv file of labels"
+            )
         if arguments.all_anomalous and (file is not None or opened.data == opened.trained_on):
             raise ValueError(
                 "--all-anomalous is for other data than the run was trained on, as by --num-digits 2, without"
                 " --labels-file"
             )
-        clips, count = _open_clips(opened, arguments)
+        follow = opened.model.config.predicted_frames
+        frames = opened.whole_frames(opened.data, opened.model.config.input_frames, follow)
+        clips, count = opened.test_clips(arguments, frames, shortest=follow + 1)
         if file is not None and labels is None:
-            labels = read_frame_labels(file, _frames_of_videos(file, opened, clips), opened.data.frame_stride)
+            labels = read_frame_labels(file, _frames_of(clips), opened.data.frame_stride)
         normal = _fit(opened, arguments, source)
         constants = _constants(opened, arguments)
         scores, places, features, moved = _score(
@@ -151,10 +162,10 @@ class Anomaly(Task):
         if arguments.per_series:
             _refuse_unknown(normal, [one.id for one in series + beside])
         thresholds, lacking = _thresholds(normal, normal_series, quantile, arguments.per_series, method)
-        of_steps = thresholds["steps"].of(len(series + beside), _groups(series + beside, arguments.per_series))
-        of_clips = None
-        if "clips" in thresholds:
-            of_clips = thresholds["clips"].of(len(places), _groups(places, arguments.per_series))
+        of_steps, of_normal = (
+            _of_each(thresholds["steps"], one, arguments.per_series) for one in (series + beside, normal_series)
+        )
+        of_clips = _of_each(thresholds["clips"], places, arguments.per_series) if "clips" in thresholds else None
         curves = {}
         if labels is not None:
             curves = detection_curves(labels, series, places, scores)
@@ -170,31 +181,31 @@ class Anomaly(Task):
                 "steps_flagged": write_steps(place / "anomaly.csv", series, of_steps, times, names),
             }
             incidents = find_incidents(series, of_steps)
-            explained = _explain(normal.scorer, clips, incidents, places[:anomalous], scores)
+            explained = _explain(normal.scorer, clips, arguments.batch_size, incidents, places[:anomalous], scores)
             write_incidents(place / "incidents.csv", incidents, explained, times, names)
-            of_normal = thresholds["steps"].of(len(normal_series), _groups(normal_series, arguments.per_series))
+            levels = normal.scorer.levels.items()
             results = opened.facts(arguments) | {
                 "source": source,
                 "quantile": quantile,
                 "threshold": method,
                 "split": clips.split,
-            }
-            results |= {"thresholds": {level: fitted.values for level, fitted in thresholds.items()}}
-            results |= {"normal_clips": len(normal.places), "clips": len(places)}
-            results |= {"steps": sum(len(one.steps) for one in series)} | flagged
-            results |= {"spread": width, "incidents": len(incidents)}
-            results |= {"normal_incidents": len(find_incidents(normal_series, of_normal))}
-            results |= {"normal_steps": sum(len(one.steps) for one in normal_series)}
-            results |= {"normal_days": _days(normal_series, opened.own_data.times())}
-            results |= {
+                "thresholds": {level: fitted.values for level, fitted in thresholds.items()},
+                "normal_clips": len(normal.places),
+                "clips": len(places),
+                "steps": sum(len(one.steps) for one in series),
+                **flagged,
+                "spread": width,
+                "incidents": len(incidents),
+                "normal_incidents": len(find_incidents(normal_series, of_normal)),
+                "normal_steps": sum(len(one.steps) for one in normal_series),
+                "normal_days": _days(normal_series, opened.own_data.times()),
                 "detection": {
                     level: {name: curve[name] for name in _NUMBERS if name in curve} for level, curve in curves.items()
-                }
+                },
+                "levels": {name: level.steps.tolist() for name, level in levels},
+                "feature_levels": {name: level.features.tolist() for name, level in levels},
+                "moved_constants": _moved(opened, constants, moved, places, times),
             }
-            levels = normal.scorer.levels.items()
-            results |= {"levels": {name: level.steps.tolist() for name, level in levels}}
-            results |= {"feature_levels": {name: level.features.tolist() for name, level in levels}}
-            results |= {"moved_constants": _moved(opened, constants, moved, places, times)}
             write_json(place / "anomaly.json", results)
             _print(opened, results, lacking)
             _draw(opened, place, series, of_steps, places, scores)
@@ -226,83 +237,86 @@ class Anomaly(Task):
             element("p", f"Constant in training, and not here: {one['feature']}, in {one['steps']:,} steps.")
             for one in results.get("moved_constants", [])
         ]
-        return join([element("p", about), data_table(cells), *moved])
+        return join([element("p", about), data_table(cells), *moved, guarded(_show_incidents, folder)])
 
 
-def _open_clips(opened: Opened, arguments: argparse.Namespace) -> tuple[Clips, int]:
-    """The clips to score and how many; whole sequences may be longer than any in the training."""
-    return opened.test_clips(arguments, _frames(opened, opened.data), shortest=_shortest(opened))
-
-
-def _frames_of_videos(labels: Path, opened: Opened, clips: Clips) -> dict[str, int]:
-    """By the ids of the videos that clips are of, how many frames of each are read, also such as are in no clip.
-
-    Raises ValueError where clips are of something else, whose frames the folder `labels` cannot tell.
-    """
-    from ...datasets.video_clips import VideoClips
-
-    if not isinstance(clips, VideoClips) or opened.model.config.features or opened.data.fps is not None:
-        raise ValueError(
-            f"--labels-file {labels}: a folder has the labels of the frames of videos, expected a run on frames"
-            " without --fps, or a .csv file of labels"
+def _show_incidents(folder: Path) -> Markup:
+    """The worst sequences' incidents on a time line, and the worst incidents of all in a table."""
+    found = [one for one in read_extents(folder) if one.incidents]
+    if not found:
+        return element("p", "No incidents.")
+    worst = sorted(found, key=lambda one: -max(told.score for told in one.incidents))[:_LANES]
+    lanes = [
+        Lane(
+            one.id,
+            *one.ends,
+            f"{one.when[0]} to {one.when[1]}",
+            [
+                Bar(told.first, told.last, f"{told.score:.3g}", _say(told), told.score)
+                for told in sorted(one.incidents, key=lambda told: -told.score)[:_BARS]
+            ],
         )
+        for one in worst
+    ]
+    count = sum(len(one.incidents) for one in found)
+    about = f"{count:,} incidents in {len(found):,} sequences, with their largest scores"
+    shown = sum(len(lane.bars) for lane in lanes)
+    about += "." if shown == count else f": the worst {shown:,}."
+    told = sorted((told for one in found for told in one.incidents), key=lambda told: -told.score)[:_ROWS]
+    columns = list(told[0].row)
+    rows = [[_features_text(text) if name == "features" else text for name, text in one.row.items()] for one in told]
+    table = element("details", element("summary", "The worst incidents"), data_table([columns, *rows]))
+    return join([element("h3", "When"), element("p", about), time_line(lanes), table])
+
+
+def _say(told: Told) -> str:
+    row = told.row
+    text = f"{row['start']} to {row['end']}, score {told.score:.3g} at {row['peak']}"
+    return text + (f": {_features_text(row['features'])}" if row.get("features") else "")
+
+
+def _features_text(shares: str) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in json.loads(shares).items())
+
+
+def _frames_of(clips: Clips) -> dict[str, int]:
+    """How many frames are read of each video that clips are of, also such as are in no clip."""
     scored = {clips.place(index)[0] for index in range(len(clips))}
-    frames: dict[str, int] = {}
-    for record in clips.arrays.videos:
-        if record.name in scored:
-            frames[record.name] = max(frames.get(record.name, 0), record.first + record.frames)
+    frames = dict.fromkeys(scored, 0)
+    for record in cast("VideoClips", clips).arrays.videos:
+        if record.name in scored:  # perhaps in several pieces
+            frames[record.name] = max(frames[record.name], record.first + record.frames)
     return frames
-
-
-def _frames(opened: Opened, data: DataConfig) -> int:
-    return opened.whole_frames(data, opened.model.config.input_frames, _predicted(opened))
-
-
-def _shortest(opened: Opened) -> int:
-    return 1 + _predicted(opened)
-
-
-def _predicted(opened: Opened) -> int:
-    """How many of a clip's last steps are predicted."""
-    return opened.model.config.future_frames if FUTURE in opened.model.decoders else 0
-
-
-def _open_normal(opened: Opened, arguments: argparse.Namespace, split: str) -> Clips:
-    """Clips of the data that the model was trained on."""
-    data, seed = opened.own_data, arguments.seed if split == "test" else 0
-    frames = _frames(opened, data)
-    return data.open(split, frames, seed=seed, shortest=_shortest(opened), division=opened.division)
 
 
 def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:
     import torch
 
-    from ...anomaly import Scorer, present
+    from ...anomaly import Scorer, present, relative_errors, step_scores
 
-    held_out = _open_normal(opened, arguments, "validation")
+    held_out = opened.own_clips("validation", opened.model.config.predicted_frames)
     held_out = held_out.sample(held_out.available or GENERATED_CLIPS)
-    unfitted = Scorer(opened.model, {}, source, _predicted(opened))
+    unfitted = Scorer(opened.model, {}, source, opened.model.config.predicted_frames)
 
     def errors(batch: torch.Tensor) -> dict[str, torch.Tensor]:
         return {**unfitted.errors(batch), "present": present(batch)}
 
-    def shared(what: str, judge: Callable[[torch.Tensor], Results]) -> list[Results]:
-        count = len(held_out)
-        return list(share_batches(opened.ranks, opened.folder, held_out, count, arguments.batch_size, what, judge))
+    count, decoders = len(held_out), opened.model.decoders
+    judged = [
+        ({name: part[name] for name in decoders if name in part}, part["present"])
+        for part in share_batches(
+            opened.ranks, opened.folder, held_out, count, arguments.batch_size, "normal clips", errors
+        )
+    ]
+    scorer, scores = unfitted.fitted(judged)
+    features = torch.cat([step_scores(relative_errors(batch, scorer.levels), there, source) for batch, there in judged])
+    places = [Place(*held_out.place(row), 0, held_out.stretch(row)) for row in range(count)]
+    return Normal(scorer, scores, places, _of_series(opened, features))
 
-    judged = shared("normal clips", errors)
-    decoders = opened.model.decoders
-    scorer, scores = unfitted.fitted(
-        [({name: part[name] for name in decoders if name in part}, part["present"]) for part in judged]
-    )
-    features = shared("features of normal clips", lambda batch: {"features": _features(scorer, batch)})
-    places = [Place(*held_out.place(index), 0) for index in range(len(held_out))]
-    return Normal(scorer, scores, places, torch.cat([part["features"] for part in features]))
 
-
-def _features(scorer: Scorer, batch: torch.Tensor) -> torch.Tensor:
-    """The scores of the features of clips, (B, T, F); of pictures none."""
-    return scorer.features(batch) if scorer.model.config.features else batch.new_zeros(*batch.shape[:2], 0).float()
+def _of_series(opened: Opened, features: torch.Tensor) -> torch.Tensor:
+    """Scores (B, T, F) of the features of series; of pictures none, which have one for the whole frame."""
+    return features if opened.model.config.features else features[..., :0]
 
 
 def _constants(opened: Opened, arguments: argparse.Namespace) -> dict[int, float]:
@@ -311,7 +325,7 @@ def _constants(opened: Opened, arguments: argparse.Namespace) -> dict[int, float
 
     if not opened.model.config.features:
         return {}
-    clips = _open_normal(opened, arguments, "train")
+    clips = opened.own_clips("train", opened.model.config.predicted_frames)
     return constant_channels(batches(clips, range(len(clips)), arguments.batch_size, "what is constant"))
 
 
@@ -328,7 +342,7 @@ def _beside_normal(
 
     from ...anomaly import join_scores
 
-    clips = _open_normal(opened, arguments, "test").sample(len(places))
+    clips = opened.own_clips("test", opened.model.config.predicted_frames, arguments.seed).sample(len(places))
     others, other_places, more, _ = _score(
         opened, scorer, clips, len(clips), arguments.batch_size, "normal test clips", {}
     )
@@ -387,11 +401,11 @@ def _score(
         moved = [torch.zeros(0, 3, dtype=torch.int64)]
         for channel, there in moved_constants(constants, batch).items():
             moved.append(torch.cat([there.nonzero(), torch.full((int(there.sum()), 1), channel)], dim=1))
-        scores = scorer(batch)
+        scores, features = scorer.judge(batch)
         return {
             "steps": scores.steps,
             "sequences": scores.sequences,
-            "features": _features(scorer, batch),
+            "features": _of_series(opened, features),
             "lengths": present(batch).sum(dim=1),
             "moved": torch.cat(moved),
         }
@@ -401,7 +415,8 @@ def _score(
     for part in share_batches(opened.ranks, opened.folder, clips, count, batch_size, what, judge):
         part["moved"][:, 0] += len(places)
         places += [
-            Place(*clips.place(len(places) + row), length) for row, length in enumerate(part["lengths"].tolist())
+            Place(*clips.place(row), length, clips.stretch(row))
+            for row, length in enumerate(part["lengths"].tolist(), len(places))
         ]
         parts.append(part)
     scores = join_scores([Scores(part["steps"], part["sequences"]) for part in parts])
@@ -414,9 +429,16 @@ def _groups(of: Sequence[Place] | Sequence[Series], per_series: bool) -> list[st
     return [one.id for one in of] if per_series else None
 
 
+def _of_each(
+    thresholds: Thresholds, of: Sequence[Place] | Sequence[Series], per_series: bool
+) -> npt.NDArray[np.float64]:
+    """The threshold of each."""
+    return thresholds.of(len(of), _groups(of, per_series))
+
+
 def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tensor, width: int) -> list[Series]:
     """Scores of clips (B, T), and of their features (B, T, F), to those of the steps of the sequences that the clips
-    were cut from, spread by `spread_scores`."""
+    were cut from, spread by `spread_scores` between holes in their times."""
     import numpy as np
     import torch
 
@@ -432,23 +454,24 @@ def _lay_out(places: Sequence[Place], scores: torch.Tensor, features: torch.Tens
         length = int(starts.max() - first) + scores.shape[1]
         columns = torch.cat([scores[chosen, :, None], features[chosen]], dim=2).unbind(dim=2)
         laid = np.stack([average_windows(column, starts - first, length) for column in columns], axis=1)
-        laid = spread_scores(laid, width)
+        begins = sorted({places[row].stretch for row in chosen})
+        parts = np.split(laid, np.array(begins[1:], int) - first)
+        laid = np.concatenate([spread_scores(part, width) for part in parts])
         steps = np.flatnonzero(~np.isnan(laid[:, 0]))
         series.append(Series(name, first + steps, laid[steps, 0], laid[steps, 1:]))
     return series
 
 
 def _days(series: Sequence[Series], times: Mapping[str, Clock]) -> float | None:
-    """How many days the steps of these series last, each from the first to the last; None without time stamps."""
-    import numpy as np
+    """How many days the steps of these series last, each from the first to the last; None without dates: the unit of
+    other times nobody states."""
+    from ...datasets.times import is_date, parse_time
 
-    if not times or any(one.id not in times for one in series):
+    ends = [time_of(times, one.id, step) for one in series if len(one.steps) for step in one.steps[[0, -1]].tolist()]
+    if not ends or not all(map(is_date, ends)):
         return None
-    spans = [np.array([times[one.id][one.steps[end]].decode() for end in (0, -1)]) for one in series if len(one.steps)]
-    try:
-        return float(sum((np.diff(span.astype("M8[us]"))[0] / np.timedelta64(1, "D")) for span in spans))
-    except ValueError:  # numbers, whose unit nobody states
-        return None
+    seconds = [sum(parse_time(text)) for text in ends]
+    return (sum(seconds[1::2]) - sum(seconds[::2])) / 86400
 
 
 def _feature_names(opened: Opened) -> list[str]:
@@ -556,19 +579,24 @@ def _overlapping(incident: Incident, places: Sequence[Place], beside: int = 0) -
 
 
 def _explain(
-    scorer: Scorer, clips: Clips, incidents: Sequence[Incident], places: Sequence[Place], scores: Scores
+    scorer: Scorer,
+    clips: Clips,
+    batch_size: int,
+    incidents: Sequence[Incident],
+    places: Sequence[Place],
+    scores: Scores,
 ) -> list[npt.NDArray[np.float64]]:
     """What each feature (F,) explains of every incident, by the most anomalous clip in it; of those in the normal clips
     that stand beside the ones to judge, their errors alone."""
-    explained = []
-    for incident in incidents:
-        rows = _overlapping(incident, places)
-        if not rows or not incident.series.features.shape[1]:
-            explained.append(incident.features)
-            continue
-        worst = max(rows, key=lambda row: float(scores.sequences[row]))
-        explained.append(scorer.attribute(clips.__getitems__([worst]))[0].clamp(min=0).double().numpy())
-    return explained
+    if not scorer.model.config.features:
+        return [incident.features for incident in incidents]
+    by_score = scores.sequences.tolist().__getitem__
+    worst = [max(_overlapping(incident, places), key=by_score, default=None) for incident in incidents]
+    rows = sorted({row for row in worst if row is not None})
+    attributed = (scorer.attribute(batch) for batch in batches(clips, rows, batch_size, "what explains incidents"))
+    of_rows = (row for batch in attributed for row in batch.clamp(min=0).double().numpy())
+    explained: dict[int | None, npt.NDArray[np.float64]] = dict(zip(rows, of_rows, strict=True))
+    return [explained.get(row, incident.features) for row, incident in zip(worst, incidents, strict=True)]
 
 
 def _draw_incidents(
@@ -621,19 +649,21 @@ def _draw_where(
     known = thresholds.values.get
     worst = scores.sequences[: len(places)].argsort(descending=True)[:_DRAWN].tolist()
     batch = clips.__getitems__(worst)
-    frames, made = unit_range(batch).numpy(), rebuild(opened.model, batch, _predicted(opened)).numpy()
-    found = [
-        [
+    frames, made = unit_range(batch).numpy(), rebuild(opened.model, batch, opened.model.config.predicted_frames).numpy()
+
+    def above(of: int, threshold: float) -> list[Moment]:
+        """The frames of one of these clips with higher scores."""
+        row = worst[of]
+        return [
             Moment(f"{places[row].id}, frame {places[row].start + step}", frames[of, step], made[of, step])
             for step in range(places[row].steps)
-            if not np.isnan(made[of, step]).any()
-            and (every or scores.steps[row, step] > known(places[row].id, known("", np.inf)))
+            if scores.steps[row, step] > threshold
         ]
-        for every in (False, True)
-        for of, row in enumerate(worst[: 1 if every else None])
+
+    anomalous = [
+        moment for of, row in enumerate(worst) for moment in above(of, known(places[row].id, known("", np.inf)))
     ]
-    anomalous = [moment for of_clip in found[:-1] for moment in of_clip] or found[-1]
-    save_where_gif(place / "anomaly-where.gif", anomalous, opened.model.config.patch_size)
+    save_where_gif(place / "anomaly-where.gif", anomalous or above(0, -np.inf), opened.model.config.patch_size)
     print(f"where    {opened.folder / 'anomaly-where.gif'}")
 
 

@@ -23,11 +23,13 @@ Labels = dict[tuple[str, int | None], int]  # of a sequence, or of one of its st
 
 
 class Place(NamedTuple):
-    """What a clip is of: a sequence, the clip's first step in it, and how many it has."""
+    """What a clip is of: a sequence, the clip's first step in it, how many it has, and the first step of the part
+    between holes in the times."""
 
     id: str
     start: int
     steps: int
+    stretch: int
 
 
 class Series(NamedTuple):
@@ -229,7 +231,7 @@ def write_incidents(
         for incident, of_features in zip(incidents, explained, strict=True):
             one = incident.series
             steps = one.steps[[incident.first, incident.last, incident.peak]].tolist()
-            when = [time_of(times, one.id, step) if times else step for step in steps]
+            when = [time_of(times, one.id, step) or step for step in steps]
             contribute = [_contributions(of_features, names)] if names else []
             writer.writerow((one.id, *when, f"{one.scores[incident.peak]:.6g}", *contribute))
 
@@ -251,9 +253,54 @@ def write_clips(
         writer.writerow(("id", "step", *(["time"] if times else []), "score", "threshold", "flagged"))
         for row in scores.sequences.argsort(descending=True).tolist():
             score, threshold = float(scores.sequences[row]), None if thresholds is None else float(thresholds[row])
-            name, start, _ = places[row]
+            name, start = places[row][:2]
             place = (name, start, *([time_of(times, name, start)] if times else []))
             cells = ("", "") if threshold is None else (f"{threshold:.6g}", int(score > threshold))
             writer.writerow((*place, f"{score:.6g}", *cells))
             flagged += threshold is not None and score > threshold
     return flagged
+
+
+class Told(NamedTuple):
+    """A row of `incidents.csv`, with the numbers of its first and last step."""
+
+    first: int
+    last: int
+    row: dict[str, str]
+
+    @property
+    def score(self) -> float:
+        return float(self.row["score"])
+
+
+class Extent(NamedTuple):
+    """What the tables say of a sequence: its first and last scored step, when these are, and its incidents."""
+
+    id: str
+    ends: tuple[int, int]
+    when: tuple[str, str]
+    incidents: list[Told]
+
+
+def read_extents(folder: Path) -> list[Extent]:
+    """The sequences in the tables that are in `folder`, in their order."""
+    ends: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+    steps: dict[tuple[str, str], int] = {}
+    incidents: dict[str, list[Told]] = {}
+    with (folder / "anomaly.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            ends[row["id"]] = ends.get(row["id"], (row,))[0], row
+            if row["flagged"] == "1":
+                steps[row["id"], _when(row)] = int(row["step"])
+    with (folder / "incidents.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            told = Told(steps[row["id"], row["start"]], steps[row["id"], row["end"]], row)
+            incidents.setdefault(row["id"], []).append(told)
+    return [
+        Extent(name, (int(first["step"]), int(last["step"])), (_when(first), _when(last)), incidents.get(name, []))
+        for name, (first, last) in ends.items()
+    ]
+
+
+def _when(row: Mapping[str, str]) -> str:
+    return row.get("time") or row["step"]

@@ -43,7 +43,7 @@ class Encode(Task):
         frames = data.longest(1) if data.whole else config.input_frames
         split = "test" if data.generated else "all"
         clips, count = opened.clips(split, arguments, frames, shortest=1)
-        codes = _codes(opened, path, clips, count, arguments.batch_size)
+        codes = encoded(opened, path, clips, count, arguments.batch_size)
         if not opened.ranks.is_main:
             deque(codes, maxlen=0)  # as the first process reads them
             return
@@ -53,8 +53,9 @@ class Encode(Task):
         print(f"{count} codes of {where} ({what})\ncodes    {path}")
 
 
-def _codes(opened: Opened, path: Path, clips: Clips, count: int, batch_size: int) -> Iterator[npt.NDArray[np.float32]]:
-    """The codes of the first `count` clips, (B, code_size) at a time."""
+def encoded(opened: Opened, out: Path, clips: Clips, count: int, batch_size: int) -> Iterator[npt.NDArray[np.float32]]:
+    """The codes of the first `count` clips, of which shorter ones end in NaN, (B, code_size) at a time; see
+    `share_batches`."""
     import torch
 
     from ...lengths import split_clips
@@ -64,7 +65,7 @@ def _codes(opened: Opened, path: Path, clips: Clips, count: int, batch_size: int
         with torch.no_grad():
             return {"codes": opened.model.encode(inputs, lengths).float().cpu()}
 
-    parts = share_batches(opened.ranks, path, clips, count, batch_size, "encoding", encode)
+    parts = share_batches(opened.ranks, out, clips, count, batch_size, "encoding", encode)
     return (part["codes"].numpy() for part in parts)
 
 

@@ -44,14 +44,12 @@ class Export(Task):
             for name in PARTS:
                 path = place / f"export-{name}.onnx"
                 export_onnx(model, path, name)
-                rows_of = slice(None, None, 2 if name == STEP else 1)  # every other clip is shorter
-                if name == STEP:
-                    streamed = stream_onnx(path, frames[rows_of], model.config.future_frames)
-                    found = {output: values[-1] for output, values in streamed.items()}
+                if name == STEP:  # what is known after the last frame of each clip
+                    streamed = stream_onnx(path, frames, model.config.future_frames)
+                    found = {output: values[lengths - 1, range(len(frames))] for output, values in streamed.items()}
                 else:
                     found = run_onnx(path, frames, lengths, model.config.future_frames)
-                differences = {output: _difference(value, expected[output][rows_of]) for output, value in found.items()}
-                results[name] = differences
+                results[name] = {output: _difference(value, expected[output]) for output, value in found.items()}
                 rows += [(folder / path.name, output, values) for output, values in results[name].items()]
             write_json(place / "export.json", results | opened.facts(arguments))
 
@@ -82,7 +80,7 @@ def _inputs(opened: Opened, arguments: argparse.Namespace) -> tuple[Tensor, Tens
     from ...patches import unit_range
 
     config = opened.model.config
-    follow = config.future_frames if FUTURE in config.decoders else 0
+    follow = config.predicted_frames
     length = opened.whole_frames(opened.data, config.input_frames, follow)
     clips, count = opened.test_clips(arguments, length, shortest=follow + 1)
     batch = clips.__getitems__([number % count for number in range(_CHECKED_CLIPS)])

@@ -12,7 +12,7 @@ from ...config import FUTURE
 from ...files import free_place, new_file, write_json
 from ...report.tables import text_table
 from ...results import replace_results
-from .opened import Opened, batches
+from .opened import Opened, as_vectors, batches
 from .task import Horizon, Task, register
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Forecast(Task):
                 "forecasts are of series, by a future decoder: train on series with --composite or --predict"
             )
         steps = arguments.future_frames or config.future_frames
-        held_out, learnt = _own(opened, arguments, "validation", steps), _own(opened, arguments, "train", steps)
+        held_out, learnt = (cast("VideoClips", opened.own_clips(split, steps)) for split in ("validation", "train"))
         errors = _forecast(opened, _overlapping(held_out), steps, arguments.batch_size, "held-out").errors
         margins = np.quantile(errors, QUANTILES, axis=0) if len(errors) >= _ENOUGH else None  # (2, F, D)
         if margins is None:
@@ -93,14 +93,6 @@ class Forecast(Task):
         return results
 
 
-def _own(opened: Opened, arguments: argparse.Namespace, split: str, steps: int) -> VideoClips:
-    """Clips of the data that the model was trained on."""
-    data = opened.own_data
-    frames = opened.whole_frames(data, opened.model.config.input_frames, steps)
-    clips = data.open(split, frames, seed=arguments.seed, shortest=steps + 1, division=opened.division)
-    return cast("VideoClips", clips)
-
-
 def _overlapping(clips: VideoClips) -> Clips:
     """The same windows and all between them, of clips that are no whole sequences."""
     from ...datasets.video_clips import VideoClips
@@ -116,12 +108,6 @@ def _training_series(clips: VideoClips) -> list[Floats]:
     return [clips.arrays.array(index).astype(float) for index in clips.chosen]
 
 
-def _vectors(frames: torch.Tensor) -> Floats:
-    """Frames (B, T, D, 1, 1) as (B, T, D)."""
-    vectors: Floats = frames.flatten(2).cpu().double().numpy()
-    return vectors
-
-
 def _forecast(opened: Opened, clips: Clips, steps: int, batch_size: int, what: str) -> Forecasts:
     """Of clips whose last `steps` are to be predicted; without offsets."""
     import numpy as np
@@ -134,10 +120,10 @@ def _forecast(opened: Opened, clips: Clips, steps: int, batch_size: int, what: s
     for batch in batches(clips, range(len(clips)), batch_size, what):
         inputs, future, lengths = split_clips(batch.to(opened.device), batch.shape[1] - steps)
         with torch.no_grad():
-            predicted.append(_vectors(opened.model.predict(inputs, steps, lengths)))
-        truth.append(_vectors(future))
+            predicted.append(as_vectors(opened.model.predict(inputs, steps, lengths)))
+        truth.append(as_vectors(future))
         read = [inputs.shape[1]] * len(inputs) if lengths is None else lengths.tolist()
-        last.append(_vectors(inputs)[np.arange(len(inputs)), np.array(read) - 1])
+        last.append(as_vectors(inputs)[np.arange(len(inputs)), np.array(read) - 1])
         for length in read:
             name, start = clips.place(len(places))
             places.append((name, start + length - 1))
@@ -227,7 +213,7 @@ def _write(opened: Opened, arguments: argparse.Namespace, out: Any, steps: int, 
         for name, clip in _ends(opened, arguments):
             inputs, _, lengths = split_clips(clip.to(opened.device), clip.shape[1])
             with torch.no_grad():
-                values = _vectors(opened.model.predict(inputs, steps, lengths))[0]  # (F, D)
+                values = as_vectors(opened.model.predict(inputs, steps, lengths))[0]  # (F, D)
             clock = times.get(name)  # a file's own times, or those of a video, which have no end
             known: list[str] = [time.decode() for time in clock] if isinstance(clock, Iterable) else []
             coming = continue_times(known, steps)

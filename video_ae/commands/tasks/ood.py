@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from markupsafe import Markup
 
@@ -35,6 +35,7 @@ _OPTICAL = "optical"  # the bundled digits, which need no files
 class Ood(Task):
     name = "ood"
     title = "On other data"
+    alt: ClassVar = {"ood-*": "frames of some clips, the truth above what the model made of it"}
     drawn = ("ood-*-sheet",)
 
     def run(self, opened: Opened, arguments: argparse.Namespace) -> dict[str, Any]:

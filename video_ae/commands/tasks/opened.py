@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     from ...datasets.clips import Clips
@@ -56,6 +58,12 @@ class Opened(NamedTuple):
         moved = data.dataset == here.dataset and not data.generated and not Path(str(data.data_dir)).exists()
         return here if moved else data  # or others, as their comparison with the division will say
 
+    def own_clips(self, split: str, follow: int, seed: int = 0) -> Clips:
+        """Clips of a part of the data that the model was trained on; the last `follow` frames of each are predicted."""
+        data = self.own_data
+        frames = self.whole_frames(data, self.model.config.input_frames, follow)
+        return data.open(split, frames, seed=seed, shortest=follow + 1, division=self.division)
+
     def facts(self, arguments: argparse.Namespace) -> dict[str, Any]:
         """What every result says about where it comes from."""
         from ...pretrained import sequences_seen
@@ -95,6 +103,12 @@ class Opened(NamedTuple):
         return chosen, len(chosen)
 
 
+def as_vectors(frames: torch.Tensor) -> npt.NDArray[np.float64]:
+    """Frames of features (B, T, D, 1, 1) as (B, T, D)."""
+    vectors: npt.NDArray[np.float64] = frames.flatten(2).cpu().double().numpy()
+    return vectors
+
+
 def share_batches(
     ranks: Ranks,
     out: Path,
@@ -112,7 +126,8 @@ def share_batches(
     def work(number: int) -> Results:
         return judge(clips.__getitems__(range(number * batch_size, min((number + 1) * batch_size, count))))
 
-    folder = out.with_name(f".{out.name}-{what.replace(' ', '-')}")
+    place = out.absolute()  # "." has no name
+    folder = place.with_name(f".{place.name}-{what.replace(' ', '-')}")
     return share_work(ranks, folder, -(-count // batch_size), work, what)
 
 

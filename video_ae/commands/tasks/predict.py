@@ -15,12 +15,10 @@ from ...files import write_json
 from ...report.page import spaced
 from ...report.tables import loss_name, metric_cells, metric_text, text_table
 from ...results import replace_results
-from .opened import DRAWN_CLIPS, Opened, batches
+from .opened import DRAWN_CLIPS, Opened, as_vectors, batches
 from .task import Horizon, Task, register, show_predictions
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from torch import Tensor
 
     from ...datasets.clips import Clips
@@ -58,8 +56,7 @@ class Predict(Task):
         model, device, folder, ranks = opened.model, opened.device, opened.folder, opened.ranks
         if arguments.future_frames and FUTURE not in model.decoders:
             raise ValueError("--future-frames changes nothing for a model without future decoder; leave it out")
-        future_frames = arguments.future_frames or model.config.future_frames
-        future_frames = future_frames if FUTURE in model.decoders else 0
+        future_frames = arguments.future_frames or model.config.predicted_frames
         frames = opened.whole_frames(opened.data, model.config.input_frames, future_frames)
         input_frames = frames - future_frames
         clips, count = opened.test_clips(arguments, frames, shortest=future_frames + 1)
@@ -144,8 +141,8 @@ def _draw_series(opened: Opened, place: Path, clips: Clips, count: int, input_fr
     with torch.inference_mode():
         outputs = model(model.encoder.to_vectors(inputs), teacher_forcing=False, steps=future.shape[1], lengths=lengths)
     offsets = np.array(opened.data.offsets or 0.0)
-    made = {name: _vectors(model.outputs_to_frames(output)) + offsets for name, output in outputs.items()}
-    read, follows = _vectors(inputs) + offsets, _vectors(future) + offsets
+    made = {name: as_vectors(model.outputs_to_frames(output)) + offsets for name, output in outputs.items()}
+    read, follows = as_vectors(inputs) + offsets, as_vectors(future) + offsets
     ends = [inputs.shape[1]] * shown if lengths is None else lengths.tolist()
     drawn = [
         Series(
@@ -159,8 +156,3 @@ def _draw_series(opened: Opened, place: Path, clips: Clips, count: int, input_fr
     ]
     save_series(place / "predict-series.png", drawn, opened.data.columns)
     return f"series   {opened.folder / 'predict-series.png'}"
-
-
-def _vectors(frames: Tensor) -> npt.NDArray[np.float64]:
-    """Frames (B, T, D, 1, 1) as (B, T, D)."""
-    return frames.flatten(2).cpu().double().numpy()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, cast
 from ...datasets.config import DataConfig
 from ...datasets.flags import flag
 from ...files import free_place, new_file
+from .encode import encoded
 from .label import when
-from .opened import Opened, batches
+from .opened import Opened
 from .task import Task, register
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ class Retrieve(Task):
         if others := {query.place(index)[0] for index in range(1, len(query))} - {query.place(0)[0]}:
             raise ValueError(f"--query {arguments.query}: found {len(others) + 1} videos, expected one; name its file")
         clips, count = opened.clips("all", arguments, frames, shortest=None)
-        codes = _codes(opened, clips, count, arguments.batch_size)
-        asked = _codes(opened, query, len(query), arguments.batch_size)
+        codes = np.concatenate([*encoded(opened, out, clips, count, arguments.batch_size)])
+        asked = np.concatenate([*encoded(opened, out, query, len(query), arguments.batch_size)])
         mean = codes.mean(axis=0)
         target = (asked - mean).mean(axis=0, keepdims=True)
         other = np.array([_content(clips, index) != _content(query, 0) for index in range(count)])
@@ -108,18 +109,6 @@ def _content(clips: Clips, index: int) -> str:
     """The checksum of the file that a clip is of."""
     videos = cast("VideoClips", clips)
     return videos.arrays.videos[videos.chosen[videos.videos[index]]].fingerprint
-
-
-def _codes(opened: Opened, clips: Clips, count: int, batch_size: int) -> Codes:
-    """(N, code_size) of the first `count` clips."""
-    import torch
-
-    with torch.no_grad():
-        parts = [
-            opened.model.encode(batch.to(opened.device)).float().cpu()
-            for batch in batches(clips, range(count), batch_size, "encoding")
-        ]
-    return torch.cat(parts).numpy()
 
 
 def _cosine(one: Codes, other: Codes) -> float:
