@@ -16,13 +16,18 @@ from .decoders import captured
 from .videos import Size, at_rate, prepare
 
 _ADDRESS = re.compile(r"(https?|rtsps?|rtmps?)://.+")  # of FFmpeg's protocols those that read no local file
+_CAMERA = re.compile(r"[0-9]{1,9}")
 _WAIT = 10_000  # milliseconds, for an address to answer
 _RATE = 25.0  # frames per second, where a camera does not say it
 
 
 def is_live(source: str) -> bool:
     """Whether it is the number of a camera or the address of a video."""
-    return source.isdecimal() or _ADDRESS.fullmatch(source) is not None
+    return _is_camera(source) or _ADDRESS.fullmatch(source) is not None
+
+
+def _is_camera(source: str) -> bool:
+    return _CAMERA.fullmatch(source) is not None
 
 
 def live_frames(
@@ -41,18 +46,18 @@ def live_frames(
             yield prepare(image, image_size, grey)
     finally:
         capture.release()
-    if source.isdecimal():
+    if _is_camera(source):
         raise ValueError(f"camera {source}: gives no more frames; see whether it is still connected")
 
 
 def _open(source: str) -> cv2.VideoCapture:
     with silent():
-        if source.isdecimal():
+        if _is_camera(source):
             capture = cv2.VideoCapture(int(source))
         else:
             times = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _WAIT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _WAIT]
             capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, times)
-    what = f"camera {source}" if source.isdecimal() else source
+    what = f"camera {source}" if _is_camera(source) else source
     if not capture.isOpened():
         raise ValueError(
             f"{what}: OpenCV cannot open it; expected the number of a camera, from 0, or the address of a video"

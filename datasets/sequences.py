@@ -220,9 +220,9 @@ def _opened(
     """See `open_sequences`; with `state`, a file that changed is read again."""
     segments: dict[str, list[int]] = {}  # by name, where each begins, of sequences with holes
     facts: dict[str, Any] = {"columns": [], "times": {}, "holes": ""}
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         found = _of_array(path, open_npy(path))
-    elif path.suffix == ".npz":
+    elif path.suffix.lower() == ".npz":
         found = _of_archive(path)
     elif path.is_dir() or is_table(path):
         table = _read_folder(path, choice, MAX_BYTES) if path.is_dir() else read_table(path, choice, MAX_BYTES)
@@ -351,7 +351,7 @@ class Sequences(StoredSource):
     start: ClassVar[Mapping[str, Any]] = {"least_std": 0.0}  # features may be of scales far from each other
 
     def fields_read(self, config: DataFields) -> set[str]:
-        arrays = str(config.data_dir).endswith((".npy", ".npz"))
+        arrays = str(config.data_dir).lower().endswith((".npy", ".npz"))
         return super().fields_read(config) - (_OF_TABLES if arrays else set())
 
     def unless(self, config: DataFields, field: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,30 @@ if sys.platform != "win32":
 
 PAUSE = 0.05  # seconds until a piece that another process has is asked for again
 _TAKEN = (errno.EACCES, errno.EAGAIN)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block of `path`, a file that is there meanwhile, and keep them out.
+
+    Raises OSError where the file cannot be written. Where there are no locks, nobody is kept out.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waited = False
+    while True:
+        with path.open("ab") as file:
+            # Whoever left may have removed the file between its being opened and locked here.
+            if _lock(file, 0, path) and path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                try:
+                    yield
+                finally:
+                    if sys.platform != "win32":  # where open files cannot be removed
+                        path.unlink(missing_ok=True)
+                return
+        if not waited:
+            note(f"{path.parent}: another process is writing the same there; this one waits for its end")
+        waited = True
+        time.sleep(PAUSE)
 
 
 class Claims:
@@ -49,7 +74,7 @@ class Claims:
     def claim(self, piece: str) -> Iterator[bool]:
         """Whether `piece` is this process's within the block: not while another process has it."""
         byte = int(hashlib.sha256(piece.encode()).hexdigest()[:15], 16)
-        mine = self._lock(byte)
+        mine = _lock(self._file, byte, self._path)
         try:
             yield mine
         finally:
@@ -73,18 +98,20 @@ class Claims:
             left = others
             time.sleep(PAUSE if left else 0)
 
-    def _lock(self, byte: int) -> bool:
-        if sys.platform == "win32":
-            return True
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-        except OSError as error:
-            if error.errno in _TAKEN:
-                return False
-            note(f"{self._path}: cannot be locked ({error.strerror}); several processes would repeat each other's work")
-        return True
-
     def _unlock(self, byte: int) -> None:
         if sys.platform != "win32":
             with suppress(OSError):  # where there are no locks
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, byte)
+
+
+def _lock(file: IO[bytes], byte: int, path: Path) -> bool:
+    """Whether this process has the lock on one byte of a file now, or there are none."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return False
+        note(f"{path}: cannot be locked ({error.strerror}); several processes would repeat each other's work")
+    return True

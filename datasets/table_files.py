@@ -13,14 +13,19 @@ SUFFIXES = (CSV, CSV_GZ, PARQUET)
 _MAX_LINE = 2**20  # characters of a line
 
 
+def _suffix(path: Path) -> str:
+    """That of a table, in small letters; "" of another file."""
+    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
+
+
 def is_table(path: Path) -> bool:
     """Whether a file is a table by its name."""
-    return path.name.endswith(SUFFIXES)
+    return bool(_suffix(path))
 
 
 def stem(path: Path) -> str:
     """The name of a table without its suffix."""
-    return path.name.removesuffix(next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), path.suffix))
+    return path.name[: len(path.name) - len(_suffix(path) or path.suffix)]
 
 
 Rows = Iterator[tuple[int, list[str]]]  # that are not blank, with the numbers of their lines
@@ -28,18 +33,32 @@ Rows = Iterator[tuple[int, list[str]]]  # that are not blank, with the numbers o
 
 def open_rows(path: Path) -> tuple[bool, Rows]:
     """Whether semicolons part the cells of a file, and its rows."""
-    return (False, _rows_of_parquet(path)) if path.name.endswith(PARQUET) else rows_of(path, _lines_of(path))
+    return (False, _rows_of_parquet(path)) if _suffix(path) == PARQUET else rows_of(path, _lines_of(path))
 
 
 def rows_of(path: Path, lines: Iterator[str]) -> tuple[bool, Rows]:
     """Whether semicolons part the cells, by the first line, and the rows of `lines`, whose messages name `path`."""
     blank: list[str] = []
+    lines = _decoded(path, lines)
     for first in lines:
+        if not blank:
+            first = first.removeprefix("\ufeff")
         if first.strip():
             semicolons = ";" in first and "," not in first
             return semicolons, _rows(path, chain(blank, [first], lines), ";" if semicolons else ",")
         blank.append(first)
     return False, iter(())
+
+
+def _decoded(path: Path, lines: Iterator[str]) -> Iterator[str]:
+    """The lines. Raises ValueError that names the file where they are not in UTF-8."""
+    line = 0
+    try:
+        for text in lines:
+            line += 1
+            yield text
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _no_table(path, line, error) from error
 
 
 def _rows(path: Path, lines: Iterator[str], delimiter: str) -> Rows:
@@ -58,22 +77,17 @@ def _no_table(path: Path, line: int, error: Exception) -> ValueError:
 
 def _lines_of(path: Path) -> Iterator[str]:
     """The lines of a `.csv` file, packed or not."""
-    line = 0
     try:
         with (
-            gzip.open(path, "rt", newline="", encoding="utf-8-sig")
-            if path.name.endswith(CSV_GZ)
-            else path.open(newline="", encoding="utf-8-sig") as file
+            gzip.open(path, "rt", newline="", encoding="utf-8")
+            if _suffix(path) == CSV_GZ
+            else path.open(newline="", encoding="utf-8") as file
         ):
-            for text in _lines(file):
-                line += 1
-                yield text
+            yield from _lines(file)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(
             f"{path}: not a whole gzip file ({error}); it is damaged, or was not copied to its end"
         ) from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise _no_table(path, line, error) from error
 
 
 def _rows_of_parquet(path: Path) -> Rows:

@@ -231,10 +231,12 @@ def _cells(
 
 def _find_columns(path: Path, header: list[str], choice: Choice) -> _Columns:
     """Raises ValueError for a header that is none, and where a column is not there or there twice."""
+    if not header:
+        raise ValueError(f"{path}: holds nothing, expected a header, the names of the columns, and rows")
     header = [name.strip() for name in header]
     counts_rows = header[:1] != [] and header[0] in _ROW_NUMBER_NAMES and header[0] not in choice.ignored
     named = [name for name in header[counts_rows:] if name not in choice.ignored]
-    if "" in named or len(set(named)) != len(named) or not header:
+    if "" in named or len(set(named)) != len(named):
         end = "; do its lines end with a comma too many?" if named[-1:] == [""] else ""
         raise ValueError(f"{path}: found the header {header}, expected a different name for every column{end}")
     numbered = header == [str(column) for column in range(len(header))]
@@ -323,7 +325,8 @@ def _number(text: str) -> float:
 def _about(cell: str, name: str, columns: _Columns, *, first: bool) -> str:
     """What to do about a cell that is no number; its whole column is no feature where the first row has such a cell."""
     if cell.casefold() in _NO_NUMBERS:
-        return "; fill such cells in, or drop their rows (pandas: interpolate() or dropna())"
+        leave_out = f"; {flag('--ignore-columns', name)} leaves the column out" if first and not columns.settled else ""
+        return f"; fill such cells in, or drop their rows (pandas: interpolate() or dropna()){leave_out}"
     if re.fullmatch(r"[+-]?\d{1,3}(?:(?:,\d{3})+\.\d*|(?:,\d{3}){2,})", cell):
         return '; write numbers without commas (pandas.read_csv(FILE, thousands=",").to_csv(NEW_FILE, index=False))'
     if re.fullmatch(r"[+-]?[\d.]*,\d+", cell):

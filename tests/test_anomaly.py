@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -35,7 +36,7 @@ from video_ae.anomaly import (
 )
 from video_ae.commands import evaluate, train
 from video_ae.commands.tasks.anomaly import _days
-from video_ae.commands.tasks.anomaly_tables import Series, read_extents
+from video_ae.commands.tasks.anomaly_tables import Series, read_extents, read_frame_labels, read_labels
 from video_ae.config import DECODERS, FUTURE, RECONSTRUCTION
 from video_ae.thresholds import Thresholds, detection, detection_by_video, peaks_over_threshold, rolling_thresholds
 from video_ae.visualize import patch_errors
@@ -506,6 +507,45 @@ def test_labels_from_a_file(digits, tmp_path, capsys):
     assert answer("id,step,label\n0,3,1\n0,3,0\n").rstrip().endswith("expected one of them")
     assert "found no label for '3', expected" in answer("id,label\n0,0\n1,0\n2,1\n")
     assert "found only the label 0" in answer("id,label\n0,0\n1,0\n2,0\n3,0\n")
+    assert "found the columns id, step, frame, label" in answer("id,step,frame,label\n0,0,0,1\n")
+    assert "line 3: found 1 cells, expected 2" in answer("id,label\n0,1\n1\n")
+
+
+def test_tables_of_labels_are_read_as_those_of_the_data(tmp_path):
+    """What Excel writes, and UTF-16, which was an error that named no file."""
+    path = tmp_path / "labels.csv"
+    path.write_text("id; label\n\na b;1\nc;0\n", encoding="utf-8-sig")
+    assert read_labels(path) == {("a b", None): 1, ("c", None): 0}
+    path.write_text("id,label\na,1\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"labels\.csv: not a table with commas in UTF-8"):
+        read_labels(path)
+
+
+def test_labels_of_frames_are_those_of_one_video(tmp_path):
+    """Catches the labels of one video taken for another's of the same name, or for what is left of a name before a
+    point, and arrays of one number, which have no axis to count."""
+    frames = {"one/v.1": 3, "two/v.1": 3}
+    np.save(tmp_path / "v.npy", [1, 1, 1])
+    np.save(tmp_path / "v.2.npy", [[0.0, 0, 1]])
+    assert read_frame_labels(tmp_path, {"v.2": 3}, 1) == {("v.2", 0): 0, ("v.2", 1): 0, ("v.2", 2): 1}
+    with pytest.raises(FileNotFoundError, match=r"no labels of 'one/v\.1'"):
+        read_frame_labels(tmp_path, frames, 1)
+    np.save(tmp_path / "v.1.npy", [0, 1, 1])
+    with pytest.raises(ValueError, match=r"v\.1\.npy: may be of 'one/v\.1' or 'two/v\.1', expected two/v\.1\.npy in"):
+        read_frame_labels(tmp_path, frames, 1)
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "v.1.npy", np.full(3, folder == "two"))
+    assert read_frame_labels(tmp_path, frames, 1)["two/v.1", 0] == 1
+    wrong = {
+        "an array ()": np.array(1),
+        "the label 2j": np.array([0, 1, 2j]),
+        "the label nan": np.array([0, 1, np.nan]),
+    }
+    for message, values in wrong.items():
+        np.save(tmp_path / "v.2.npy", values)
+        with pytest.raises(ValueError, match=re.escape(f"v.2.npy: found {message}")):
+            read_frame_labels(tmp_path, {"v.2": 3}, 1)
 
 
 @pytest.mark.parametrize(

@@ -97,3 +97,33 @@ def test_scores_without_a_tail_have_the_highest_as_threshold(values):
 def test_settings_that_cannot_be(options):
     with pytest.raises(ValueError, match="expected"):
         DriftingThreshold(**options)
+
+
+@pytest.mark.parametrize("normal", [np.zeros(2000), np.full(2000, 0.1), np.tile([0.0, 1.0], 1000)])
+def test_scores_of_few_values_have_a_threshold(normal):
+    """Nothing is above their .98 quantile, so there is no tail to fit; that was a traceback after the calibration."""
+    threshold = DriftingThreshold(0.999)
+    assert not any(threshold.push(float(score)).anomalous for score in normal)
+    assert [threshold.push(score).anomalous for score in (9.0, 9.0, float(normal[-1]), 9.0)] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_what_cannot_be_learned_from_is_refused(tmp_path):
+    threshold = DriftingThreshold(0.999, depth=10, calibration=500)
+    rng = np.random.default_rng(0)
+    threshold.push(1.0)
+    with pytest.raises(ValueError, match="score inf: expected finite"):
+        threshold.push(float("inf"))
+    for score in rng.exponential(size=600):
+        threshold.push(score)
+    assert threshold.push(float("inf")).anomalous
+    with pytest.raises(ValueError, match="score -inf"):
+        threshold.push(float("-inf"))
+    for text in ("[]", "{}", '{"recent": [], "peaks": [], "more": 1}'):
+        (tmp_path / "other.json").write_text(text)
+        with pytest.raises(ValueError, match=r"other\.json: expected what"):
+            DriftingThreshold.load(tmp_path / "other.json")

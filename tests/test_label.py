@@ -125,6 +125,26 @@ def test_the_future_of_one_video_follows_its_end(suffix, folder, tmp_path):
     np.testing.assert_allclose(small, expected, atol=12)  # few colours, or lossy
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "codes.npz", "future.npy", "future.gif", "future.mp4"])
+def test_a_full_disk_leaves_no_stump_under_the_name_that_was_asked_for(name, folder, tmp_path, capsys):
+    """Files that can hold 600 bytes, as on a full disk: videos and arrays that were cut there were successes, and other
+    stumps kept the name."""
+    resource = pytest.importorskip("resource", reason="no limits on this system")
+    task = {"labels.csv": ["--tasks", "label"], "codes.npz": ["--tasks", "encode"]}.get(name, [])
+    data = folder / "videos" if task else folder / "videos" / "light" / "3.avi"
+    words = [str(folder / "run"), *task, "--data-dir", str(data), "--out", str(tmp_path / name)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+    try:
+        code = evaluate.command(words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    error = capsys.readouterr().err
+    assert code == 1
+    assert error.startswith(f"error: {tmp_path / name.replace('labels', 'labels-clips')}: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_future_of_many_videos_is_asked_for_one_by_one(folder, tmp_path, capsys):
     flags = ["--data-dir", str(folder / "videos"), "--out", str(tmp_path / "future.gif")]
     assert evaluate.command([str(folder / "run"), *flags]) == 1

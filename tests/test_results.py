@@ -3,6 +3,9 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,9 @@ from hypothesis import strategies as st
 
 from video_ae.commands import evaluate, train
 from video_ae.results import refuse_foreign, replace_results, result_files
+from video_ae.shared_work import _begin
 
+ROOT = Path(__file__).parent.parent
 SMALL = ["--image-size", "28", "--num-digits", "1", "--input-frames", "3", "--future-frames", "2"]
 TRAINING = ["-b", "4", "--steps", "1", "--hidden-size", "4", "--device", "cpu", "--validation-clips", "2"]
 ARCHITECTURE = ["--tasks", "architecture", "--device", "cpu"]
@@ -96,6 +101,48 @@ def test_what_fails_leaves_the_last_results(tmp_path):
         fail()
     assert content(tmp_path) == {"predict.json": "1"}
     assert {path.name for path in tmp_path.iterdir()} == {"predict.json", ".predict.sha256"}
+
+
+def second(call: str, folder: Path) -> subprocess.Popen[str]:
+    """Another process that makes this call of a folder, and has said that it waits."""
+    code = f"from test_results import *; from test_results import _begin; {call}"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert process.stderr is not None
+    assert (
+        process.stderr.readline()
+        == f"{folder}: another process is writing the same there; this one waits for its end\n"
+    )
+    return process
+
+
+def test_two_processes_replace_the_same_results_one_after_the_other(tmp_path):
+    """The second one removed what the first was writing, which ended with a file that was not there."""
+    with replace_results(tmp_path, "predict") as place:
+        process = second("publish(Path(sys.argv[1]), 'predict', {'predict.json': '2'})", tmp_path)
+        (place / "predict.json").write_text("1")
+    assert process.communicate()[1] == ""
+    assert process.returncode == 0
+    assert content(tmp_path) == {"predict.json": "2"}
+    assert {path.name for path in tmp_path.iterdir()} == {"predict.json", ".predict.sha256"}
+
+
+def test_two_commands_do_not_mix_the_work_that_their_processes_share(tmp_path):
+    """The second one removed batches of the first, or left its own, of other data, in their place."""
+    folder = tmp_path / "work"
+    with ExitStack() as held:
+        _begin(folder, held)
+        folder.mkdir()
+        process = second("_begin(Path(sys.argv[1]) / 'work', ExitStack())", tmp_path)
+        assert folder.exists()
+    assert process.communicate()[1] == ""
+    assert process.returncode == 0
+    assert not folder.exists()
 
 
 def test_results_without_a_list_are_somebody_elses(run, capsys, tmp_path):

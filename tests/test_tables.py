@@ -186,6 +186,7 @@ def test_advice_helps(name, tmp_path):
         ('time,a\n0,"1,234.5"\n', r'without commas \(pandas\.read_csv\(FILE, thousands=","\)'),
         ("a\n1e39\n", "in a larger unit, or --ignore-columns a leaves it out"),
         ("a\ninf\n", "fill such cells in"),
+        ("a,b\n1,\n2,\n", "drop their rows .*; --ignore-columns b leaves the column out"),
         ("# of 2024\na,b\n1,2\n", "found 2 cells in line 2, expected 1 .*is line 1 the header"),
         ("time,a\n2024-01-01 1:00 PM,1\n", r"pandas\.to_datetime reads most others; .*--ignore-columns time$"),
         ("time,a\n01-Jan-2024,1\n", r"pandas\.to_datetime reads most others"),
@@ -208,6 +209,23 @@ def test_what_to_do_is_said(text, message, tmp_path):
     path = write(tmp_path / "mine.csv", text)
     with pytest.raises(ValueError, match=message):
         open_sequences(path, ignore_columns=("c",) if "ignore-columns.$" in message or "c among" in message else ())
+
+
+@pytest.mark.parametrize("suffix", [".CSV", ".Csv.GZ", ".PARQUET", ".NPY"])
+def test_suffixes_may_be_in_capitals(suffix, tmp_path):
+    """As Windows programs write them, and as those of videos may be."""
+    table, path = frame(), tmp_path / suffix.lower()[1:]
+    if suffix == ".NPY":
+        np.save(path.with_suffix(".npy"), table.to_numpy())
+        path = path.with_suffix(".npy")
+    elif suffix == ".PARQUET":
+        pytest.importorskip("pyarrow")
+        table.to_parquet(path := path.with_suffix(".parquet"))
+    else:
+        table.to_csv(path, index=False, compression="gzip" if suffix.endswith("GZ") else None)
+    found = open_sequences(path.rename(tmp_path / f"T.x{suffix}"))
+    assert records(found) == [("T.x", 0, 40)]
+    np.testing.assert_allclose(found.array(0)[:, 0], table["x"], rtol=1e-6)
 
 
 def test_what_is_only_likely_is_said_and_read(tmp_path, capsys):

@@ -145,6 +145,8 @@ def test_frames_of_a_video(tmp_path, capsys):
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
     assert "camera 97: OpenCV cannot open it" in said.err
+    assert watch.command(["9" * 20, "--run", str(run)]) == 1
+    assert "no such file" in capsys.readouterr().err, "no number of a camera"
     assert watch.command([str(video), "--run", str(run), "--follow"]) == 1
     assert "cannot be followed" in capsys.readouterr().err
 
@@ -180,14 +182,27 @@ def test_a_camera_without_times_has_those_of_its_rate(monkeypatch):
 def test_what_cannot_be_watched_is_said(run, tmp_path, capsys):
     folder, rows = run
     (tmp_path / "bad.csv").write_text(rows.to_csv(index=False) + "a,300,,1\n")
+    (tmp_path / "other.csv").write_text(rows.to_csv(index=False), encoding="utf-16")
     (tmp_path / "video.mp4").write_bytes(b"\x00\x00\x00\xfa")
-    for file, message in (
-        ("bad.csv", "an empty cell in column x, line 26"),
-        ("none.csv", "no such file"),
-        ("video.mp4", "expected a table with the columns x, y"),
-    ):
-        assert watch.command([str(tmp_path / file), "--run", str(folder)]) == 1
-        assert message in capsys.readouterr().err
+    messages = {
+        "bad.csv": "an empty cell in column x, line 26",
+        "none.csv": "no such file",
+        "other.csv": "not a table with commas in",
+        "video.mp4": "not a table with commas in",
+    }
+    for name, message in messages.items():
+        assert watch.command([str(tmp_path / name), "--run", str(folder)]) == 1
+        error = capsys.readouterr().err
+        assert f"{name}: " in error
+        assert message in error
+
+
+def test_a_pipe_may_begin_with_a_byte_order_mark(run, monkeypatch, capsys):
+    """That of a file was passed over, of a pipe it was part of the first column's name."""
+    folder, rows = run
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\ufeff" + rows.to_csv(index=False)))
+    assert watch.command(["-", "--run", str(folder)]) == 0
+    check(capsys.readouterr().out, folder, rows)
 
 
 def test_a_run_of_percepts_is_not_taken_for_one_of_tables(run, tmp_path, capsys):

@@ -68,9 +68,14 @@ class DriftingThreshold:
             )
 
     def push(self, score: float) -> Judged:
-        """Judge one more score. NaN, which is no score, is not anomalous and changes nothing."""
+        """Judge one more score. NaN, which is no score, is not anomalous and changes nothing.
+
+        Raises ValueError for an infinite one that is not above the threshold: nothing can be learned from it.
+        """
         if math.isnan(score):
             return Judged(math.nan, False)
+        if math.isinf(score) and (score < 0 or math.isnan(self.margin)):
+            raise ValueError(f"score {score}: expected finite ones of normal data; see why the model gives it")
         if len(self.recent) < self.depth:
             self.recent.append(score)
             return Judged(math.nan, False)
@@ -121,7 +126,9 @@ class DriftingThreshold:
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """Go on from where `save` was called."""
+        """Go on from where `save` was called. Raises ValueError for a file that it did not write."""
         state = read_json(Path(path))
-        state |= {"recent": deque(state["recent"]), "peaks": deque(map(tuple, state["peaks"]))}
-        return cls(**state)
+        try:
+            return cls(**state | {"recent": deque(state["recent"]), "peaks": deque(map(tuple, state["peaks"]))})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: expected what DriftingThreshold.save writes") from error

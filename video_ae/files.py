@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import os
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-csv_writer = partial(csv.writer, lineterminator="\n")  # \r\n would be part of the last cell to awk, cut and the like
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -44,6 +46,34 @@ def file_checksum(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def csv_writer(file: Any) -> Any:
+    """`csv.writer` whose lines end in one character: to awk and cut a carriage return is part of the last cell."""
+    return csv.writer(file, lineterminator="\n")
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A file to write into, of the same suffix, that becomes `path` when the block ends well, and else is removed."""
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        with names_full_disk(path):
+            yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)  # after an error or Ctrl-C; a whole file is not there any more
+
+
+@contextmanager
+def names_full_disk(path: Path) -> Iterator[None]:
+    """Writing to a full disk, of which the system names no file, is an error of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def sync(path: Path) -> None:

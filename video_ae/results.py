@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .files import file_checksum, write_bytes
+from .datasets.sharing import alone
+from .files import file_checksum, names_full_disk, write_bytes
 
 _PARTIAL = ".partial"
 Listed = set[tuple[str, str]]  # names, relative to the folder, and SHA-256 checksums
@@ -37,18 +38,21 @@ def replace_results(folder: Path, task: str) -> Iterator[Path]:
     """A new folder to write the results of `task` into, which become those in `folder` when the block ends well.
 
     Until then the last results stay as they are; after a kill at any moment the next call goes on from what is there.
-    Raises FileExistsError, and replaces nothing, where a file that is not the last result's has the name of a new one.
+    Another process that does the same is waited for. Raises FileExistsError, and replaces nothing, where a file that is
+    not the last result's has the name of a new one.
     """
     partial = folder / f".{task}{_PARTIAL}"
-    if partial.exists():  # left by a kill
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    _publish(partial, folder, task)
+    with alone(folder / f".{task}.lock{_PARTIAL}"):
+        if partial.exists():  # left by a kill
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True)
+        try:
+            with names_full_disk(folder):
+                yield partial
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        _publish(partial, folder, task)
 
 
 def result_files(folder: Path, task: str) -> set[str]:

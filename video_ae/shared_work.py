@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
 from tqdm import tqdm
 
-from .datasets.sharing import Claims
+from .datasets.sharing import Claims, alone
 from .distributed import Ranks
 from .tensor_files import read_tensors, write_tensors
 
@@ -26,7 +27,7 @@ def share_work(ranks: Ranks, folder: Path, count: int, work: Callable[[int], Res
     holds nobody up, and after a restart by torchrun those that were finished are kept. A process alone writes nothing.
     All ranks must call it, and read it to the end. `what` is for a progress bar.
 
-    Raises OSError where `folder` cannot be written.
+    Raises OSError where `folder` cannot be written. Where another command has it, this one waits for its end.
     """
 
     def progress(pieces: Iterable[T]) -> Iterable[T]:
@@ -34,29 +35,33 @@ def share_work(ranks: Ranks, folder: Path, count: int, work: Callable[[int], Res
 
     if ranks.size == 1:
         return map(work, progress(range(count)))
-    ranks.on_first(lambda: _begin(folder))
+    held = ExitStack()
+    ranks.on_first(lambda: _begin(folder, held))
     with Claims(folder) as claims:
         for piece in progress(claims.each(map(str, range(count)))):
             if not _file(folder, piece).exists():
                 partial = folder / f"{piece}.partial-{ranks.rank}"  # where there are no locks, all have the claim
                 write_tensors(partial, work(int(piece)))
                 partial.replace(_file(folder, piece))
-    return _results(ranks, folder, count)
+    return _results(ranks, folder, count, held)
 
 
-def _results(ranks: Ranks, folder: Path, count: int) -> Iterator[Results]:
+def _results(ranks: Ranks, folder: Path, count: int, held: ExitStack) -> Iterator[Results]:
     for number in range(count):
         yield read_tensors(_file(folder, str(number)))
     ranks.sums(0)  # all have read them
     if ranks.is_main:
         shutil.rmtree(folder)
+    held.close()
 
 
 def _file(folder: Path, piece: str) -> Path:
     return folder / f"{piece}.safetensors"
 
 
-def _begin(folder: Path) -> None:
-    """Remove what another command left, which may be of other data; what is there after a restart is of this one."""
+def _begin(folder: Path, held: ExitStack) -> None:
+    """Wait for other commands, keep them out until `held` is closed, and remove what one left, which may be of other
+    data; what is there after a restart is of this one."""
+    held.enter_context(alone(folder.with_name(f"{folder.name}.lock")))
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
         shutil.rmtree(folder, ignore_errors=True)

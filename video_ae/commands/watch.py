@@ -58,7 +58,7 @@ def lines_of(path: Path, *, follow: bool) -> Iterator[str]:
 
     Raises ValueError where a file that is followed became shorter.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         begun = ""
         while True:
             begun += (more := file.readline())
@@ -195,12 +195,7 @@ def _watch(arguments: argparse.Namespace) -> None:
         )
     else:
         lines = iter(sys.stdin) if arguments.file == _PIPE else lines_of(path, follow=arguments.follow)
-        try:
-            watch_rows(model, data, path, lines, arguments.quantile, sys.stdout)
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path}: not text in UTF-8 ({error}), expected a table with the columns {', '.join(data.columns)}"
-            ) from error
+        watch_rows(model, data, path, lines, arguments.quantile, sys.stdout)
 
 
 def command(words: list[str] | None = None) -> int:

@@ -142,6 +142,8 @@ class Anomaly(Task):
         follow = opened.model.config.predicted_frames
         frames = opened.whole_frames(opened.data, opened.model.config.input_frames, follow)
         clips, count = opened.test_clips(arguments, frames, shortest=follow + 1)
+        if file is not None and labels is None:
+            labels = read_frame_labels(file, _frames_of(clips), opened.data.frame_stride)
         normal = _fit(opened, arguments, source)
         constants = _constants(opened, arguments)
         scores, places, features, moved = _score(
@@ -165,8 +167,6 @@ class Anomaly(Task):
         )
         of_clips = _of_each(thresholds["clips"], places, arguments.per_series) if "clips" in thresholds else None
         curves = {}
-        if file is not None and labels is None:
-            labels = read_frame_labels(file, series, _frames_of(clips), opened.data.frame_stride)
         if labels is not None:
             curves = detection_curves(labels, series, places, scores)
         elif arguments.all_anomalous:
@@ -280,8 +280,13 @@ def _features_text(shares: str) -> str:
 
 
 def _frames_of(clips: Clips) -> dict[str, int]:
-    """How many frames of each video are read."""
-    return {record.name: record.frames for record in cast("VideoClips", clips).arrays.videos}
+    """How many frames are read of each video that clips are of, also such as are in no clip."""
+    scored = {clips.place(index)[0] for index in range(len(clips))}
+    frames = dict.fromkeys(scored, 0)
+    for record in cast("VideoClips", clips).arrays.videos:
+        if record.name in scored:  # perhaps in several pieces
+            frames[record.name] = max(frames[record.name], record.first + record.frames)
+    return frames
 
 
 def _fit(opened: Opened, arguments: argparse.Namespace, source: str) -> Normal:

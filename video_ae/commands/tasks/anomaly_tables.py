@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...datasets.table_files import open_rows
 from ...files import csv_writer
 
 if TYPE_CHECKING:
@@ -90,60 +91,68 @@ def time_of(times: Mapping[str, Clock], name: str, step: int) -> str:
 
 
 def read_labels(path: Path) -> Labels:
-    """The labels of a `.csv` file: columns `id`, `label` (0 normal, 1 anomalous) and, for those of steps, `step` or
-    `frame`.
+    """The labels of a table, a file as of the data: columns `id`, `label` (0 normal, 1 anomalous) and, for those of
+    steps, `step` or `frame`.
 
     Raises FileNotFoundError, or ValueError that names the line where something else is found.
     """
     labels: Labels = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        reader.fieldnames = found = ["step" if name == "frame" else name for name in reader.fieldnames or []]
-        if not {"id", "label"} <= set(found):
-            raise ValueError(f"{path}: found the columns {', '.join(found)}, expected id, label and perhaps step")
-        for row in reader:
-            where, text = f"{path}: line {reader.line_num}", row.get("step")
-            if row["label"] not in ("0", "1"):
-                raise ValueError(f"{where}: found the label {row['label']!r}, expected 0 or 1 (anomalous)")
-            if "step" in found and not (text or "").isdecimal():
-                raise ValueError(f"{where}: found the step {text!r}, expected a whole number from 0")
-            key = row["id"], int(text) if text else None
-            if labels.setdefault(key, int(row["label"])) != int(row["label"]):
-                by_step = "" if "step" in found else "; a column step says which step each is of"
-                raise ValueError(f"{where}: found the labels 0 and 1 for one thing, expected one of them{by_step}")
+    _, rows = open_rows(path)
+    found = [name.strip() for name in next(rows, (1, []))[1]]
+    names = ["step" if name == "frame" else name for name in found]
+    if not {"id", "label"} <= set(names) or len(set(names)) < len(names):
+        raise ValueError(f"{path}: found the columns {', '.join(found)}, expected one id, one label and perhaps step")
+    for line, row in rows:
+        where = f"{path}: line {line}"
+        if len(row) != len(names):
+            raise ValueError(f"{where}: found {len(row)} cells, expected {len(names)}, as in the first line")
+        cells = dict(zip(names, row, strict=True))
+        label, step = cells["label"].strip(), cells.get("step", "0").strip()
+        if label not in ("0", "1"):
+            raise ValueError(f"{where}: found the label {label!r}, expected 0 or 1 (anomalous)")
+        if not step.isdecimal():
+            raise ValueError(f"{where}: found the step {step!r}, expected a whole number from 0")
+        key = cells["id"], int(step) if "step" in names else None
+        if labels.setdefault(key, int(label)) != int(label):
+            by_step = "" if "step" in names else "; a column step says which step each is of"
+            raise ValueError(f"{where}: found the labels 0 and 1 for one thing, expected one of them{by_step}")
     return labels
 
 
-def read_frame_labels(folder: Path, series: Sequence[Series], frames_of: Mapping[str, int], stride: int) -> Labels:
-    """The labels of every frame of the videos that were scored, of a folder with a file `ID.npy` for each, (frames,) of
-    0 and 1, in the usual layout of UCSD Ped, Avenue and ShanghaiTech.
+def read_frame_labels(folder: Path, frames: Mapping[str, int], stride: int) -> Labels:
+    """The labels of every frame of videos, from a folder with a file `ID.npy` for each, (frames,) of 0 and 1, in the
+    usual layout of UCSD Ped, Avenue and ShanghaiTech.
 
-    A file may be called like the video's id, the id without suffix, or its last part. frames_of: how many frames of
-    each video are read, whether they have scores or not. stride: of so many frames one is read.
-
-    Raises FileNotFoundError or ValueError for what is not there or does not fit.
+    A file may be called like the video's id or its last part. frames: by their ids, how many are read of the videos.
+    stride: which are every so many ones. Raises FileNotFoundError or ValueError for what is not there, does not fit or
+    may be of two videos.
     """
     import numpy as np
 
     from ...datasets.arrays import open_npy
 
     labels: Labels = {}
-    for one in series:
-        name = PurePosixPath(one.id)
-        tried = [folder / f"{part}.npy" for part in (one.id, name.with_suffix(""), name.stem)]
+    owners: dict[Path, str] = {}
+    for video, count in frames.items():
+        tried = [folder / f"{name}.npy" for name in (video, PurePosixPath(video).name)]
         path = next((path for path in tried if path.is_file()), None)
         if path is None:
             raise FileNotFoundError(
-                f"{folder}: found no labels of {one.id!r}, expected {tried[-1].name} with 0 or 1 per frame"
+                f"{folder}: found no labels of {video!r}, expected {tried[-1].name} with 0 or 1 per frame"
             )
-        values = open_npy(path).squeeze()
-        of_steps, frames = values[::stride], frames_of[one.id]
-        if values.ndim != 1 or len(of_steps) != frames or not np.isin(values, (0, 1)).all():
+        if (owner := owners.setdefault(path, video)) != video:
+            raise ValueError(f"{path}: may be of {owner!r} or {video!r}, expected {video}.npy in {folder}, and so on")
+        array = open_npy(path)
+        values = array.reshape(-1) if array.size == max(array.shape, default=1) else array
+        of_steps = values[::stride]
+        if values.ndim != 1 or len(of_steps) != count:
             raise ValueError(
-                f"{path}: found an array {values.shape}, expected 0 or 1 (anomalous) for each of {frames} frames"
+                f"{path}: found an array {array.shape}, expected 0 or 1 (anomalous) for each of {count} frames"
                 + (f", of which one in {stride} is read" if stride > 1 else "")
             )
-        labels |= {(one.id, step): int(label) for step, label in enumerate(of_steps.tolist())}
+        if len(wrong := values[~np.isin(values, (0, 1))]):
+            raise ValueError(f"{path}: found the label {wrong[0]}, expected 0 or 1 (anomalous) for each frame")
+        labels |= {(video, step): int(label) for step, label in enumerate((of_steps == 1).tolist())}
     return labels
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import zipfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...files import free_place
+from ...files import free_place, new_file
 from .opened import Opened, share_batches
 from .task import Task, register
 
@@ -74,16 +73,11 @@ def _write_npz(path: Path, codes: Iterable[npt.NDArray[np.float32]], clips: Clip
     """What `numpy.savez` writes, without ever holding it all; a file that is not whole never has the name `path`."""
     import numpy as np
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with zipfile.ZipFile(partial, "w") as archive:
-            _write_member(archive, "codes", codes, count)
-            width = max(len(clips.place(index)[0]) for index in range(count))
-            _write_member(archive, "ids", (np.array(ids, f"<U{width}") for ids, _ in _places(clips, count)), count)
-            _write_member(archive, "starts", (np.array(starts, "<i8") for _, starts in _places(clips, count)), count)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)  # after an error or Ctrl-C; a whole file is not there any more
+    with new_file(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+        _write_member(archive, "codes", codes, count)
+        width = max(len(clips.place(index)[0]) for index in range(count))
+        _write_member(archive, "ids", (np.array(ids, f"<U{width}") for ids, _ in _places(clips, count)), count)
+        _write_member(archive, "starts", (np.array(starts, "<i8") for _, starts in _places(clips, count)), count)
 
 
 def _places(clips: Clips, count: int) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ...config import FUTURE
-from ...files import csv_writer, free_place, write_json
+from ...files import csv_writer, free_place, new_file, write_json
 from ...report.tables import text_table
 from ...results import replace_results
 from .opened import Opened, as_vectors, batches
@@ -205,7 +205,7 @@ def _write(opened: Opened, arguments: argparse.Namespace, out: Any, steps: int, 
 
     times, columns, rows, untimed = opened.data.times(), opened.data.columns, 0, 0
     offsets = np.array(opened.data.offsets or 0.0)
-    with out.open("w", newline="", encoding="utf-8") as file:
+    with new_file(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv_writer(file)
         head = ("id", *(["time"] if times else []), "step", "feature", "value")
         writer.writerow((*head, *(f"q{round(100 * quantile):02d}" for quantile in QUANTILES)))

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from ...config import FUTURE
-from ...files import free_place
+from ...datasets.video_arrays import save_rows
+from ...files import free_place, new_file
 from .opened import Opened
 
 _RATE = 10.0  # frames per second
@@ -41,12 +42,16 @@ def write_future(opened: Opened, arguments: argparse.Namespace) -> None:
     last = clips.__getitems__([len(clips) - 1]).to(opened.device)  # ends with the video
     future = model.predict(last, arguments.future_frames)
     read, coming = (frames[0].permute(0, 2, 3, 1).cpu().numpy() for frames in (last, future))  # (T, H, W, C)
+    shown = np.concatenate([read, coming])
     if out.suffix == ".npy":
-        np.save(out, coming)
+        save_rows(out, coming)  # np.save says nothing of what does not fit on the disk
     elif out.suffix == ".gif":
-        _save_gif(out, _enlarged(np.concatenate([read, coming])), first=len(read))
+        with new_file(out) as partial:
+            _save_gif(partial, _enlarged(shown), first=len(read))
     else:
-        _save_video(out, _enlarged(np.concatenate([read, coming])))
+        with new_file(out) as partial:
+            if not _save_video(partial, _enlarged(shown)):
+                raise OSError(f"{out}: OpenCV writes no .mp4 here, or the disk is full; write a .gif or a .npy")
     print(f"{len(coming)} frames that follow the last {len(read)} of {names.pop()}\nfuture   {out}")
 
 
@@ -70,13 +75,18 @@ def _save_gif(path: Path, frames: npt.NDArray[np.uint8], first: int) -> None:
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=round(1000 / _RATE), loop=0)
 
 
-def _save_video(path: Path, frames: npt.NDArray[np.uint8]) -> None:
+def _save_video(path: Path, frames: npt.NDArray[np.uint8]) -> bool:
+    """Whether all of them are in the file; OpenCV says nothing of what it could not write."""
     import cv2
+
+    from ...datasets.videos import count_frames
 
     height, width = frames.shape[1:3]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), _RATE, (width, height))
     for frame in frames:
         writer.write(np.ascontiguousarray(frame[..., ::-1]))  # blue, green, red
     writer.release()
-    if not path.is_file() or not path.stat().st_size:
-        raise OSError(f"{path}: this OpenCV writes no .mp4; write a .gif or a .npy")
+    try:
+        return count_frames(path) == len(frames)
+    except (OSError, ValueError):
+        return False

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...datasets.flags import flag
-from ...files import csv_writer, free_place
+from ...files import csv_writer, free_place, new_file
 from ...shell import as_typed, shell_path
 from .opened import Opened, share_batches
 from .task import Task, register
@@ -75,13 +75,13 @@ class Label(Task):
         times, frames = opened.data.times(), opened.model.config.input_frames
 
         head = ("label", "score", *names)
-        with of_clips.open("w", newline="") as file:
+        with new_file(of_clips) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv_writer(file)
             writer.writerow(("id", "first_frame", "last_frame", *(("start", "end") if times else ()), *head))
             for (name, start), row in zip(places, scores, strict=True):
                 clock = when(times, name, start, start + frames - 1)
                 writer.writerow((name, start, start + frames - 1, *clock, *_judged(row, names, least)))
-        with out.open("w", newline="") as file:
+        with new_file(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv_writer(file)
             writer.writerow(("id", "clips", *head))
             for video, (name, row) in enumerate(zip(videos, means, strict=True)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from ...datasets.config import DataConfig
 from ...datasets.flags import flag
-from ...files import csv_writer, free_place
+from ...files import csv_writer, free_place, new_file
 from .encode import encoded
 from .label import when
 from .opened import Opened
@@ -72,7 +72,7 @@ class Retrieve(Task):
             raise ValueError("found nothing in the data but the query itself; name a collection, --data-dir FOLDER")
         found = places[nearest(codes[places] - mean, target, min(_FOUND, len(places)))[0]]
         times = opened.data.times()
-        with out.open("w", newline="") as file:
+        with new_file(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv_writer(file)
             writer.writerow(
                 ("rank", "id", "first_frame", "last_frame", *(("start", "end") if times else ()), "similarity")
@@ -90,7 +90,8 @@ class Retrieve(Task):
                 _pictures(query, len(query) // 2, "query"),
                 *(_pictures(clips, i, clips.name(i)) for i in found.tolist()),
             ]
-            save_retrieval(sheet, rows)
+            with new_file(sheet) as partial:
+                save_retrieval(partial, rows)
             print(f"sheet    {sheet}")
 
 
