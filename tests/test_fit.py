@@ -62,7 +62,7 @@ class Stream(IterableDataset):
 def trained(clips, config: TrainConfig = RECIPE, model_config: ModelConfig = COLOUR, **how):
     torch.manual_seed(0)
     model = LSTMAutoencoder(model_config)
-    return model, fit(model, clips, config, verbose=False, **how)
+    return model, fit(model, clips, config, verbose=False, **{"device": "cpu"} | how)
 
 
 def assert_same(one: LSTMAutoencoder, other: LSTMAutoencoder) -> None:
@@ -287,7 +287,9 @@ def test_a_model_that_learnt_is_not_started_anew(tmp_path):
     again = LSTMAutoencoder.from_pretrained(tmp_path)
     for each in (model, again):
         before = {name: weight.clone() for name, weight in each.state_dict().items()}
-        fit(each, clips_of(10) // 4, TrainConfig(steps=1, batch_size=4, lr=1e-9, amp="off"), verbose=False)
+        fit(
+            each, clips_of(10) // 4, TrainConfig(steps=1, batch_size=4, lr=1e-9, amp="off"), device="cpu", verbose=False
+        )
         assert torch.equal(each.encoder.mean, mean)
         for name, weight in each.state_dict().items():
             torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-6)
