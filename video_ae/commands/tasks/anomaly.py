@@ -20,6 +20,7 @@ from ...report.page import data_table, guarded
 from ...report.sections import where
 from ...report.tables import Cells
 from ...results import replace_results
+from .anomaly_pictures import draw_clips, draw_incidents, draw_scores, draw_where
 from .anomaly_tables import (
     Incident,
     Place,
@@ -27,7 +28,7 @@ from .anomaly_tables import (
     Told,
     detection_curves,
     find_incidents,
-    most_contributing,
+    overlapping,
     read_extents,
     read_frame_labels,
     read_labels,
@@ -49,11 +50,8 @@ if TYPE_CHECKING:
     from ...datasets.times import Clock
     from ...datasets.video_clips import VideoClips
     from ...thresholds import Thresholds
-    from ...visualize import IncidentSeries
 
-_DRAWN = 4
 _LANES, _BARS, _ROWS = 20, 100, 20  # of a time line, of each of its lanes, and of the table beside it
-_INCIDENTS = 6  # that are drawn
 _FEW = 30  # normal clips, whose steps go up and down together
 _NORMAL = "normal/"  # before the ids of clips of the training data that stand beside anomalous ones
 _NAMED = 9  # series in a message
@@ -208,15 +206,15 @@ class Anomaly(Task):
             }
             write_json(place / "anomaly.json", results)
             _print(opened, results, lacking)
-            _draw(opened, place, series, of_steps, places, scores)
+            draw_scores(opened, place, series, of_steps, places, scores)
             if curves:
                 save_detection_curves(place / "anomaly-curves.png", curves)
                 print(f"curves   {folder / 'anomaly-curves.png'}")
             if opened.model.config.features:
-                _draw_incidents(opened, place, clips, incidents, explained, places[:anomalous], names)
+                draw_incidents(opened, place, clips, incidents, explained, places[:anomalous], names)
             else:
-                _draw_where(opened, place, clips, scores, places[:anomalous], thresholds["steps"])
-                _draw_clips(opened, place, clips, scores.sequences[:count])
+                draw_where(opened, place, clips, scores, places[:anomalous], thresholds["steps"])
+                draw_clips(opened, place, clips, scores.sequences[:count])
             print(f"when     {folder / 'incidents.csv'}\nby step  {folder / 'anomaly.csv'}")
             print(f"by clip  {folder / 'anomaly-clips.csv'}")
             print(f"metrics  {folder / 'anomaly.json'}")
@@ -547,37 +545,6 @@ def _alarms(results: dict[str, Any]) -> str:
     return f"in held-out normal data {count} in {results['normal_steps']} steps"
 
 
-def _draw(
-    opened: Opened,
-    place: Path,
-    series: Sequence[Series],
-    thresholds: npt.NDArray[np.float64],
-    clips: Sequence[Place],
-    scores: Scores,
-) -> None:
-    """Scores over the steps of the sequences with the most anomalous clips."""
-    from ...visualize import ScoredSeries, save_scored_series
-
-    by_score = dict.fromkeys(clips[row].id for row in scores.sequences.argsort(descending=True).tolist())
-    places = {one.id: place for place, one in enumerate(series)}
-    chosen = [places[name] for name in list(by_score)[:_DRAWN]]
-    drawn = [ScoredSeries(*series[place][:3], float(thresholds[place])) for place in chosen]
-    save_scored_series(place / "anomaly.png", drawn)
-    print(f"plot     {opened.folder / 'anomaly.png'}")
-
-
-def _overlapping(incident: Incident, places: Sequence[Place], beside: int = 0) -> list[int]:
-    """The clips that have a step of an incident, or one of so many `beside` it."""
-    first, last = incident.series.steps[[incident.first, incident.last]].tolist()
-    return [
-        row
-        for row, place in enumerate(places)
-        if place.id == incident.series.id
-        and place.start <= last + beside
-        and place.start + place.steps > first - beside
-    ]
-
-
 def _explain(
     scorer: Scorer,
     clips: Clips,
@@ -591,90 +558,9 @@ def _explain(
     if not scorer.model.config.features:
         return [incident.features for incident in incidents]
     by_score = scores.sequences.tolist().__getitem__
-    worst = [max(_overlapping(incident, places), key=by_score, default=None) for incident in incidents]
+    worst = [max(overlapping(incident, places), key=by_score, default=None) for incident in incidents]
     rows = sorted({row for row in worst if row is not None})
     attributed = (scorer.attribute(batch) for batch in batches(clips, rows, batch_size, "what explains incidents"))
     of_rows = (row for batch in attributed for row in batch.clamp(min=0).double().numpy())
     explained: dict[int | None, npt.NDArray[np.float64]] = dict(zip(rows, of_rows, strict=True))
     return [explained.get(row, incident.features) for row, incident in zip(worst, incidents, strict=True)]
-
-
-def _draw_incidents(
-    opened: Opened,
-    place: Path,
-    clips: Clips,
-    incidents: Sequence[Incident],
-    explained: Sequence[npt.NDArray[np.float64]],
-    places: Sequence[Place],
-    names: Sequence[str],
-) -> None:
-    """The features that explain the worst incidents most, as they were before, then, and after."""
-    import numpy as np
-
-    from ...anomaly import average_windows
-    from ...visualize import IncidentSeries, save_incidents
-
-    worst = sorted(range(len(incidents)), key=lambda row: -incidents[row].series.scores[incidents[row].peak])
-    offsets = np.array(opened.trained_on.offsets or 0.0)
-    drawn: list[IncidentSeries] = []
-    for incident, of_features in ((incidents[row], explained[row]) for row in worst):
-        rows = _overlapping(incident, places, beside=2 * max(place.steps for place in places))
-        if not rows or len(drawn) == _INCIDENTS:
-            continue
-        starts = np.array([places[row].start for row in rows])
-        frames = clips.__getitems__(rows).flatten(2).double().numpy() + offsets  # (B, T, F)
-        steps = int(starts.max() - starts.min()) + frames.shape[1]
-        values = {
-            names[feature]: average_windows(frames[:, :, feature], starts - starts.min(), steps)
-            for feature in most_contributing(of_features)
-        }
-        during = incident.series.steps[[incident.first, incident.last]].tolist()
-        drawn.append(IncidentSeries(incident.series.id, starts.min() + np.arange(steps), values, *during))
-    if drawn:
-        save_incidents(place / "anomaly-incidents.png", drawn)
-        print(f"worst    {opened.folder / 'anomaly-incidents.png'}")
-
-
-def _draw_where(
-    opened: Opened, place: Path, clips: Clips, scores: Scores, places: Sequence[Place], thresholds: Thresholds
-) -> None:
-    """A GIF of the anomalous frames of the most anomalous clips, or of all of the worst, and where in them the model is
-    wrong."""
-    import numpy as np
-
-    from ...anomaly import rebuild
-    from ...patches import unit_range
-    from ...visualize import Moment, save_where_gif
-
-    known = thresholds.values.get
-    worst = scores.sequences[: len(places)].argsort(descending=True)[:_DRAWN].tolist()
-    batch = clips.__getitems__(worst)
-    frames, made = unit_range(batch).numpy(), rebuild(opened.model, batch, opened.model.config.predicted_frames).numpy()
-
-    def above(of: int, threshold: float) -> list[Moment]:
-        """The frames of one of these clips with higher scores."""
-        row = worst[of]
-        return [
-            Moment(f"{places[row].id}, frame {places[row].start + step}", frames[of, step], made[of, step])
-            for step in range(places[row].steps)
-            if scores.steps[row, step] > threshold
-        ]
-
-    anomalous = [
-        moment for of, row in enumerate(worst) for moment in above(of, known(places[row].id, known("", np.inf)))
-    ]
-    save_where_gif(place / "anomaly-where.gif", anomalous or above(0, -np.inf), opened.model.config.patch_size)
-    print(f"where    {opened.folder / 'anomaly-where.gif'}")
-
-
-def _draw_clips(opened: Opened, place: Path, clips: Clips, scores: torch.Tensor) -> None:
-    """A GIF of the most anomalous clip, and a strip of the first few."""
-    from ...evaluation import predict_clips
-    from ...visualize import save_clip_gif, save_sheet, save_strip
-
-    worst = scores.argsort(descending=True)[:_DRAWN].tolist()
-    drawn = predict_clips(opened.model, clips.__getitems__(worst), opened.device)
-    save_clip_gif(place / "anomaly-worst.gif", drawn[0])
-    save_strip(place / "anomaly-strip.png", drawn)
-    save_sheet(place / "anomaly-sheet.png", drawn)
-    print(f"worst    {opened.folder / 'anomaly-worst.gif'} and, with others, {opened.folder / 'anomaly-strip.png'}")

@@ -305,3 +305,15 @@ def read_extents(folder: Path) -> list[Extent]:
 
 def _when(row: Mapping[str, str]) -> str:
     return row.get("time") or row["step"]
+
+
+def overlapping(incident: Incident, places: Sequence[Place], beside: int = 0) -> list[int]:
+    """The clips that have a step of an incident, or one of so many `beside` it."""
+    first, last = incident.series.steps[[incident.first, incident.last]].tolist()
+    return [
+        row
+        for row, place in enumerate(places)
+        if place.id == incident.series.id
+        and place.start <= last + beside
+        and place.start + place.steps > first - beside
+    ]
